@@ -1,0 +1,1 @@
+//! Load and latency measurements of a plugin beside direct calls to its Vault.

@@ -1,0 +1,1 @@
+//! Stimuli: what the suite sends to a plugin to judge it.

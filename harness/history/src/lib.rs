@@ -1,0 +1,1 @@
+//! The recorded transcript of a run, and its file format history.jsonl.

@@ -1,0 +1,1 @@
+//! The conformance report: canonical JSON and its renderings.

@@ -1,0 +1,1 @@
+//! Conformance checks and chaos scenarios for any KMS v2 plugin.

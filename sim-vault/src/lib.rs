@@ -1,0 +1,1 @@
+//! A simulation of the part of Vault and OpenBao that a KMS plugin touches.
