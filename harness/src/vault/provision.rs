@@ -139,13 +139,7 @@ impl Wanted {
             .await?;
         secret_file::write(&access.password_file, &access.password)?;
 
-        let token = admin
-            .write(
-                "auth/token/create",
-                json!({"policies": [access.policy], "no_default_policy": true, "no_parent": true, "ttl": "24h"}),
-            )
-            .await?;
-        access.token = Zeroizing::new(text(&token, "/auth/client_token")?);
+        access.token = access.new_token(admin).await?;
         secret_file::write(&access.token_file, &access.token)?;
         Ok(access)
     }
@@ -172,6 +166,14 @@ impl Access {
     /// The secrets: a plugin's log and a report are searched for them.
     pub fn secrets(&self) -> [&str; 3] {
         [&self.token, &self.secret_id, &self.password]
+    }
+
+    /// Another token with the same policy, without the `default` one; no parent, so that it
+    /// outlives nobody and nobody outlives it.
+    pub async fn new_token(&self, admin: &Admin) -> Result<Zeroizing<String>> {
+        let wanted = json!({"policies": [self.policy], "no_default_policy": true, "no_parent": true, "ttl": "24h"});
+        let answer = admin.write("auth/token/create", wanted).await?;
+        text(&answer, "/auth/client_token").map(Zeroizing::new)
     }
 
     /// Rotates the Transit key; the new version's number.
