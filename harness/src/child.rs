@@ -62,8 +62,13 @@ impl Child {
     /// Starts `launch` in a process group of its own, so that a Ctrl-C in the terminal reaches the
     /// harness alone and children stop in the right order.
     pub fn spawn(launch: &Launch) -> Result<Self> {
-        let program = find_program(&launch.program)
-            .with_context(|| format!("start {}: no program {}", launch.name, launch.program.display()))?;
+        let program = find_program(&launch.program).with_context(|| {
+            format!(
+                "start {}: no program {}",
+                launch.name,
+                launch.program.display()
+            )
+        })?;
         let log = File::options()
             .append(true)
             .create(true)
@@ -80,7 +85,11 @@ impl Child {
         command
             .args(&launch.args)
             .env_clear()
-            .envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+            .envs(
+                INHERITED
+                    .iter()
+                    .filter_map(|name| Some((name, std::env::var_os(name)?))),
+            )
             .envs(&launch.environment)
             .stdin(Stdio::null())
             .stdout(log.try_clone().context("share the log")?)
@@ -106,7 +115,12 @@ impl Child {
         // Looked at without reaping: as long as the leader is a zombie its group id is ours, so
         // what it left behind can still be killed safely.
         let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-        if self.ended.is_none() && !matches!(waitid(Id::Pid(self.pid()), look), Ok(WaitStatus::StillAlive)) {
+        if self.ended.is_none()
+            && !matches!(
+                waitid(Id::Pid(self.pid()), look),
+                Ok(WaitStatus::StillAlive)
+            )
+        {
             self.kill();
         }
         self.ended
@@ -167,9 +181,10 @@ impl Drop for Child {
 pub fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit code {code}"),
-        (None, Some(number)) => {
-            Signal::try_from(number).map_or_else(|_| format!("signal {number}"), |name| format!("signal {name}"))
-        }
+        (None, Some(number)) => Signal::try_from(number).map_or_else(
+            |_| format!("signal {number}"),
+            |name| format!("signal {name}"),
+        ),
         (None, None) => "an unknown status".to_owned(),
     }
 }
@@ -194,5 +209,9 @@ pub fn log_tail(log: &Path, lines: usize) -> String {
     let text = String::from_utf8_lossy(&text);
     let all: Vec<&str> = text.lines().collect();
     let tail = &all[all.len().saturating_sub(lines)..];
-    if tail.is_empty() { "(nothing was logged)".to_owned() } else { tail.join("\n") }
+    if tail.is_empty() {
+        "(nothing was logged)".to_owned()
+    } else {
+        tail.join("\n")
+    }
 }

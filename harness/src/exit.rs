@@ -1,5 +1,6 @@
 //! Exit codes. People script against them: they do not change.
 
+use std::fmt;
 use std::process::ExitCode;
 
 /// All held.
@@ -20,6 +21,8 @@ pub enum Failure {
     Usage(anyhow::Error),
     /// The harness could not do its job: exit 3.
     Harness(anyhow::Error),
+    /// A signal ended it: exit 130.
+    Interrupted,
 }
 
 impl Failure {
@@ -28,13 +31,16 @@ impl Failure {
         ExitCode::from(match self {
             Self::Usage(_) => USAGE,
             Self::Harness(_) => INCONCLUSIVE,
+            Self::Interrupted => INTERRUPTED,
         })
     }
+}
 
-    /// The error itself.
-    pub fn error(&self) -> &anyhow::Error {
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Usage(error) | Self::Harness(error) => error,
+            Self::Usage(error) | Self::Harness(error) => write!(f, "{error:#}"),
+            Self::Interrupted => write!(f, "interrupted by a signal"),
         }
     }
 }

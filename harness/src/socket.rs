@@ -26,8 +26,14 @@ pub fn parse(url: &str) -> Result<PathBuf> {
     let Some(path) = url.strip_prefix("unix://") else {
         bail!("the socket {url:?} must be unix:///PATH");
     };
-    ensure!(path.starts_with('/'), "the socket {url:?} must be an absolute path: unix:///PATH");
-    ensure!(path.len() <= PATH_LIMIT, "the socket path {path:?} is longer than the {PATH_LIMIT} bytes a socket can have");
+    ensure!(
+        path.starts_with('/'),
+        "the socket {url:?} must be an absolute path: unix:///PATH"
+    );
+    ensure!(
+        path.len() <= PATH_LIMIT,
+        "the socket path {path:?} is longer than the {PATH_LIMIT} bytes a socket can have"
+    );
     Ok(PathBuf::from(path))
 }
 
@@ -48,8 +54,14 @@ pub async fn connect(socket: &Path) -> Result<KeyManagementServiceClient<Channel
 pub async fn status_ok(socket: &Path) -> Result<()> {
     timeout(STATUS_LIMIT, async {
         let answer = connect(socket).await?.status(StatusRequest {}).await;
-        let answer = answer.map_err(|status| anyhow::anyhow!("Status: {}: {}", status.code(), status.message()))?.into_inner();
-        ensure!(answer.healthz == "ok", "Status: healthz is {:?}", answer.healthz);
+        let answer = answer
+            .map_err(|status| anyhow::anyhow!("Status: {}: {}", status.code(), status.message()))?
+            .into_inner();
+        ensure!(
+            answer.healthz == "ok",
+            "Status: healthz is {:?}",
+            answer.healthz
+        );
         Ok(())
     })
     .await
@@ -57,7 +69,11 @@ pub async fn status_ok(socket: &Path) -> Result<()> {
 }
 
 /// Waits until Status is good, at most `within`; gives up at once when `ended` says why.
-pub async fn wait_ready(socket: &Path, within: Duration, mut ended: impl FnMut() -> Option<String>) -> Result<Duration> {
+pub async fn wait_ready(
+    socket: &Path,
+    within: Duration,
+    mut ended: impl FnMut() -> Option<String>,
+) -> Result<Duration> {
     let start = Instant::now();
     loop {
         let Err(last) = status_ok(socket).await else {
@@ -79,9 +95,21 @@ mod tests {
 
     #[test]
     fn socket_urls() {
-        assert_eq!(parse("unix:///run/kms.sock").unwrap(), Path::new("/run/kms.sock"));
-        for bad in ["/run/kms.sock", "unix://run/kms.sock", "unix:@kms", "tcp://127.0.0.1:1", ""] {
-            assert!(parse(bad).unwrap_err().to_string().contains("unix:///PATH"), "{bad}");
+        assert_eq!(
+            parse("unix:///run/kms.sock").unwrap(),
+            Path::new("/run/kms.sock")
+        );
+        for bad in [
+            "/run/kms.sock",
+            "unix://run/kms.sock",
+            "unix:@kms",
+            "tcp://127.0.0.1:1",
+            "",
+        ] {
+            assert!(
+                parse(bad).unwrap_err().to_string().contains("unix:///PATH"),
+                "{bad}"
+            );
         }
         let long = format!("unix:///{}", "a".repeat(PATH_LIMIT));
         assert!(parse(&long).unwrap_err().to_string().contains("longer"));

@@ -66,7 +66,9 @@ pub struct Readiness {
 
 impl Default for Readiness {
     fn default() -> Self {
-        Self { within: Duration::from_secs(30) }
+        Self {
+            within: Duration::from_secs(30),
+        }
     }
 }
 
@@ -84,7 +86,10 @@ pub struct Stop {
 
 impl Default for Stop {
     fn default() -> Self {
-        Self { signal: Signal::SIGTERM, within: Duration::from_secs(10) }
+        Self {
+            signal: Signal::SIGTERM,
+            within: Duration::from_secs(10),
+        }
     }
 }
 
@@ -99,17 +104,27 @@ pub struct Restart {
 impl SubjectFile {
     /// Reads a file; an error names it and the position.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("read the subject file {}", path.display()))?;
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("read the subject file {}", path.display()))?;
         Self::parse(&text).with_context(|| format!("in the subject file {}", path.display()))
     }
 
     /// Parses and checks the text.
     pub fn parse(text: &str) -> Result<Self> {
         let subject: Self = toml::from_str(text)?;
-        ensure!(!subject.name.trim().is_empty(), "name is empty: say what the report should call the plugin");
-        ensure!(!subject.command.is_empty(), "command is empty: give the program and its arguments");
+        ensure!(
+            !subject.name.trim().is_empty(),
+            "name is empty: say what the report should call the plugin"
+        );
+        ensure!(
+            !subject.command.is_empty(),
+            "command is empty: give the program and its arguments"
+        );
         if let Some(restart) = &subject.restart {
-            ensure!(!restart.command.is_empty(), "restart.command is empty: give a program, or leave [restart] out");
+            ensure!(
+                !restart.command.is_empty(),
+                "restart.command is empty: give a program, or leave [restart] out"
+            );
         }
         Ok(subject)
     }
@@ -164,9 +179,9 @@ impl Template {
         self.parts.iter().try_fold(String::new(), |mut text, part| {
             text.push_str(match part {
                 Part::Text(text) => text,
-                Part::Placeholder(name) => values
-                    .get(name)
-                    .with_context(|| format!("{{{name}}} has no value in this run, see {:?}", self.source))?,
+                Part::Placeholder(name) => values.get(name).with_context(|| {
+                    format!("{{{name}}} has no value in this run, see {:?}", self.source)
+                })?,
             });
             Ok(text)
         })
@@ -194,7 +209,10 @@ impl FromStr for Template {
             let name = &tail[1..end];
             let Some((known, _)) = PLACEHOLDERS.iter().find(|(known, _)| *known == name) else {
                 let all: Vec<&str> = PLACEHOLDERS.iter().map(|(name, _)| *name).collect();
-                bail!("{source:?} has the unknown placeholder {{{name}}}; there are {}", all.join(", "));
+                bail!(
+                    "{source:?} has the unknown placeholder {{{name}}}; there are {}",
+                    all.join(", ")
+                );
             };
             if !text.is_empty() {
                 parts.push(Part::Text(std::mem::take(&mut text)));
@@ -206,7 +224,10 @@ impl FromStr for Template {
         if !text.is_empty() {
             parts.push(Part::Text(text));
         }
-        Ok(Self { source: source.to_owned(), parts })
+        Ok(Self {
+            source: source.to_owned(),
+            parts,
+        })
     }
 }
 
@@ -221,7 +242,9 @@ where
     D: Deserializer<'de>,
     T: FromStr<Err: Display>,
 {
-    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    String::deserialize(deserializer)?
+        .parse()
+        .map_err(serde::de::Error::custom)
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
@@ -231,7 +254,11 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
         .ok()
         .and_then(|value| Duration::try_from(value).ok())
         .filter(|value| !value.is_zero());
-    value.ok_or_else(|| serde::de::Error::custom(format!("{text:?} is no duration above zero, such as \"30s\" or \"500ms\"")))
+    value.ok_or_else(|| {
+        serde::de::Error::custom(format!(
+            "{text:?} is no duration above zero, such as \"30s\" or \"500ms\""
+        ))
+    })
 }
 
 #[cfg(test)]
@@ -255,11 +282,30 @@ mod tests {
     #[test]
     fn whole_file_is_read_and_filled_in() {
         let subject = SubjectFile::parse(WHOLE).unwrap();
-        let values = Values::from([("socket", "/run/k.sock".to_owned()), ("token_file", "/run/t".to_owned())]);
-        let command: Vec<String> = subject.command.iter().map(|part| part.fill(&values).unwrap()).collect();
-        assert_eq!(command, ["acme", "--listen=unix:///run/k.sock", "--json={}"]);
-        assert_eq!(subject.environment["TOKEN"].fill(&values).unwrap(), "/run/t");
-        assert_eq!(subject.stop, Stop { signal: Signal::SIGINT, within: Duration::from_millis(500) });
+        let values = Values::from([
+            ("socket", "/run/k.sock".to_owned()),
+            ("token_file", "/run/t".to_owned()),
+        ]);
+        let command: Vec<String> = subject
+            .command
+            .iter()
+            .map(|part| part.fill(&values).unwrap())
+            .collect();
+        assert_eq!(
+            command,
+            ["acme", "--listen=unix:///run/k.sock", "--json={}"]
+        );
+        assert_eq!(
+            subject.environment["TOKEN"].fill(&values).unwrap(),
+            "/run/t"
+        );
+        assert_eq!(
+            subject.stop,
+            Stop {
+                signal: Signal::SIGINT,
+                within: Duration::from_millis(500)
+            }
+        );
         assert_eq!(subject.readiness.within, Duration::from_secs(2));
     }
 
@@ -281,19 +327,40 @@ mod tests {
             ("name = \" \"\ncommand = [\"a\"]", &["name is empty"]),
             ("name = \"a\"\ncommand = []", &["command is empty"]),
             (&format!("{good}colour = 1"), &["colour", "line 3"]),
-            (&format!("{good}[stop]\nsignall = \"SIGTERM\""), &["signall", "line 4"]),
-            (&format!("{good}[stop]\nsignal = \"TERMINATE\""), &["TERMINATE", "line 4"]),
-            (&format!("{good}[readiness]\nwithin = \"soon\""), &["soon", "30s", "line 4"]),
-            (&format!("{good}[readiness]\nwithin = \"0s\""), &["above zero"]),
-            (&format!("{good}[restart]\ncommand = []"), &["restart.command is empty"]),
-            ("name = \"a\"\ncommand = [\"{sokcet}\"]", &["{sokcet}", "socket", "line 2"]),
+            (
+                &format!("{good}[stop]\nsignall = \"SIGTERM\""),
+                &["signall", "line 4"],
+            ),
+            (
+                &format!("{good}[stop]\nsignal = \"TERMINATE\""),
+                &["TERMINATE", "line 4"],
+            ),
+            (
+                &format!("{good}[readiness]\nwithin = \"soon\""),
+                &["soon", "30s", "line 4"],
+            ),
+            (
+                &format!("{good}[readiness]\nwithin = \"0s\""),
+                &["above zero"],
+            ),
+            (
+                &format!("{good}[restart]\ncommand = []"),
+                &["restart.command is empty"],
+            ),
+            (
+                "name = \"a\"\ncommand = [\"{sokcet}\"]",
+                &["{sokcet}", "socket", "line 2"],
+            ),
             ("name = \"a\"\ncommand = [\"{socket\"]", &["lone brace"]),
             ("name = \"a\"\ncommand = [\"a}\"]", &["lone brace"]),
             ("name = 3\ncommand = [\"a\"]", &["line 1"]),
         ] {
             let error = format!("{:#}", SubjectFile::parse(text).unwrap_err());
             for needle in needles {
-                assert!(error.contains(needle), "{text:?}: {needle:?} is not in {error:?}");
+                assert!(
+                    error.contains(needle),
+                    "{text:?}: {needle:?} is not in {error:?}"
+                );
             }
         }
     }

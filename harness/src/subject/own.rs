@@ -22,8 +22,13 @@ pub const PACKAGE: &str = "vault-kubernetes-kms";
 pub fn workspace() -> Option<PathBuf> {
     let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?.to_owned();
     let here = std::env::current_dir().ok();
-    let around = here.iter().flat_map(|folder| folder.ancestors()).map(Path::to_owned);
-    std::iter::once(built_in).chain(around).find(|folder| is_workspace(folder))
+    let around = here
+        .iter()
+        .flat_map(|folder| folder.ancestors())
+        .map(Path::to_owned);
+    std::iter::once(built_in)
+        .chain(around)
+        .find(|folder| is_workspace(folder))
 }
 
 fn is_workspace(folder: &Path) -> bool {
@@ -37,7 +42,14 @@ fn is_workspace(folder: &Path) -> bool {
 pub async fn build(workspace: &Path) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(&cargo)
-        .args(["build", "--release", "--locked", "-p", PACKAGE, "--message-format=json-render-diagnostics"])
+        .args([
+            "build",
+            "--release",
+            "--locked",
+            "-p",
+            PACKAGE,
+            "--message-format=json-render-diagnostics",
+        ])
         .current_dir(workspace)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
@@ -45,7 +57,11 @@ pub async fn build(workspace: &Path) -> Result<PathBuf> {
         .output()
         .await
         .with_context(|| format!("run {}", cargo.display()))?;
-    ensure!(output.status.success(), "building the plugin alone failed ({})", output.status);
+    ensure!(
+        output.status.success(),
+        "building the plugin alone failed ({})",
+        output.status
+    );
     executable(&output.stdout).context("cargo did not say where it put the plugin")
 }
 
@@ -103,17 +119,35 @@ pub fn describe(plugin: &Path, vocabulary: Vocabulary, values: &Values) -> Subje
     let conditional = [
         ("-tls-ca-file={ca}", differs("ca", "")),
         ("-vault-namespace={namespace}", differs("namespace", "")),
-        ("-userpass-mount={userpass_mount}", vocabulary == Vocabulary::StaticPod && differs("userpass_mount", "userpass")),
-        ("-approle-mount={approle_mount}", vocabulary == Vocabulary::Sidecar && differs("approle_mount", "approle")),
+        (
+            "-userpass-mount={userpass_mount}",
+            vocabulary == Vocabulary::StaticPod && differs("userpass_mount", "userpass"),
+        ),
+        (
+            "-approle-mount={approle_mount}",
+            vocabulary == Vocabulary::Sidecar && differs("approle_mount", "approle"),
+        ),
     ];
-    words.extend(conditional.iter().filter(|(_, needed)| *needed).map(|(word, _)| *word));
-    let plugin = plugin.display().to_string().replace('{', "{{").replace('}', "}}");
+    words.extend(
+        conditional
+            .iter()
+            .filter(|(_, needed)| *needed)
+            .map(|(word, _)| *word),
+    );
+    let plugin = plugin
+        .display()
+        .to_string()
+        .replace('{', "{{")
+        .replace('}', "}}");
     SubjectFile {
         name: PACKAGE.to_owned(),
         version: None,
         organization: None,
         url: None,
-        command: std::iter::once(plugin.as_str()).chain(words).map(known).collect(),
+        command: std::iter::once(plugin.as_str())
+            .chain(words)
+            .map(known)
+            .collect(),
         environment: BTreeMap::new(),
         readiness: Readiness::default(),
         stop: Stop::default(),
@@ -123,12 +157,15 @@ pub fn describe(plugin: &Path, vocabulary: Vocabulary, values: &Values) -> Subje
 
 /// The same plugin without listeners for health and metrics, so that runs side by side do not meet.
 pub fn without_listeners(mut subject: SubjectFile) -> SubjectFile {
-    subject.command.extend(["-health-port=0", "-metrics-port=0"].map(known));
+    subject
+        .command
+        .extend(["-health-port=0", "-metrics-port=0"].map(known));
     subject
 }
 
 fn known(word: &str) -> Template {
-    word.parse().expect("our own words have known placeholders only")
+    word.parse()
+        .expect("our own words have known placeholders only")
 }
 
 #[cfg(test)]
@@ -142,7 +179,10 @@ mod tests {
             "not json\n",
             "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"vault-kubernetes-kms\"},\"executable\":\"/t/release/vault-kubernetes-kms\"}\n",
         );
-        assert_eq!(executable(messages.as_bytes()), Some("/t/release/vault-kubernetes-kms".into()));
+        assert_eq!(
+            executable(messages.as_bytes()),
+            Some("/t/release/vault-kubernetes-kms".into())
+        );
         assert_eq!(executable(b"{\"reason\":\"build-finished\"}"), None);
     }
 
@@ -151,7 +191,10 @@ mod tests {
         let values = Values::from([("ca", "/ca.pem".to_owned()), ("namespace", String::new())]);
         let subject = describe(Path::new("/opt/{x}/kms"), Vocabulary::Sidecar, &values);
         assert_eq!(subject.command[0].fill(&values).unwrap(), "/opt/{x}/kms");
-        assert_eq!(subject.command.last().unwrap().fill(&values).unwrap(), "-tls-ca-file=/ca.pem");
+        assert_eq!(
+            subject.command.last().unwrap().fill(&values).unwrap(),
+            "-tls-ca-file=/ca.pem"
+        );
     }
 
     #[test]

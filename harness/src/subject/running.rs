@@ -1,11 +1,16 @@
 //! A plugin that the harness started.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
+use tokio::process::Command;
+use tokio::time::timeout;
 
 use super::file::{Stop, SubjectFile, Template, Values};
-use crate::child::{Child, Launch, describe, log_tail};
+use crate::child::{Child, Launch, Stopped, describe, log_tail};
 use crate::socket;
 
 /// Lines of the plugin's log that a failed start shows.
@@ -31,9 +36,21 @@ impl Running {
             .iter()
             .map(|(name, value)| Ok((name.clone(), value.fill(&values)?)))
             .collect::<Result<_>>()?;
-        let launch = Launch { name: subject.name.clone(), program, args, environment, log };
+        let launch = Launch {
+            name: subject.name.clone(),
+            program,
+            args,
+            environment,
+            log,
+        };
         let child = Child::spawn(&launch)?;
-        let mut running = Self { subject, values, launch, socket, child };
+        let mut running = Self {
+            subject,
+            values,
+            launch,
+            socket,
+            child,
+        };
         running.wait_ready().await?;
         Ok(running)
     }
@@ -54,7 +71,7 @@ impl Running {
     }
 
     /// Asks it to stop as its description says, and kills it otherwise.
-    pub async fn stop(&mut self) -> Result<crate::child::Stopped> {
+    pub async fn stop(&mut self) -> Result<Stopped> {
         let Stop { signal, within } = self.subject.stop;
         self.child.stop(signal, within).await
     }
@@ -63,7 +80,13 @@ impl Running {
     pub async fn restart(&mut self) -> Result<()> {
         if let Some(restart) = &self.subject.restart {
             let (program, args) = command(&restart.command, &self.values)?;
-            run_hook(&program, &args, self.subject.readiness.within, &self.launch.log).await?;
+            run_hook(
+                &program,
+                &args,
+                self.subject.readiness.within,
+                &self.launch.log,
+            )
+            .await?;
         } else {
             self.stop().await?;
             self.child = Child::spawn(&self.launch)?;
@@ -82,7 +105,12 @@ impl Running {
         let own_restart = self.subject.restart.is_some();
         let child = &mut self.child;
         // With a restart command of its own, the process that we started may rightly be gone.
-        let ended = || child.exited().filter(|_| !own_restart).map(|status| format!("it ended with {}", describe(status)));
+        let ended = || {
+            child
+                .exited()
+                .filter(|_| !own_restart)
+                .map(|status| format!("it ended with {}", describe(status)))
+        };
         let ready = socket::wait_ready(&self.socket, self.subject.readiness.within, ended).await;
         ready.map(drop).with_context(|| {
             let tail = log_tail(&self.launch.log, SHOWN_LINES);
@@ -92,23 +120,45 @@ impl Running {
 }
 
 fn command(command: &[Template], values: &Values) -> Result<(PathBuf, Vec<String>)> {
-    let mut filled = command.iter().map(|part| part.fill(values)).collect::<Result<Vec<_>>>()?;
+    let mut filled = command
+        .iter()
+        .map(|part| part.fill(values))
+        .collect::<Result<Vec<_>>>()?;
     let program = PathBuf::from(filled.remove(0));
     Ok((program, filled))
 }
 
-/// Runs a hook to its end; anything but exit code 0 in time is an error.
-pub async fn run_hook(program: &Path, args: &[String], within: std::time::Duration, log: &Path) -> Result<()> {
-    let mut hook = Child::spawn(&Launch {
-        name: "the restart command".to_owned(),
-        program: program.to_owned(),
-        args: args.to_vec(),
-        environment: std::env::vars().collect(),
-        log: log.to_owned(),
-    })?;
-    match hook.wait(within).await {
-        Some(status) if status.success() => Ok(()),
-        Some(status) => anyhow::bail!("the restart command ended with {}", describe(status)),
-        None => anyhow::bail!("the restart command has not ended within {} s and was killed", within.as_secs_f32()),
+/// Runs an operator's command to its end; anything but exit code 0 in time is an error. It has the
+/// harness's whole environment, and what it leaves running stays: that may be the plugin.
+pub async fn run_hook(program: &Path, args: &[String], within: Duration, log: &Path) -> Result<()> {
+    let output = File::options()
+        .append(true)
+        .create(true)
+        .open(log)
+        .with_context(|| format!("open the log {}", log.display()))?;
+    let ended = Command::new(program)
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(output.try_clone().context("share the log")?)
+        .stderr(output)
+        .kill_on_drop(true)
+        .status();
+    match timeout(within, ended).await {
+        Ok(status) => {
+            let status = status.with_context(|| format!("run {}", program.display()))?;
+            ensure!(
+                status.success(),
+                "the restart command ended with {}; see {}",
+                describe(status),
+                log.display()
+            );
+            Ok(())
+        }
+        Err(_) => {
+            bail!(
+                "the restart command had not ended after {} s and was killed",
+                within.as_secs()
+            )
+        }
     }
 }

@@ -56,7 +56,12 @@ impl Answer {
             .as_array()
             .map(|errors| errors.iter().filter_map(Value::as_str).collect())
             .unwrap_or_default();
-        format!("{} answered {}: {}", self.call, self.status, words.join("; ").trim())
+        format!(
+            "{} answered {}: {}",
+            self.call,
+            self.status,
+            words.join("; ").trim()
+        )
     }
 }
 
@@ -64,7 +69,9 @@ impl Admin {
     /// An administrator at `address` (`http[s]://host:port`), with the CA bundle it is verified by
     /// (the system's roots when absent).
     pub fn new(address: &str, ca: Option<&Path>, token: Zeroizing<String>) -> Result<Self> {
-        let uri: Uri = address.parse().with_context(|| format!("read the Vault address {address:?}"))?;
+        let uri: Uri = address
+            .parse()
+            .with_context(|| format!("read the Vault address {address:?}"))?;
         ensure!(
             matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some(),
             "the Vault address {address:?} must be http://HOST:PORT or https://HOST:PORT"
@@ -115,15 +122,29 @@ impl Admin {
             .await
             .map_err(|_| anyhow!("no answer within {} s", CALL_LIMIT.as_secs()))
             .flatten()
-            .map(|(status, body)| Answer { status, body, call: call.clone() })
+            .map(|(status, body)| Answer {
+                status,
+                body,
+                call: call.clone(),
+            })
             .context(call)
     }
 
     async fn exchange(&self, method: Method, path: &str, body: Value) -> Result<(u16, Value)> {
-        let host = self.address.host().expect("checked in new").trim_matches(['[', ']']);
+        let host = self
+            .address
+            .host()
+            .expect("checked in new")
+            .trim_matches(['[', ']']);
         let https = self.address.scheme_str() == Some("https");
-        let port = self.address.port_u16().unwrap_or(if https { 443 } else { 80 });
-        #[expect(clippy::disallowed_methods, reason = "the process arm talks to real servers")]
+        let port = self
+            .address
+            .port_u16()
+            .unwrap_or(if https { 443 } else { 80 });
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the process arm talks to real servers"
+        )]
         let tcp = TcpStream::connect((host, port)).await.context("connect")?;
         if !https {
             return self.send(tcp, method, path, body).await;
@@ -136,17 +157,31 @@ impl Admin {
         self.send(tls, method, path, body).await
     }
 
-    async fn send<S>(&self, stream: S, method: Method, path: &str, body: Value) -> Result<(u16, Value)>
+    async fn send<S>(
+        &self,
+        stream: S,
+        method: Method,
+        path: &str,
+        body: Value,
+    ) -> Result<(u16, Value)>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let driver = tokio::spawn(connection);
-        let bytes = if body.is_null() { Vec::new() } else { serde_json::to_vec(&body)? };
+        let bytes = if body.is_null() {
+            Vec::new()
+        } else {
+            serde_json::to_vec(&body)?
+        };
         let mut request = Request::builder()
             .method(method)
             .uri(format!("/v1/{path}"))
-            .header("Host", self.address.authority().expect("has a host").as_str())
+            .header(
+                "Host",
+                self.address.authority().expect("has a host").as_str(),
+            )
             .header("X-Vault-Request", "true")
             .header("Content-Type", "application/json");
         if !self.token.is_empty() {
@@ -155,7 +190,9 @@ impl Admin {
         if !self.namespace.is_empty() {
             request = request.header("X-Vault-Namespace", &self.namespace);
         }
-        let answer = sender.send_request(request.body(Full::new(Bytes::from(bytes)))?).await?;
+        let answer = sender
+            .send_request(request.body(Full::new(Bytes::from(bytes)))?)
+            .await?;
         let status = answer.status().as_u16();
         let body = Limited::new(answer.into_body(), ANSWER_LIMIT)
             .collect()
@@ -166,14 +203,17 @@ impl Admin {
         if body.is_empty() {
             return Ok((status, Value::Null));
         }
-        let body = serde_json::from_slice(&body).with_context(|| format!("read the answer of status {status}"))?;
+        let body = serde_json::from_slice(&body)
+            .with_context(|| format!("read the answer of status {status}"))?;
         Ok((status, body))
     }
 }
 
 impl fmt::Debug for Admin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Admin").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Admin")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }
 
@@ -184,7 +224,9 @@ fn tls_config(ca: Option<&Path>) -> Result<ClientConfig> {
             for certificate in CertificateDer::pem_file_iter(file)
                 .with_context(|| format!("read the CA file {}", file.display()))?
             {
-                roots.add(certificate.with_context(|| format!("read the CA file {}", file.display()))?)?;
+                roots.add(
+                    certificate.with_context(|| format!("read the CA file {}", file.display()))?,
+                )?;
             }
             if roots.is_empty() {
                 bail!("the CA file {} has no certificate", file.display());

@@ -5,7 +5,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+    SanType,
+};
 
 /// PEM files for one test server.
 #[derive(Clone, Debug)]
@@ -24,12 +27,15 @@ impl Certificates {
         let mut ca = CertificateParams::default();
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        ca.distinguished_name.push(DnType::CommonName, "kms-harness test CA");
+        ca.distinguished_name
+            .push(DnType::CommonName, "kms-harness test CA");
         let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate()?)?;
 
         let key = KeyPair::generate()?;
         let mut server = CertificateParams::new(vec!["localhost".to_owned()])?;
-        server.subject_alt_names.push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+        server
+            .subject_alt_names
+            .push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
         let certificate = server.signed_by(&key, &ca)?;
 
         let files = Self {

@@ -18,14 +18,20 @@ pub const RIGHTS: &str = "create, update, read and delete on sys/mounts/*, sys/a
 #[derive(Debug)]
 pub struct External {
     product: Product,
-    address: String,
+    addresses: Vec<String>,
     ca: Option<PathBuf>,
     admin: Admin,
 }
 
 impl External {
-    /// Looks at the Vault at `address` with an administrator's token.
-    pub async fn connect(address: &str, ca: Option<PathBuf>, token: Zeroizing<String>) -> Result<Self> {
+    /// Looks at the Vault at the first of `addresses` with an administrator's token; the others are
+    /// more of its nodes.
+    pub async fn connect(
+        addresses: &[String],
+        ca: Option<PathBuf>,
+        token: Zeroizing<String>,
+    ) -> Result<Self> {
+        let address = addresses.first().context("no address of Vault was given")?;
         let admin = Admin::new(address, ca.as_deref(), token)?;
         let health = admin.read("sys/seal-status").await?.ok()?;
         if health["sealed"] == Value::Bool(true) {
@@ -35,11 +41,16 @@ impl External {
             .read("auth/token/lookup-self")
             .await?
             .ok()
-            .with_context(|| format!("the administrator's token is not accepted; it needs {RIGHTS}"))?;
+            .with_context(|| {
+                format!("the administrator's token is not accepted; it needs {RIGHTS}")
+            })?;
         let version = health["version"].as_str().unwrap_or("unknown").to_owned();
         Ok(Self {
-            product: Product { name: "vault".to_owned(), version },
-            address: address.to_owned(),
+            product: Product {
+                name: "vault".to_owned(),
+                version,
+            },
+            addresses: addresses.to_vec(),
             ca,
             admin,
         })
@@ -52,7 +63,7 @@ impl VaultBackend for External {
     }
 
     fn addresses(&self) -> Vec<String> {
-        vec![self.address.clone()]
+        self.addresses.clone()
     }
 
     fn ca(&self) -> Option<&Path> {

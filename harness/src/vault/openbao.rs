@@ -31,7 +31,8 @@ const CACHED: &str = "openbao-2.7.2-1";
 pub fn find() -> Result<PathBuf> {
     if let Some(named) = std::env::var_os("BAO").filter(|value| !value.is_empty()) {
         let path = PathBuf::from(named);
-        return find_program(&path).with_context(|| format!("$BAO is {}, which is no executable file", path.display()));
+        return find_program(&path)
+            .with_context(|| format!("$BAO is {}, which is no executable file", path.display()));
     }
     if let Some(on_path) = find_program(Path::new("bao")) {
         return Ok(on_path);
@@ -43,7 +44,11 @@ pub fn find() -> Result<PathBuf> {
 }
 
 fn cache_folder() -> Option<PathBuf> {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let set = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     set("KMS_CACHE").or_else(|| {
         let base = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))?;
         Some(base.join("kms-real-parts"))
@@ -82,14 +87,21 @@ impl OpenBao {
             format!("-dev-listen-address=127.0.0.1:{port}"),
         ];
         // In the environment rather than among the arguments, where every user could read it.
-        launch.environment.insert("BAO_DEV_ROOT_TOKEN_ID".into(), root_token.to_string());
+        launch
+            .environment
+            .insert("BAO_DEV_ROOT_TOKEN_ID".into(), root_token.to_string());
         let mut bao = Self {
             binary: binary.to_owned(),
             product: version(binary)?,
             root_token,
             unseal_key: Zeroizing::default(),
             ca: None,
-            nodes: vec![Node { name: "bao".into(), address: format!("http://127.0.0.1:{port}"), launch, child: None }],
+            nodes: vec![Node {
+                name: "bao".into(),
+                address: format!("http://127.0.0.1:{port}"),
+                launch,
+                child: None,
+            }],
         };
         bao.start(0).await?;
         bao.wait_active(0).await?;
@@ -115,11 +127,16 @@ impl OpenBao {
         }
         let answer = bao
             .admin_of(0)?
-            .write("sys/init", json!({"secret_shares": 1, "secret_threshold": 1}))
+            .write(
+                "sys/init",
+                json!({"secret_shares": 1, "secret_threshold": 1}),
+            )
             .await?;
         let secret = |pointer| {
             let value = answer.pointer(pointer).and_then(Value::as_str);
-            value.map(|text| Zeroizing::new(text.to_owned())).context("init gave no keys")
+            value
+                .map(|text| Zeroizing::new(text.to_owned()))
+                .context("init gave no keys")
         };
         bao.unseal_key = secret("/keys/0")?;
         bao.root_token = secret("/root_token")?;
@@ -130,7 +147,9 @@ impl OpenBao {
                 "leader_api_addr": bao.nodes[0].address,
                 "leader_ca_cert": std::fs::read_to_string(&certificates.ca)?,
             });
-            bao.admin_of(number)?.write("sys/storage/raft/join", leader).await?;
+            bao.admin_of(number)?
+                .write("sys/storage/raft/join", leader)
+                .await?;
             bao.unseal(number).await?;
             bao.wait_health(number, &[200, 429, 473]).await?;
         }
@@ -155,17 +174,25 @@ impl OpenBao {
             "cluster_addr": format!("https://127.0.0.1:{cluster_port}"),
             "ui": false,
         });
-        std::fs::write(&config, serde_json::to_vec_pretty(&settings)?).context("write the configuration")?;
+        std::fs::write(&config, serde_json::to_vec_pretty(&settings)?)
+            .context("write the configuration")?;
         let mut launch = launch(&self.binary, folder, name);
         launch.args = vec!["server".into(), format!("-config={}", config.display())];
-        Ok(Node { name: name.into(), address: format!("https://127.0.0.1:{port}"), launch, child: None })
+        Ok(Node {
+            name: name.into(),
+            address: format!("https://127.0.0.1:{port}"),
+            launch,
+            child: None,
+        })
     }
 
     /// Starts a node that is not running, and waits until it answers; on raft it is sealed then.
     pub async fn start(&mut self, node: usize) -> Result<()> {
         let it = &mut self.nodes[node];
         it.child = Some(Child::spawn(&it.launch)?);
-        self.wait_health(node, &[200, 429, 472, 473, 501, 503]).await.map(drop)
+        self.wait_health(node, &[200, 429, 472, 473, 501, 503])
+            .await
+            .map(drop)
     }
 
     /// Stops a node by SIGTERM, as a service manager would.
@@ -183,7 +210,10 @@ impl OpenBao {
 
     /// Seals one node.
     pub async fn seal(&self, node: usize) -> Result<()> {
-        self.admin_of(node)?.call(Method::PUT, "sys/seal", Value::Null).await?.ok()?;
+        self.admin_of(node)?
+            .call(Method::PUT, "sys/seal", Value::Null)
+            .await?
+            .ok()?;
         self.wait_health(node, &[503]).await.map(drop)
     }
 
@@ -193,7 +223,9 @@ impl OpenBao {
         // A node that has just been told whom to join refuses until it has the leader's answer.
         let deadline = Instant::now() + COMES_UP;
         loop {
-            let answer = admin.call(Method::PUT, "sys/unseal", json!({"key": *self.unseal_key})).await?;
+            let answer = admin
+                .call(Method::PUT, "sys/unseal", json!({"key": *self.unseal_key}))
+                .await?;
             match answer.ok() {
                 Ok(body) if body["sealed"] == json!(false) => return Ok(()),
                 // A joining follower says `sealed` here and unseals when the leader has accepted it.
@@ -213,14 +245,22 @@ impl OpenBao {
                     return Ok(number);
                 }
             }
-            ensure!(Instant::now() < deadline, "the cluster has had no leader for {} s", COMES_UP.as_secs());
+            ensure!(
+                Instant::now() < deadline,
+                "the cluster has had no leader for {} s",
+                COMES_UP.as_secs()
+            );
             sleep(LOOK_EVERY).await;
         }
     }
 
     /// An administrator at one node.
     pub fn admin_of(&self, node: usize) -> Result<Admin> {
-        Admin::new(&self.nodes[node].address, self.ca.as_deref(), self.root_token.clone())
+        Admin::new(
+            &self.nodes[node].address,
+            self.ca.as_deref(),
+            self.root_token.clone(),
+        )
     }
 
     /// Log file of a node.
@@ -229,7 +269,14 @@ impl OpenBao {
     }
 
     async fn health(&self, node: usize) -> Option<u16> {
-        Some(self.admin_of(node).ok()?.read("sys/health").await.ok()?.status)
+        Some(
+            self.admin_of(node)
+                .ok()?
+                .read("sys/health")
+                .await
+                .ok()?
+                .status,
+        )
     }
 
     async fn wait_health(&self, node: usize, wanted: &[u16]) -> Result<u16> {
@@ -243,7 +290,11 @@ impl OpenBao {
             sleep(LOOK_EVERY).await;
         }
         let log = log_tail(&self.nodes[node].launch.log, 5);
-        bail!("{} is not in state {wanted:?} after {} s, but {seen:?}; its log ends:\n{log}", self.nodes[node].name, COMES_UP.as_secs())
+        bail!(
+            "{} is not in state {wanted:?} after {} s, but {seen:?}; its log ends:\n{log}",
+            self.nodes[node].name,
+            COMES_UP.as_secs()
+        )
     }
 
     /// Active, and the token store answers: right after unsealing it does not yet.
@@ -255,7 +306,11 @@ impl OpenBao {
             if let Some(status) = self.nodes[node].child.as_mut().and_then(Child::exited) {
                 bail!("{} ended with {}", self.nodes[node].name, describe(status));
             }
-            ensure!(Instant::now() < deadline, "the root token is not accepted after {} s", COMES_UP.as_secs());
+            ensure!(
+                Instant::now() < deadline,
+                "the root token is not accepted after {} s",
+                COMES_UP.as_secs()
+            );
             sleep(LOOK_EVERY).await;
         }
         Ok(())
@@ -264,13 +319,27 @@ impl OpenBao {
     async fn wait_voters(&self, wanted: usize) -> Result<()> {
         let deadline = Instant::now() + COMES_UP;
         loop {
-            let answer = self.admin_of(0)?.read("sys/storage/raft/configuration").await?.ok()?;
-            let servers = answer.pointer("/data/config/servers").and_then(Value::as_array);
-            let voters = servers.into_iter().flatten().filter(|server| server["voter"] == json!(true)).count();
+            let answer = self
+                .admin_of(0)?
+                .read("sys/storage/raft/configuration")
+                .await?
+                .ok()?;
+            let servers = answer
+                .pointer("/data/config/servers")
+                .and_then(Value::as_array);
+            let voters = servers
+                .into_iter()
+                .flatten()
+                .filter(|server| server["voter"] == json!(true))
+                .count();
             if voters == wanted {
                 return Ok(());
             }
-            ensure!(Instant::now() < deadline, "{voters} of {wanted} nodes vote after {} s", COMES_UP.as_secs());
+            ensure!(
+                Instant::now() < deadline,
+                "{voters} of {wanted} nodes vote after {} s",
+                COMES_UP.as_secs()
+            );
             sleep(LOOK_EVERY).await;
         }
     }
@@ -290,7 +359,8 @@ impl VaultBackend for OpenBao {
     }
 
     fn admin(&self) -> Admin {
-        self.admin_of(0).expect("this address and CA served us at start")
+        self.admin_of(0)
+            .expect("this address and CA served us at start")
     }
 }
 
@@ -320,7 +390,10 @@ fn version(binary: &Path) -> Result<Product> {
     };
     Ok(Product {
         name: name.to_lowercase(),
-        version: version.trim_start_matches('v').trim_end_matches(',').to_owned(),
+        version: version
+            .trim_start_matches('v')
+            .trim_end_matches(',')
+            .to_owned(),
     })
 }
 

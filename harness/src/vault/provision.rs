@@ -79,10 +79,25 @@ pub struct Access {
 }
 
 impl Wanted {
+    /// Mounts of a random name, for a Vault that others use, too.
+    pub fn aside() -> Self {
+        let random = uuid::Uuid::new_v4().simple().to_string();
+        let suffix = format!("kms-harness-{}", &random[..8]);
+        Self {
+            mount: format!("transit-{suffix}"),
+            suffix,
+            ..Self::default()
+        }
+    }
+
     /// Sets it up; credentials go into files in `folder`.
     pub async fn create(&self, admin: &Admin, folder: &Path) -> Result<Access> {
         let named = |plain: &str| {
-            if self.suffix.is_empty() { plain.to_owned() } else { format!("{plain}-{}", self.suffix) }
+            if self.suffix.is_empty() {
+                plain.to_owned()
+            } else {
+                format!("{plain}-{}", self.suffix)
+            }
         };
         let access = Access {
             mount: self.mount.clone(),
@@ -100,15 +115,29 @@ impl Wanted {
             password: Zeroizing::new(format!("pw-{}", uuid::Uuid::new_v4().simple())),
             password_file: folder.join("password"),
         };
-        self.fill(admin, access).await.context("set up Vault for the plugin")
+        self.fill(admin, access)
+            .await
+            .context("set up Vault for the plugin")
     }
 
     async fn fill(&self, admin: &Admin, mut access: Access) -> Result<Access> {
-        let Access { mount, key, policy, .. } = &access;
-        admin.write(&format!("sys/mounts/{mount}"), json!({"type": "transit"})).await?;
-        admin.write(&format!("{mount}/keys/{key}"), json!({"type": "aes256-gcm96"})).await?;
+        let Access {
+            mount, key, policy, ..
+        } = &access;
         admin
-            .write(&format!("sys/policies/acl/{policy}"), json!({"policy": self.policy_text()}))
+            .write(&format!("sys/mounts/{mount}"), json!({"type": "transit"}))
+            .await?;
+        admin
+            .write(
+                &format!("{mount}/keys/{key}"),
+                json!({"type": "aes256-gcm96"}),
+            )
+            .await?;
+        admin
+            .write(
+                &format!("sys/policies/acl/{policy}"),
+                json!({"policy": self.policy_text()}),
+            )
             .await?;
         let tokens = json!({
             "token_policies": [policy],
@@ -119,7 +148,10 @@ impl Wanted {
 
         let role = format!("auth/{}/role/{WHO}", access.approle_mount);
         admin
-            .write(&format!("sys/auth/{}", access.approle_mount), json!({"type": "approle"}))
+            .write(
+                &format!("sys/auth/{}", access.approle_mount),
+                json!({"type": "approle"}),
+            )
             .await?;
         admin.write(&role, tokens.clone()).await?;
         let role_id = admin.read(&format!("{role}/role-id")).await?.ok()?;
@@ -132,7 +164,10 @@ impl Wanted {
         let mut user = tokens;
         user["password"] = json!(*access.password);
         admin
-            .write(&format!("sys/auth/{}", access.userpass_mount), json!({"type": "userpass"}))
+            .write(
+                &format!("sys/auth/{}", access.userpass_mount),
+                json!({"type": "userpass"}),
+            )
             .await?;
         admin
             .write(&format!("auth/{}/users/{WHO}", access.userpass_mount), user)
@@ -178,8 +213,16 @@ impl Access {
 
     /// Rotates the Transit key; the new version's number.
     pub async fn rotate(&self, admin: &Admin) -> Result<u64> {
-        admin.write(&format!("{}/keys/{}/rotate", self.mount, self.key), Value::Null).await?;
-        let key = admin.read(&format!("{}/keys/{}", self.mount, self.key)).await?.ok()?;
+        admin
+            .write(
+                &format!("{}/keys/{}/rotate", self.mount, self.key),
+                Value::Null,
+            )
+            .await?;
+        let key = admin
+            .read(&format!("{}/keys/{}", self.mount, self.key))
+            .await?
+            .ok()?;
         key.pointer("/data/latest_version")
             .and_then(Value::as_u64)
             .context("the key has no latest_version")
@@ -193,7 +236,10 @@ impl Access {
             format!("sys/policies/acl/{}", self.policy),
             format!("sys/mounts/{}", self.mount),
         ] {
-            admin.delete(&path).await.context("clean Vault up after the run")?;
+            admin
+                .delete(&path)
+                .await
+                .context("clean Vault up after the run")?;
         }
         Ok(())
     }

@@ -38,15 +38,37 @@ impl Kms {
     }
 
     pub async fn encrypt(&self, plaintext: &[u8]) -> Result<Sealed, tonic::Status> {
-        let request = EncryptRequest { plaintext: plaintext.to_vec().into(), uid: "tier-encrypt".into() };
+        let request = EncryptRequest {
+            plaintext: plaintext.to_vec().into(),
+            uid: "tier-encrypt".into(),
+        };
         let answer = self.0.clone().encrypt(timed(request)).await?.into_inner();
-        Ok(Sealed { plaintext: plaintext.to_vec(), answer })
+        Ok(Sealed {
+            plaintext: plaintext.to_vec(),
+            answer,
+        })
     }
 
     pub async fn decrypt(&self, sealed: &Sealed) -> Result<Vec<u8>, tonic::Status> {
-        let EncryptResponse { ciphertext, key_id, annotations } = sealed.answer.clone();
-        let request = DecryptRequest { ciphertext, key_id, annotations, uid: "tier-decrypt".into() };
-        Ok(self.0.clone().decrypt(timed(request)).await?.into_inner().plaintext.to_vec())
+        let EncryptResponse {
+            ciphertext,
+            key_id,
+            annotations,
+        } = sealed.answer.clone();
+        let request = DecryptRequest {
+            ciphertext,
+            key_id,
+            annotations,
+            uid: "tier-decrypt".into(),
+        };
+        Ok(self
+            .0
+            .clone()
+            .decrypt(timed(request))
+            .await?
+            .into_inner()
+            .plaintext
+            .to_vec())
     }
 
     /// Encrypts and decrypts; what was sealed, for later.
@@ -59,7 +81,10 @@ impl Kms {
     /// Decrypts and compares.
     pub async fn opens(&self, sealed: &Sealed) -> Result<()> {
         let plaintext = self.decrypt(sealed).await.context("Decrypt")?;
-        ensure!(plaintext == sealed.plaintext, "Decrypt gave other bytes back");
+        ensure!(
+            plaintext == sealed.plaintext,
+            "Decrypt gave other bytes back"
+        );
         Ok(())
     }
 
@@ -76,15 +101,21 @@ impl Kms {
             if wanted(&seen) {
                 return Ok(start.elapsed());
             }
-            ensure!(start.elapsed() < within, "{what}: not after {} s; Status is {seen:?}", within.as_secs());
+            ensure!(
+                start.elapsed() < within,
+                "{what}: not after {} s; Status is {seen:?}",
+                within.as_secs()
+            );
             sleep(LOOK_EVERY).await;
         }
     }
 
     /// Waits until Status is good.
     pub async fn wait_good(&self, within: Duration) -> Result<Duration> {
-        self.wait_status("a good Status", within, |seen| seen.as_ref().is_ok_and(|status| status.healthz == "ok"))
-            .await
+        self.wait_status("a good Status", within, |seen| {
+            seen.as_ref().is_ok_and(|status| status.healthz == "ok")
+        })
+        .await
     }
 }
 

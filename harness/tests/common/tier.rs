@@ -40,7 +40,9 @@ fn required() -> bool {
 }
 
 fn block_on(body: impl Future<Output = anyhow::Result<()>>) -> Result<(), Failed> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime
         .block_on(async { tokio::time::timeout(TEST_LIMIT, body).await })
         .map_err(|_| format!("not done after {} s", TEST_LIMIT.as_secs()))?

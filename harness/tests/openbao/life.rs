@@ -22,24 +22,45 @@ pub async fn whole_life(mut world: World) -> Result<()> {
     let old_id = first.answer.key_id.clone();
     world.access.rotate(&world.bao.admin()).await?;
     kms.wait_status("a new key_id", ROTATION_SHOWS, |seen| {
-        seen.as_ref().is_ok_and(|status| status.healthz == "ok" && status.key_id != old_id)
+        seen.as_ref()
+            .is_ok_and(|status| status.healthz == "ok" && status.key_id != old_id)
     })
     .await?;
-    let second = kms.round_trip(&[8; 32]).await.context("after the rotation")?;
-    ensure!(second.answer.key_id != old_id, "Encrypt still uses the old key_id after Status showed a new one");
-    kms.opens(&first).await.context("old data after the rotation")?;
+    let second = kms
+        .round_trip(&[8; 32])
+        .await
+        .context("after the rotation")?;
+    ensure!(
+        second.answer.key_id != old_id,
+        "Encrypt still uses the old key_id after Status showed a new one"
+    );
+    kms.opens(&first)
+        .await
+        .context("old data after the rotation")?;
 
     world.plugin.restart().await.context("restart")?;
     let kms = world.kms().await?;
-    kms.opens(&first).await.context("data of before the rotation, after a restart")?;
-    kms.opens(&second).await.context("data of after the rotation, after a restart")?;
-    world.plugin.crash_and_start().await.context("start after kill -9")?;
+    kms.opens(&first)
+        .await
+        .context("data of before the rotation, after a restart")?;
+    kms.opens(&second)
+        .await
+        .context("data of after the rotation, after a restart")?;
+    world
+        .plugin
+        .crash_and_start()
+        .await
+        .context("start after kill -9")?;
     let kms = world.kms().await?;
     kms.opens(&second).await.context("after kill -9")?;
 
     lose_tokens(&world).await?;
-    kms.opens(&first).await.context("the first call after its token was revoked")?;
-    kms.round_trip(&[9; 32]).await.context("after its token was revoked")?;
+    kms.opens(&first)
+        .await
+        .context("the first call after its token was revoked")?;
+    kms.round_trip(&[9; 32])
+        .await
+        .context("after its token was revoked")?;
     keeps_secrets(&world)
 }
 
@@ -48,13 +69,19 @@ async fn binds_its_key_id(kms: &Kms) -> Result<()> {
     let good = kms.encrypt(&[1; 32]).await?;
     let mut other_id = good.clone();
     other_id.answer.key_id = format!("v1.{}", "A".repeat(43));
-    ensure!(kms.decrypt(&other_id).await.is_err(), "a foreign key_id decrypts");
+    ensure!(
+        kms.decrypt(&other_id).await.is_err(),
+        "a foreign key_id decrypts"
+    );
     let mut other_text = good;
     let mut bytes = other_text.answer.ciphertext.to_vec();
     let last = bytes.len() - 5;
     bytes[last] ^= 1;
     other_text.answer.ciphertext = bytes.into();
-    ensure!(kms.decrypt(&other_text).await.is_err(), "a damaged ciphertext decrypts");
+    ensure!(
+        kms.decrypt(&other_text).await.is_err(),
+        "a damaged ciphertext decrypts"
+    );
     Ok(())
 }
 
@@ -69,7 +96,12 @@ async fn many_at_once(kms: &Kms) -> Result<()> {
         let kms = kms.clone();
         calls.spawn(async move { kms.opens(&one).await });
     }
-    calls.join_all().await.into_iter().collect::<Result<Vec<()>>>().context("100 Decrypts at once")?;
+    calls
+        .join_all()
+        .await
+        .into_iter()
+        .collect::<Result<Vec<()>>>()
+        .context("100 Decrypts at once")?;
     Ok(())
 }
 
@@ -85,11 +117,18 @@ async fn lose_tokens(world: &World) -> Result<()> {
             let file = world.folder.path().join("token.new");
             kms_harness::secret_file::write(&file, &fresh)?;
             std::fs::rename(&file, &world.access.token_file)?;
-            admin.write("auth/token/revoke", json!({"token": *world.access.token})).await?;
+            admin
+                .write("auth/token/revoke", json!({"token": *world.access.token}))
+                .await?;
             return Ok(());
         }
     };
-    admin.write(&format!("sys/leases/revoke-prefix/auth/{logins}/login"), Value::Null).await?;
+    admin
+        .write(
+            &format!("sys/leases/revoke-prefix/auth/{logins}/login"),
+            Value::Null,
+        )
+        .await?;
     Ok(())
 }
 

@@ -25,7 +25,9 @@ pub async fn sealed_and_unsealed(parts: Parts) -> Result<()> {
     shows(&kms).await?;
     world.bao.unseal(0).await?;
     kms.wait_good(HEALS).await.context("after unsealing")?;
-    kms.opens(&before).await.context("old data after unsealing")?;
+    kms.opens(&before)
+        .await
+        .context("old data after unsealing")?;
     kms.round_trip(&[2; 32]).await.context("after unsealing")?;
     Ok(())
 }
@@ -39,8 +41,12 @@ pub async fn server_restarted(parts: Parts) -> Result<()> {
     shows(&kms).await?;
     world.bao.start(0).await?;
     world.bao.unseal(0).await?;
-    kms.wait_good(HEALS).await.context("after the server's restart")?;
-    kms.opens(&before).await.context("old data after the server's restart")
+    kms.wait_good(HEALS)
+        .await
+        .context("after the server's restart")?;
+    kms.opens(&before)
+        .await
+        .context("old data after the server's restart")
 }
 
 pub async fn one_of_three_nodes_lost(parts: Parts) -> Result<()> {
@@ -51,26 +57,54 @@ pub async fn one_of_three_nodes_lost(parts: Parts) -> Result<()> {
     world.bao.kill(leader);
     let lost = Instant::now();
     while let Err(error) = kms.opens(&before).await {
-        ensure!(lost.elapsed() < FAILS_OVER, "still no Decrypt {} s after the leader was lost: {error:#}", FAILS_OVER.as_secs());
+        ensure!(
+            lost.elapsed() < FAILS_OVER,
+            "still no Decrypt {} s after the leader was lost: {error:#}",
+            FAILS_OVER.as_secs()
+        );
     }
     kms.wait_good(HEALS).await.context("after the election")?;
-    kms.round_trip(&[2; 32]).await.context("on two of three nodes")?;
-    world.plugin.restart().await.context("restart on two of three nodes")?;
-    world.kms().await?.opens(&before).await.context("old data on two of three nodes")
+    kms.round_trip(&[2; 32])
+        .await
+        .context("on two of three nodes")?;
+    world
+        .plugin
+        .restart()
+        .await
+        .context("restart on two of three nodes")?;
+    world
+        .kms()
+        .await?
+        .opens(&before)
+        .await
+        .context("old data on two of three nodes")
 }
 
 /// Calls fail inside their deadline, whatever the server does (KMS2-AVAIL-03).
 async fn refuses_in_time(kms: &Kms) -> Result<()> {
     let start = Instant::now();
-    ensure!(kms.encrypt(&[3; 32]).await.is_err(), "Encrypt works without a server");
-    ensure!(start.elapsed() < Duration::from_millis(3200), "Encrypt took {:?} of 3 s", start.elapsed());
+    ensure!(
+        kms.encrypt(&[3; 32]).await.is_err(),
+        "Encrypt works without a server"
+    );
+    ensure!(
+        start.elapsed() < Duration::from_millis(3200),
+        "Encrypt took {:?} of 3 s",
+        start.elapsed()
+    );
     Ok(())
 }
 
 /// Status stops being good (KMS2-AVAIL-10), and never with a sick `healthz` beside a key_id
 /// (KMS2-STATUS-13).
 async fn shows(kms: &Kms) -> Result<()> {
-    kms.wait_status("an outage in Status", OUTAGE_SHOWS, |seen| seen.as_ref().map_or(true, |status| status.healthz != "ok")).await?;
-    ensure!(kms.status().await.is_err(), "Status answers during an outage, with a healthz other than ok");
+    kms.wait_status("an outage in Status", OUTAGE_SHOWS, |seen| {
+        seen.as_ref().map_or(true, |status| status.healthz != "ok")
+    })
+    .await?;
+    ensure!(
+        kms.status().await.is_err(),
+        "Status answers during an outage, with a healthz other than ok"
+    );
     Ok(())
 }

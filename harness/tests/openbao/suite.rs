@@ -21,8 +21,13 @@ pub async fn main_job(parts: Parts) -> Result<()> {
         .await?;
     let told = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{}:\n{told}", output.status);
-    let report: serde_json::Value = serde_json::from_slice(&output.stdout).context("read the report")?;
-    ensure!(report["environment"]["backend"]["product"] == "openbao", "the backend is {}", report["environment"]["backend"]);
+    let report: serde_json::Value =
+        serde_json::from_slice(&output.stdout).context("read the report")?;
+    ensure!(
+        report["environment"]["backend"]["product"] == "openbao",
+        "the backend is {}",
+        report["environment"]["backend"]
+    );
     ensure!(out.join("SHA256SUMS").is_file(), "no bundle was written");
     Ok(())
 }

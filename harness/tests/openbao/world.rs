@@ -27,9 +27,14 @@ impl Parts {
     pub fn find() -> Result<Self> {
         let bao = openbao::find()?;
         let workspace = own::workspace().context("the checkout with the plugin is gone")?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let plugin = runtime.block_on(own::build(&workspace))?;
-        Ok(Self { bao, plugin: Arc::new(plugin) })
+        Ok(Self {
+            bao,
+            plugin: Arc::new(plugin),
+        })
     }
 }
 
@@ -70,15 +75,31 @@ pub struct World {
 }
 
 impl World {
-    pub async fn start(parts: &Parts, server: Server, vocabulary: Vocabulary, lookup_self: bool) -> Result<Self> {
+    pub async fn start(
+        parts: &Parts,
+        server: Server,
+        vocabulary: Vocabulary,
+        lookup_self: bool,
+    ) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("kms-").tempdir()?;
         let bao = server.start(parts, folder.path()).await?;
-        let access = Wanted { lookup_self, ..Wanted::default() }.create(&bao.admin(), folder.path()).await?;
+        let access = Wanted {
+            lookup_self,
+            ..Wanted::default()
+        }
+        .create(&bao.admin(), folder.path())
+        .await?;
         let values = values(&bao, &access, folder.path());
         let subject = own::describe(&parts.plugin, vocabulary, &values);
         let log = folder.path().join("plugin.log");
         let plugin = Running::start(subject, values, log).await?;
-        Ok(Self { plugin, bao, access, vocabulary, folder })
+        Ok(Self {
+            plugin,
+            bao,
+            access,
+            vocabulary,
+            folder,
+        })
     }
 
     pub async fn kms(&self) -> Result<Kms> {
