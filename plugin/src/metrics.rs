@@ -307,6 +307,7 @@ impl Observer for Metrics {
                 http_status,
                 latency,
                 items,
+                ..
             } => {
                 self.vault_requests[op as usize][class(http_status)].inc();
                 self.vault_durations[op as usize].observe(latency.as_secs_f64());

@@ -147,12 +147,17 @@ impl Log {
                 remedy,
             } => {
                 let latency_ms = millis(latency);
+                let request_id = RequestId(request_id);
                 let method_name = method.as_str();
                 let code_name = code_name(code);
                 if code == 0 {
                     debug!(
                         method = method_name,
-                        uid, request_id, latency_ms, key_id, "call"
+                        uid,
+                        %request_id,
+                        latency_ms,
+                        key_id,
+                        "call"
                     );
                 } else if method == Method::Status {
                     // Its change of state has a line of its own, and callers repeat it for ever.
@@ -168,7 +173,7 @@ impl Log {
                         method = method_name,
                         code = code_name,
                         uid,
-                        request_id,
+                        %request_id,
                         http_status,
                         latency_ms,
                         key_id,
@@ -180,6 +185,7 @@ impl Log {
             }
             Event::VaultRequest {
                 op,
+                request_id,
                 http_status,
                 latency,
                 items,
@@ -187,7 +193,11 @@ impl Log {
                 let (operation, latency_ms) = (op.as_str(), millis(latency));
                 debug!(
                     operation,
-                    http_status, latency_ms, items, "request to vault"
+                    request_id = %RequestId(request_id),
+                    http_status,
+                    latency_ms,
+                    items,
+                    "request to vault"
                 );
             }
             Event::Login {
@@ -280,6 +290,18 @@ pub fn code_name(code: u32) -> &'static str {
     ];
     let index = usize::try_from(code).unwrap_or(usize::MAX);
     NAMES.get(index).copied().unwrap_or("UNKNOWN")
+}
+
+/// Our id of a request to Vault; nothing where there was none.
+struct RequestId(u64);
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 0 {
+            return Ok(());
+        }
+        write!(f, "r-{:016x}", self.0)
+    }
 }
 
 fn millis(latency: Duration) -> f64 {

@@ -71,7 +71,7 @@ fn call<'a>(
         method,
         code,
         uid,
-        request_id: uid,
+        request_id: 1,
         http_status: 500,
         latency: Duration::from_millis(3),
         key_id: uid,
@@ -101,6 +101,7 @@ fn kms2_obs_02_series_stay_bounded_whatever_callers_and_vault_do() {
                 metrics.event(&call(method, number, &text, &text, "unheard of"));
             }
             metrics.event(&Event::VaultRequest {
+                request_id: 7,
                 op: VaultOp::Decrypt,
                 http_status: u16::try_from(number).unwrap(),
                 latency: Duration::from_secs(1),
@@ -181,6 +182,7 @@ fn every_event_moves_its_metric() {
 
     for (http_status, items) in [(200, 1), (204, 7), (429, 1), (503, 1), (0, 1), (403, 1)] {
         metrics.event(&Event::VaultRequest {
+            request_id: 7,
             op: VaultOp::Decrypt,
             http_status,
             latency: Duration::from_millis(20),
