@@ -6,4 +6,6 @@
 pub mod config;
 pub mod event;
 pub mod plugin;
+pub mod policy;
 pub mod seam;
+pub mod secret_file;

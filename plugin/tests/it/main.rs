@@ -1,0 +1,10 @@
+//! The plugin's integration tests: one binary, a module a subject.
+
+mod config_bad;
+mod config_docs;
+mod config_field;
+mod config_properties;
+mod config_rules;
+mod config_world;
+mod policy;
+mod secret_files;
