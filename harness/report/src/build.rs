@@ -293,7 +293,13 @@ fn profile(rows: &[RequirementReport], name: Profile, server: Option<Minor>) -> 
             }
         }
     }
-    let result = roll_up(rows.iter().map(|row| (row.status, is_required(row))));
+    // No roll-up of nothing: an empty selection must not read as a part of a verdict.
+    let nothing_ran = rows.iter().all(|row| is_missing(row.status));
+    let result = if nothing_ran {
+        ProfileResult::Inconclusive
+    } else {
+        roll_up(rows.iter().map(|row| (row.status, is_required(row))))
+    };
     ProfileReport {
         name,
         level: if name == Profile::Core {
@@ -316,6 +322,9 @@ fn summary(result: ProfileResult, counts: &Counts, n_required: usize, n_missing:
         ProfileResult::Failure => format!("{} broken, {} held.", counts.fail, counts.pass),
         ProfileResult::Inconclusive if counts.inconclusive > 0 => {
             format!("{} undecided, {} held.", counts.inconclusive, counts.pass)
+        }
+        ProfileResult::Inconclusive if n_required == n_missing => {
+            "Nothing ran, so nothing is shown.".to_owned()
         }
         ProfileResult::Inconclusive => "Nothing held, so nothing is shown.".to_owned(),
         ProfileResult::Partial => format!(

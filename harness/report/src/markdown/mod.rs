@@ -295,10 +295,12 @@ fn prose(text: &str) -> String {
     if parts.len() % 2 == 0 {
         return escape(text);
     }
-    let is_code = |index: usize| index % 2 == 1;
-    let render = |(index, part): (usize, &&str)| match is_code(index) {
-        true => code(part),
-        false => escape(part),
+    let render = |(index, part): (usize, &&str)| {
+        if index % 2 == 1 {
+            code(part)
+        } else {
+            escape(part)
+        }
     };
     parts.iter().enumerate().map(render).collect()
 }

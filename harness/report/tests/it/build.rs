@@ -232,3 +232,19 @@ fn the_order_of_results_does_not_show() {
     checks.reverse();
     assert_eq!(build(full(Profile::Production, checks)).unwrap(), report);
 }
+
+#[test]
+fn an_empty_selection_is_inconclusive_and_not_a_part_of_a_verdict() {
+    let skipped: Vec<_> = all_pass(Profile::Core)
+        .into_iter()
+        .map(|one| result(&one.requirement, "holds", CheckStatus::Skipped))
+        .collect();
+    for checks in [vec![], skipped] {
+        let report = build(inputs(Profile::Core, checks)).unwrap();
+        assert_eq!(report.profiles[0].result, ProfileResult::Inconclusive);
+        assert_eq!(
+            report.profiles[0].summary,
+            "Nothing ran, so nothing is shown."
+        );
+    }
+}

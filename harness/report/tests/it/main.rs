@@ -1,5 +1,10 @@
 //! Tests of the report from outside.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail by panicking, as tests do"
+)]
+
 mod build;
 mod fixture;
 mod golden;
