@@ -1,0 +1,6 @@
+//! Integration tests, one binary.
+
+mod http;
+mod log;
+mod metrics;
+mod socket;
