@@ -60,7 +60,7 @@ pub fn judge(args: &JudgeArgs) -> Result<u8, Failure> {
     session::write_report(&bundle, &report)?;
     bundle.seal()?;
     let code = exit_code(&report);
-    session::print(&report, args.output.format, code, &bundle)?;
+    session::print(&report, args.output.format, &bundle, false)?;
     Ok(code)
 }
 

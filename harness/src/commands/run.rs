@@ -38,7 +38,7 @@ pub async fn run(args: &RunArgs, interrupt: Interrupt) -> Result<u8, Failure> {
     let session = Session::start(&args.suite, &args.output, plan, plugin.name())?;
 
     let plugin = interrupt.or(plugin.ready()).await??;
-    let world = interrupt.or(World::start(vault, plugin, session.bundle().path(LOG))).await??;
+    let world = interrupt.or(World::start(vault, plugin, session.bundle().path(LOG), args.suite.seed)).await??;
     let judged = world.judged()?;
     let sent = session.send(&world.target(), &judged, &interrupt).await?;
     world.stop().await?;
@@ -202,12 +202,12 @@ struct World {
 }
 
 impl World {
-    async fn start(chosen: Chosen, plugin: Plugin, log: PathBuf) -> Result<Self> {
+    async fn start(chosen: Chosen, plugin: Plugin, log: PathBuf, seed: u64) -> Result<Self> {
         // A short path: a socket's may have 107 bytes.
         let folder = tempfile::Builder::new().prefix("kms-").tempdir().context("make a folder for the run")?;
         let borrowed = matches!(chosen, Chosen::External { .. });
         let vault: Box<dyn VaultBackend> = match chosen {
-            Chosen::Sim => Box::new(Sim::start().await.context("start the built-in Vault")?),
+            Chosen::Sim => Box::new(Sim::start(seed).await.context("start the built-in Vault")?),
             Chosen::OpenBao(binary) => Box::new(OpenBao::dev(&binary, folder.path()).await.context("start OpenBao")?),
             Chosen::External { addresses, ca, token } => Box::new(External::connect(&addresses, ca, token).await?),
         };

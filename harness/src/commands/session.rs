@@ -14,7 +14,7 @@ use kms_conformance::{Options, Progress, Recorder, Target};
 use kms_history::file::Writer;
 use kms_history::{Header, History};
 use kms_report::model::{Attachment, Environment, Finding, Origin, Report, Severity, Subject, Trust};
-use kms_report::{Inputs, exit_code, exit_meaning};
+use kms_report::{Inputs, exit_code};
 use uuid::Uuid;
 
 use super::list;
@@ -131,7 +131,7 @@ impl Session {
             (_, Some(_)) => exit::INCONCLUSIVE,
             _ => exit_code(&report),
         };
-        print(&report, self.format, code, &self.bundle)?;
+        print(&report, self.format, &self.bundle, sent.interrupted)?;
         match sent.unwritten {
             Some(error) => Err(Failure::Harness(error)),
             None => Ok(code),
@@ -211,12 +211,16 @@ impl Session {
 }
 
 /// Prints a report's summary, or the report itself.
-pub fn print(report: &Report, format: Format, code: u8, bundle: &Bundle) -> Result<(), Failure> {
+pub fn print(report: &Report, format: Format, bundle: &Bundle, interrupted: bool) -> Result<(), Failure> {
     let text = match format {
         Format::Json => kms_report::to_json(report),
         Format::Text => {
-            let folder = bundle.folder().display();
-            format!("{}bundle   {folder}\nexit     {code}: {}\n", kms_report::console::summary(report), exit_meaning(code))
+            let folder = bundle.folder().display().to_string();
+            let mut lines = kms_report::console::summary(report, &folder);
+            if interrupted {
+                lines.push(format!("interrupted: exit code {}", exit::INTERRUPTED));
+            }
+            lines.join("\n") + "\n"
         }
     };
     Ok(console::result(&text).context("print the report")?)
@@ -225,7 +229,7 @@ pub fn print(report: &Report, format: Format, code: u8, bundle: &Bundle) -> Resu
 /// Writes a report and what is rendered from it.
 pub fn write_report(bundle: &Bundle, report: &Report) -> Result<(), Failure> {
     bundle.write(REPORT, kms_report::to_json(report).as_bytes())?;
-    bundle.write("report.md", kms_report::markdown::render(report).as_bytes())?;
+    bundle.write("report.md", kms_report::markdown(report).as_bytes())?;
     Ok(())
 }
 

@@ -1,13 +1,14 @@
 //! The Vault behind the plugin: one seam, whatever stands behind it.
 //!
 //! In reading order: [`admin`] (how it is set up), [`provision`] (what a plugin needs there),
-//! then the backends [`openbao`] and [`external`].
+//! then the backends [`sim`], [`openbao`] and [`external`].
 
 pub mod admin;
 pub mod certificates;
 pub mod external;
 pub mod openbao;
 pub mod provision;
+pub mod sim;
 
 use std::path::Path;
 
