@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -40,12 +41,16 @@ impl Bundle {
             )));
         }
         if folder.exists() && !folder.is_dir() {
-            return Err(Unusable::Taken(anyhow::anyhow!("--out {shown}: this is no folder")));
+            return Err(Unusable::Taken(anyhow::anyhow!(
+                "--out {shown}: this is no folder"
+            )));
         }
         fs::create_dir_all(folder)
             .with_context(|| format!("make the bundle's folder {shown}"))
             .map_err(Unusable::Unwritable)?;
-        let bundle = Self { folder: folder.to_owned() };
+        let bundle = Self {
+            folder: folder.to_owned(),
+        };
         // Found out now rather than after the run.
         bundle.write(SUMS, b"").map_err(Unusable::Unwritable)?;
         Ok(bundle)
@@ -87,15 +92,20 @@ impl Bundle {
 
     /// Size and SHA-256 of a file.
     pub fn digest(&self, name: &str) -> Result<(u64, String)> {
-        let bytes = fs::read(self.path(name)).with_context(|| format!("read {name} of the bundle"))?;
+        let bytes =
+            fs::read(self.path(name)).with_context(|| format!("read {name} of the bundle"))?;
         Ok((bytes.len() as u64, sha256(&bytes)))
     }
 
     /// Fails when a file holds one of these secrets; names the file, never the secret.
     pub fn search(&self, secrets: &[&str]) -> Result<()> {
         for name in self.files()? {
-            let bytes = fs::read(self.path(&name)).with_context(|| format!("read {name} of the bundle"))?;
-            ensure!(!holds(&bytes, secrets), "{name} of the bundle holds a credential of this run");
+            let bytes =
+                fs::read(self.path(&name)).with_context(|| format!("read {name} of the bundle"))?;
+            ensure!(
+                !holds(&bytes, secrets),
+                "{name} of the bundle holds a credential of this run"
+            );
         }
         Ok(())
     }
@@ -112,12 +122,47 @@ impl Bundle {
     }
 }
 
+/// A writer of lines, each handed on in one piece: what is killed leaves whole lines.
+#[derive(Debug)]
+pub struct WholeLines<W> {
+    inner: W,
+    line: Vec<u8>,
+}
+
+impl<W: io::Write> WholeLines<W> {
+    /// Writes to `inner`.
+    pub fn new(inner: W) -> Self {
+        Self {
+            inner,
+            line: Vec::new(),
+        }
+    }
+}
+
+impl<W: io::Write> io::Write for WholeLines<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.line.extend_from_slice(bytes);
+        if bytes.ends_with(b"\n") {
+            self.inner.write_all(&self.line)?;
+            self.line.clear();
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
 /// Whether `text` holds one of these secrets.
 pub fn holds(text: &[u8], secrets: &[&str]) -> bool {
     secrets
         .iter()
         .filter(|secret| !secret.is_empty())
-        .any(|secret| text.windows(secret.len()).any(|window| window == secret.as_bytes()))
+        .any(|secret| {
+            text.windows(secret.len())
+                .any(|window| window == secret.as_bytes())
+        })
 }
 
 /// SHA-256 in hex.
@@ -137,9 +182,18 @@ mod tests {
     fn a_folder_with_something_in_it_is_never_touched() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("mine"), "precious").unwrap();
-        assert!(matches!(Bundle::create(folder.path()), Err(Unusable::Taken(_))));
-        assert!(matches!(Bundle::create(&folder.path().join("mine")), Err(Unusable::Taken(_))));
-        assert!(matches!(Bundle::create(&folder.path().join("mine/below")), Err(Unusable::Unwritable(_))));
+        assert!(matches!(
+            Bundle::create(folder.path()),
+            Err(Unusable::Taken(_))
+        ));
+        assert!(matches!(
+            Bundle::create(&folder.path().join("mine")),
+            Err(Unusable::Taken(_))
+        ));
+        assert!(matches!(
+            Bundle::create(&folder.path().join("mine/below")),
+            Err(Unusable::Unwritable(_))
+        ));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
@@ -158,12 +212,39 @@ mod tests {
     }
 
     #[test]
+    fn lines_are_handed_on_in_one_piece() {
+        struct Pieces(Vec<Vec<u8>>);
+        impl io::Write for Pieces {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.push(bytes.to_vec());
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut lines = WholeLines::new(Pieces(Vec::new()));
+        for piece in ["{\"a\"", ":1}", "\n", "{}\n", "{"] {
+            io::Write::write_all(&mut lines, piece.as_bytes()).unwrap();
+        }
+        assert_eq!(lines.inner.0, [b"{\"a\":1}\n".to_vec(), b"{}\n".to_vec()]);
+    }
+
+    #[test]
     fn a_secret_in_any_file_is_found_and_not_repeated() {
         let folder = tempfile::tempdir().unwrap();
         let bundle = Bundle::create(folder.path()).unwrap();
-        bundle.write("plugin.log", b"login with s.abcdef failed").unwrap();
+        bundle
+            .write("plugin.log", b"login with s.abcdef failed")
+            .unwrap();
         bundle.search(&["s.other", ""]).unwrap();
-        let error = bundle.search(&["s.other", "s.abcdef"]).unwrap_err().to_string();
-        assert!(error.contains("plugin.log") && !error.contains("s.abcdef"), "{error}");
+        let error = bundle
+            .search(&["s.other", "s.abcdef"])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("plugin.log") && !error.contains("s.abcdef"),
+            "{error}"
+        );
     }
 }

@@ -1,8 +1,10 @@
 //! The command line. Names, values and defaults here are what people script against.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use kms_contract::{Minor, Profile, Who};
 
 /// `kms-harness`.
@@ -19,6 +21,29 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// Reads the command line; ends the program with exit code 2 when it cannot be meant. Beside it
+    /// the names of the options that stand there, as opposed to those left at their defaults.
+    pub fn read() -> (Self, BTreeSet<String>) {
+        let matches = Self::command().get_matches();
+        let cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        let given = matches
+            .subcommand()
+            .map(|(_, matches)| given(matches))
+            .unwrap_or_default();
+        (cli, given)
+    }
+}
+
+fn given(matches: &ArgMatches) -> BTreeSet<String> {
+    matches
+        .ids()
+        .map(clap::Id::as_str)
+        .filter(|id| matches.value_source(id) == Some(ValueSource::CommandLine))
+        .map(|id| id.replace('_', "-"))
+        .collect()
 }
 
 /// The commands.

@@ -1,6 +1,9 @@
 //! The one place that prints: progress and errors to standard error, results to standard output.
 
-#![expect(clippy::print_stderr, reason = "progress and errors are for the terminal")]
+#![expect(
+    clippy::print_stderr,
+    reason = "progress and errors are for the terminal"
+)]
 
 use std::io::{self, IsTerminal, Write};
 

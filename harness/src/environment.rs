@@ -64,8 +64,14 @@ fn cpu() -> Option<String> {
 
 fn memory() -> Option<u64> {
     let info = read("/proc/meminfo")?;
-    let kib = info.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    kib.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
+    let kib = info
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    kib.trim()
+        .strip_suffix(" kB")?
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(1024)
 }
 
 fn read(file: &str) -> Option<String> {

@@ -21,7 +21,9 @@ pub fn key_id_hash(history: &History) -> Option<String> {
 
 fn first_status(history: &History) -> Option<(String, String)> {
     history.calls().find_map(|call| match &call.answer()?.body {
-        Body::Status { version, key_id, .. } => Some((version.text.clone(), key_id.text.clone())),
+        Body::Status {
+            version, key_id, ..
+        } => Some((version.text.clone(), key_id.text.clone())),
         _ => None,
     })
 }
@@ -33,13 +35,21 @@ pub fn latency(history: &History) -> Vec<LatencySeries> {
     for call in history.calls().filter(|call| call.sent.case.is_empty()) {
         if let (Some(answered), Some(outcome)) = (call.answered, outcome(&call)) {
             let op = call.sent.method.to_lowercase();
-            samples.entry((op, outcome)).or_default().push(answered.elapsed_ns);
+            samples
+                .entry((op, outcome))
+                .or_default()
+                .push(answered.elapsed_ns);
         }
     }
     samples
         .into_iter()
         .filter_map(|((op, outcome), samples)| {
-            let key = LatencyKey { op, arm: Arm::Process, phase: Phase::Baseline, outcome };
+            let key = LatencyKey {
+                op,
+                arm: Arm::Process,
+                phase: Phase::Baseline,
+                outcome,
+            };
             LatencySeries::from_samples(key, samples, None)
         })
         .collect()
@@ -60,13 +70,17 @@ pub fn properties(history: &History) -> Vec<Property> {
     for call in history.calls_of(stimuli::ROUND_TRIPS) {
         if let kms_history::Request::Encrypt { plaintext } = &call.sent.request {
             cases += 1;
-            *distribution.entry(format!("{} bytes", plaintext.len)).or_default() += 1;
+            *distribution
+                .entry(format!("{} bytes", plaintext.len))
+                .or_default() += 1;
         }
     }
-    let minimal = history.stimulus(stimuli::ROUND_TRIPS).find_map(|event| match &event.what {
-        What::Minimal(minimal) => Some(minimal),
-        _ => None,
-    });
+    let minimal = history
+        .stimulus(stimuli::ROUND_TRIPS)
+        .find_map(|event| match &event.what {
+            What::Minimal(minimal) => Some(minimal),
+            _ => None,
+        });
     if cases == 0 {
         return Vec::new();
     }

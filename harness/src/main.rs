@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use kms_harness::cli::Cli;
 use kms_harness::{commands, console};
 
 fn main() -> ExitCode {
-    match commands::run(&Cli::parse()) {
+    let (cli, given) = Cli::read();
+    match commands::run(&cli, given) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             console::tell(&format!("error: {failure}"));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kms_conformance::{BoxFuture, Hook, Target};
-use kms_report::model::{Launch, LaunchKind, Origin, Subject};
+use kms_report::model::{Launch, LaunchKind, Subject};
 use kms_report::redact;
 
 use super::session::{Judged, Session};
@@ -20,12 +20,22 @@ use crate::{environment, socket};
 const RESTARTS: Duration = Duration::from_secs(120);
 
 /// Judges the plugin behind a socket.
-pub async fn check(args: &CheckArgs, interrupt: Interrupt) -> Result<u8, Failure> {
+pub async fn check(
+    args: &CheckArgs,
+    mut plan: Planned,
+    interrupt: Interrupt,
+) -> Result<u8, Failure> {
     let path = socket::parse(&args.socket).or_usage()?;
-    let mut plan = Planned::default();
-    plan.set("socket", redact::endpoint(&args.socket), Origin::Flag);
+    plan.option("socket", redact::endpoint(&args.socket));
     // The command itself may hold anything.
-    plan.option("restart-command", args.restart_command.as_ref().map(|_| "given"), "none");
+    plan.option(
+        "restart-command",
+        if args.restart_command.is_some() {
+            "given"
+        } else {
+            "none"
+        },
+    );
 
     let session = Session::start(&args.suite, &args.output, plan, "plugin")?;
     let mut target = Target::unix(&path);
@@ -37,10 +47,17 @@ pub async fn check(args: &CheckArgs, interrupt: Interrupt) -> Result<u8, Failure
     }
     let subject = Subject {
         project: "plugin".to_owned(),
-        launch: Some(Launch { how: LaunchKind::ExternalSocket, endpoint: redact::endpoint(&args.socket) }),
+        launch: Some(Launch {
+            how: LaunchKind::ExternalSocket,
+            endpoint: redact::endpoint(&args.socket),
+        }),
         ..Subject::default()
     };
-    let judged = Judged { subject, environment: environment::environment(None), secrets: Vec::new() };
+    let judged = Judged {
+        subject,
+        environment: environment::environment(None),
+        secrets: Vec::new(),
+    };
     let sent = session.send(&target, &judged, &interrupt).await?;
     session.finish(sent, judged)
 }
@@ -55,7 +72,9 @@ impl Hook for RestartCommand {
     fn call(&self) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async {
             let args = ["-c".to_owned(), self.command.clone()];
-            run_hook(Path::new("sh"), &args, RESTARTS, &self.log).await.map_err(|error| format!("{error:#}"))
+            run_hook(Path::new("sh"), &args, RESTARTS, &self.log)
+                .await
+                .map_err(|error| format!("{error:#}"))
         })
     }
 }

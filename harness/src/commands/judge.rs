@@ -20,15 +20,28 @@ use crate::{console, environment, evidence};
 pub fn judge(args: &JudgeArgs) -> Result<u8, Failure> {
     let folder = &args.bundle;
     if !folder.join(HISTORY).is_file() {
-        return Err(Failure::Usage(anyhow!("{} is no bundle: it has no {HISTORY}", folder.display())));
+        return Err(Failure::Usage(anyhow!(
+            "{} is no bundle: it has no {HISTORY}",
+            folder.display()
+        )));
     }
     unchanged(folder)?;
     let old = old_report(folder).or_usage()?;
     let history = transcript(folder).or_usage()?;
 
     let subject = old.subject.project.clone();
-    let profile = old.profiles.iter().map(|profile| profile.name).max().unwrap_or(kms_contract::Profile::Core);
-    let bundle = session::open_bundle(&args.output, &format!("{subject}-judged"), profile.as_str(), &session::run_id())?;
+    let profile = old
+        .profiles
+        .iter()
+        .map(|profile| profile.name)
+        .max()
+        .unwrap_or(kms_contract::Profile::Core);
+    let bundle = session::open_bundle(
+        &args.output,
+        &format!("{subject}-judged"),
+        profile.as_str(),
+        &session::run_id(),
+    )?;
     for name in [HISTORY, LOG, "plan.toml"] {
         if let Ok(bytes) = fs::read(folder.join(name)) {
             bundle.write(name, &bytes)?;
@@ -47,13 +60,20 @@ pub fn judge(args: &JudgeArgs) -> Result<u8, Failure> {
         environment: old.environment,
         plan: old.plan,
         profile,
-        server: history.header().server_version.and_then(|minor| u8::try_from(minor).ok()).map(kms_contract::Minor),
+        server: history
+            .header()
+            .server_version
+            .and_then(|minor| u8::try_from(minor).ok())
+            .map(kms_contract::Minor),
         checks: kms_judge::judge(&history),
         scenarios: old.scenarios,
         latency: evidence::latency(&history),
         properties: evidence::properties(&history),
         findings: old.findings,
-        limits: vec!["judged again from the transcript: what it does not hold could not be looked at".to_owned()],
+        limits: vec![
+            "judged again from the transcript: what it does not hold could not be looked at"
+                .to_owned(),
+        ],
         attachments: session::attachments(&bundle)?,
     })
     .map_err(|error| Failure::Harness(error.into()))?;
@@ -68,7 +88,10 @@ pub fn judge(args: &JudgeArgs) -> Result<u8, Failure> {
 /// never sealed.
 fn unchanged(folder: &Path) -> Result<(), Failure> {
     let sums = fs::read_to_string(folder.join(SUMS)).unwrap_or_default();
-    let Some(line) = sums.lines().find(|line| line.ends_with(&format!("  {HISTORY}"))) else {
+    let Some(line) = sums
+        .lines()
+        .find(|line| line.ends_with(&format!("  {HISTORY}")))
+    else {
         console::tell("this bundle was never sealed: its run was cut off");
         return Ok(());
     };
@@ -76,13 +99,17 @@ fn unchanged(folder: &Path) -> Result<(), Failure> {
     if line.starts_with(&sha256(&bytes)) {
         return Ok(());
     }
-    Err(Failure::Usage(anyhow!("{} is not the one that {SUMS} was written for", folder.join(HISTORY).display())))
+    Err(Failure::Usage(anyhow!(
+        "{} is not the one that {SUMS} was written for",
+        folder.join(HISTORY).display()
+    )))
 }
 
 fn old_report(folder: &Path) -> Result<Report> {
     let path = folder.join(REPORT);
     let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-    let parsed = kms_report::from_json(&text).with_context(|| format!("read {}", path.display()))?;
+    let parsed =
+        kms_report::from_json(&text).with_context(|| format!("read {}", path.display()))?;
     for warning in parsed.warnings {
         console::tell(&format!("{}: {warning}", path.display()));
     }
@@ -92,7 +119,12 @@ fn old_report(folder: &Path) -> Result<Report> {
 fn transcript(folder: &Path) -> Result<History> {
     let path = folder.join(HISTORY);
     let file = File::open(&path).with_context(|| format!("read {}", path.display()))?;
-    let history = kms_history::file::read(BufReader::new(file)).with_context(|| format!("in {}", path.display()))?;
-    ensure!(!history.events().is_empty(), "{} holds no event: there is nothing to judge", path.display());
+    let history = kms_history::file::read(BufReader::new(file))
+        .with_context(|| format!("in {}", path.display()))?;
+    ensure!(
+        !history.events().is_empty(),
+        "{} holds no event: there is nothing to judge",
+        path.display()
+    );
     Ok(history)
 }

@@ -61,7 +61,12 @@ fn table(rows: &[Row]) -> String {
                 (checks, _) => checks.join(", "),
             };
             let title = kms_contract::get(&row.id).map_or("", |requirement| requirement.title);
-            format!("{:<16} {:<9} {:<6} {title} [{judged}]\n", row.id, row.who.as_str(), row.level.as_str())
+            format!(
+                "{:<16} {:<9} {:<6} {title} [{judged}]\n",
+                row.id,
+                row.who.as_str(),
+                row.level.as_str()
+            )
         })
         .collect()
 }

@@ -7,6 +7,7 @@ pub mod list;
 pub mod run;
 pub mod session;
 
+use std::collections::BTreeSet;
 use std::future::Future;
 
 use anyhow::Context;
@@ -14,12 +15,15 @@ use anyhow::Context;
 use crate::cli::{Cli, Command};
 use crate::exit::{self, Failure};
 use crate::interrupt::Interrupt;
+use crate::plan::Planned;
 
-/// Does what the command line says; the exit code.
-pub fn run(cli: &Cli) -> Result<u8, Failure> {
+/// Does what the command line says; `given` are the options that stand there. The exit code.
+pub fn run(cli: &Cli, given: BTreeSet<String>) -> Result<u8, Failure> {
     match &cli.command {
-        Command::Run(args) => block_on(|interrupt| run::run(args, interrupt)),
-        Command::Check(args) => block_on(|interrupt| check::check(args, interrupt)),
+        Command::Run(args) => block_on(|interrupt| run::run(args, Planned::new(given), interrupt)),
+        Command::Check(args) => {
+            block_on(|interrupt| check::check(args, Planned::new(given), interrupt))
+        }
         Command::Judge(args) => judge::judge(args),
         Command::List(args) => list::list(args).map(|()| exit::HELD),
         Command::Explain(args) => list::explain(args).map(|()| exit::HELD),

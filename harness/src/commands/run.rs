@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use kms_conformance::{BoxFuture, Hook, Target};
-use kms_report::model::{Artifact, ArtifactDigest, ArtifactKind, Launch, LaunchKind, Origin, Subject};
+use kms_report::model::{
+    Artifact, ArtifactDigest, ArtifactKind, Launch, LaunchKind, Origin, Subject,
+};
 use kms_report::redact;
 use tempfile::TempDir;
 use tokio::sync::Mutex;
@@ -31,14 +33,20 @@ use crate::vault::sim::Sim;
 use crate::{console, environment};
 
 /// Starts a plugin on a Vault and judges it.
-pub async fn run(args: &RunArgs, interrupt: Interrupt) -> Result<u8, Failure> {
-    let mut plan = Planned::default();
+pub async fn run(args: &RunArgs, mut plan: Planned, interrupt: Interrupt) -> Result<u8, Failure> {
     let vault = Chosen::vault(args, &mut plan).or_usage()?;
     let plugin = Plugin::choose(args, &mut plan).or_usage()?;
     let session = Session::start(&args.suite, &args.output, plan, plugin.name())?;
 
     let plugin = interrupt.or(plugin.ready()).await??;
-    let world = interrupt.or(World::start(vault, plugin, session.bundle().path(LOG), args.suite.seed)).await??;
+    let world = interrupt
+        .or(World::start(
+            vault,
+            plugin,
+            session.bundle().path(LOG),
+            args.suite.seed,
+        ))
+        .await??;
     let judged = world.judged()?;
     let sent = session.send(&world.target(), &judged, &interrupt).await?;
     world.stop().await?;
@@ -49,7 +57,11 @@ pub async fn run(args: &RunArgs, interrupt: Interrupt) -> Result<u8, Failure> {
 enum Chosen {
     Sim,
     OpenBao(PathBuf),
-    External { addresses: Vec<String>, ca: Option<PathBuf>, token: Zeroizing<String> },
+    External {
+        addresses: Vec<String>,
+        ca: Option<PathBuf>,
+        token: Zeroizing<String>,
+    },
 }
 
 impl Chosen {
@@ -57,9 +69,15 @@ impl Chosen {
         let words: Vec<&str> = args.vault.iter().map(String::as_str).collect();
         let shown: Vec<String> = words
             .iter()
-            .map(|word| if word.contains("://") { redact::url(word) } else { (*word).to_owned() })
+            .map(|word| {
+                if word.contains("://") {
+                    redact::url(word)
+                } else {
+                    (*word).to_owned()
+                }
+            })
             .collect();
-        plan.value("vault", shown.join(","), "sim".to_owned());
+        plan.option("vault", shown.join(","));
         ensure!(
             args.vault_token_path.is_none() || words.iter().any(|word| word.contains("://")),
             "--vault-token-path belongs to --vault ADDRESS"
@@ -68,19 +86,41 @@ impl Chosen {
             ["sim"] => Ok(Self::Sim),
             ["openbao"] => {
                 let binary = openbao::find()?;
-                let origin = if std::env::var_os("BAO").is_some() { Origin::Env } else { Origin::Default };
-                plan.set("openbao", redact::path(&binary.display().to_string()), origin);
+                let origin = if std::env::var_os("BAO").is_some() {
+                    Origin::Env
+                } else {
+                    Origin::Default
+                };
+                plan.set(
+                    "openbao",
+                    redact::path(&binary.display().to_string()),
+                    origin,
+                );
                 Ok(Self::OpenBao(binary))
             }
-            _ if words.iter().all(|word| word.starts_with("http://") || word.starts_with("https://")) => {
+            _ if words
+                .iter()
+                .all(|word| word.starts_with("http://") || word.starts_with("https://")) =>
+            {
                 let token = admin_token(args.vault_token_path.as_deref(), plan)?;
                 let ca = std::env::var_os("VAULT_CACERT").map(PathBuf::from);
                 if let Some(ca) = &ca {
-                    plan.set("vault-ca", redact::path(&ca.display().to_string()), Origin::Env);
+                    plan.set(
+                        "vault-ca",
+                        redact::path(&ca.display().to_string()),
+                        Origin::Env,
+                    );
                 }
-                Ok(Self::External { addresses: args.vault.clone(), ca, token })
+                Ok(Self::External {
+                    addresses: args.vault.clone(),
+                    ca,
+                    token,
+                })
             }
-            _ => bail!("--vault {}: it is sim, openbao, or addresses http[s]://HOST:PORT", words.join(" ")),
+            _ => bail!(
+                "--vault {}: it is sim, openbao, or addresses http[s]://HOST:PORT",
+                words.join(" ")
+            ),
         }
     }
 }
@@ -88,8 +128,13 @@ impl Chosen {
 fn admin_token(path: Option<&Path>, plan: &mut Planned) -> Result<Zeroizing<String>> {
     let token = match path {
         Some(path) => {
-            plan.set("vault-token-path", redact::path(&path.display().to_string()), Origin::Flag);
-            let text = std::fs::read_to_string(path).with_context(|| format!("read --vault-token-path {}", path.display()))?;
+            plan.set(
+                "vault-token-path",
+                redact::path(&path.display().to_string()),
+                Origin::Flag,
+            );
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("read --vault-token-path {}", path.display()))?;
             let text = Zeroizing::new(text);
             Zeroizing::new(text.trim().to_owned())
         }
@@ -119,13 +164,22 @@ impl Plugin {
     fn choose(args: &RunArgs, plan: &mut Planned) -> Result<Self> {
         let chosen = match (&args.plugin, &args.subject) {
             (Some(path), _) => {
-                plan.set("plugin", redact::path(&path.display().to_string()), Origin::Flag);
-                let found = find_program(path).with_context(|| format!("--plugin {}: no executable file", path.display()))?;
+                plan.set(
+                    "plugin",
+                    redact::path(&path.display().to_string()),
+                    Origin::Flag,
+                );
+                let found = find_program(path)
+                    .with_context(|| format!("--plugin {}: no executable file", path.display()))?;
                 Self::Binary(std::path::absolute(found)?)
             }
             (None, Some(file)) => {
                 let subject = SubjectFile::read(file)?;
-                plan.set("subject", redact::path(&file.display().to_string()), Origin::Flag);
+                plan.set(
+                    "subject",
+                    redact::path(&file.display().to_string()),
+                    Origin::Flag,
+                );
                 plan.set("subject.command", sources(&subject), Origin::File);
                 Self::Described(Box::new(subject))
             }
@@ -138,7 +192,11 @@ impl Plugin {
             }
         };
         if let Some(binary) = chosen.program() {
-            ensure!(!is_this_program(&binary), "{} is the harness itself: it never starts itself as the plugin", binary.display());
+            ensure!(
+                !is_this_program(&binary),
+                "{} is the harness itself: it never starts itself as the plugin",
+                binary.display()
+            );
         }
         Ok(chosen)
     }
@@ -172,7 +230,11 @@ impl Plugin {
 
     fn describe(self, values: &Values) -> Result<SubjectFile> {
         match self {
-            Self::Binary(path) => Ok(own::without_listeners(own::describe(&path, Vocabulary::Sidecar, values))),
+            Self::Binary(path) => Ok(own::without_listeners(own::describe(
+                &path,
+                Vocabulary::Sidecar,
+                values,
+            ))),
             Self::Described(subject) => Ok(*subject),
             Self::Checkout(_) => Err(anyhow!("the plugin was not built")),
         }
@@ -195,6 +257,7 @@ struct World {
     vault: Box<dyn VaultBackend>,
     access: Access,
     borrowed: bool,
+    on_this_vault: bool,
     subject: Subject,
     socket: PathBuf,
     log: PathBuf,
@@ -204,26 +267,49 @@ struct World {
 impl World {
     async fn start(chosen: Chosen, plugin: Plugin, log: PathBuf, seed: u64) -> Result<Self> {
         // A short path: a socket's may have 107 bytes.
-        let folder = tempfile::Builder::new().prefix("kms-").tempdir().context("make a folder for the run")?;
+        let folder = tempfile::Builder::new()
+            .prefix("kms-")
+            .tempdir()
+            .context("make a folder for the run")?;
         let borrowed = matches!(chosen, Chosen::External { .. });
         let vault: Box<dyn VaultBackend> = match chosen {
             Chosen::Sim => Box::new(Sim::start(seed).await.context("start the built-in Vault")?),
-            Chosen::OpenBao(binary) => Box::new(OpenBao::dev(&binary, folder.path()).await.context("start OpenBao")?),
-            Chosen::External { addresses, ca, token } => Box::new(External::connect(&addresses, ca, token).await?),
+            Chosen::OpenBao(binary) => Box::new(
+                OpenBao::dev(&binary, folder.path())
+                    .await
+                    .context("start OpenBao")?,
+            ),
+            Chosen::External {
+                addresses,
+                ca,
+                token,
+            } => Box::new(External::connect(&addresses, ca, token).await?),
         };
-        let wanted = if borrowed { Wanted::aside() } else { Wanted::default() };
+        let wanted = if borrowed {
+            Wanted::aside()
+        } else {
+            Wanted::default()
+        };
         let access = wanted.create(&vault.admin(), folder.path()).await?;
         let values = values(vault.as_ref(), &access, folder.path());
         let description = plugin.describe(&values)?;
         let subject = subject(&description, &values)?;
+        // A plugin that was not told where this Vault is has its key elsewhere.
+        let on_this_vault = description.mentions("vault");
         let socket = PathBuf::from(&values["socket"]);
-        console::tell(&format!("starting {} on {} {}", description.name, vault.product().name, vault.product().version));
+        console::tell(&format!(
+            "starting {} on {} {}",
+            description.name,
+            vault.product().name,
+            vault.product().version
+        ));
         let plugin = Running::start(description, values, log.clone()).await?;
         Ok(Self {
             plugin: Arc::new(Mutex::new(plugin)),
             vault,
             access,
             borrowed,
+            on_this_vault,
             subject,
             socket,
             log,
@@ -234,10 +320,12 @@ impl World {
     fn target(&self) -> Target {
         let mut target = Target::unix(&self.socket);
         target.restart = Some(Arc::new(RestartPlugin(Arc::clone(&self.plugin))));
-        target.rotate = Some(Arc::new(RotateKey {
-            admin: self.vault.admin(),
-            path: format!("{}/keys/{}/rotate", self.access.mount, self.access.key),
-        }));
+        if self.on_this_vault {
+            target.rotate = Some(Arc::new(RotateKey {
+                admin: self.vault.admin(),
+                path: format!("{}/keys/{}/rotate", self.access.mount, self.access.key),
+            }));
+        }
         target.logs = Some(self.log.clone());
         target
     }
@@ -262,19 +350,29 @@ impl World {
 
 fn subject(description: &SubjectFile, values: &Values) -> Result<Subject> {
     let program = PathBuf::from(description.command[0].fill(values)?);
-    let program = find_program(&program).with_context(|| format!("no program {}", program.display()))?;
+    let program =
+        find_program(&program).with_context(|| format!("no program {}", program.display()))?;
     let bytes = std::fs::read(&program).with_context(|| format!("read {}", program.display()))?;
-    let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = program
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
     Ok(Subject {
         organization: description.organization.clone(),
         project: description.name.clone(),
         url: description.url.clone(),
         version: description.version.clone(),
-        config_digest: Some(format!("sha256:{}", sha256(sources(description).as_bytes()))),
+        config_digest: Some(format!(
+            "sha256:{}",
+            sha256(sources(description).as_bytes())
+        )),
         artifacts: vec![Artifact {
             kind: ArtifactKind::Binary,
             name,
-            digest: ArtifactDigest { sha256: sha256(&bytes) },
+            digest: ArtifactDigest {
+                sha256: sha256(&bytes),
+            },
         }],
         launch: Some(Launch {
             how: LaunchKind::Spawned,
@@ -288,7 +386,14 @@ struct RestartPlugin(Arc<Mutex<Running>>);
 
 impl Hook for RestartPlugin {
     fn call(&self) -> BoxFuture<'_, Result<(), String>> {
-        Box::pin(async { self.0.lock().await.restart().await.map_err(|error| format!("{error:#}")) })
+        Box::pin(async {
+            self.0
+                .lock()
+                .await
+                .restart()
+                .await
+                .map_err(|error| format!("{error:#}"))
+        })
     }
 }
 

@@ -4,7 +4,6 @@
 //! transcript line by line, the final report last. So a run that is cut off claims nothing.
 
 use std::fs::File;
-use std::io::BufWriter;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -13,12 +12,14 @@ use jiff::Timestamp;
 use kms_conformance::{Options, Progress, Recorder, Target};
 use kms_history::file::Writer;
 use kms_history::{Header, History};
-use kms_report::model::{Attachment, Environment, Finding, Origin, Report, Severity, Subject, Trust};
+use kms_report::model::{
+    Attachment, Environment, Finding, Origin, Report, Severity, Subject, Trust,
+};
 use kms_report::{Inputs, exit_code};
 use uuid::Uuid;
 
 use super::list;
-use crate::bundle::{Bundle, Unusable, holds};
+use crate::bundle::{Bundle, Unusable, WholeLines, holds};
 use crate::cli::{Format, Output, Suite};
 use crate::exit::{self, Failure};
 use crate::interrupt::Interrupt;
@@ -63,10 +64,18 @@ pub struct Sent {
 
 impl Session {
     /// Opens the bundle of a run on the plugin called `subject`.
-    pub fn start(suite: &Suite, output: &Output, mut plan: Planned, subject: &str) -> Result<Self, Failure> {
-        plan.value("profile", suite.profile.as_str(), "core");
-        plan.option("server-version", suite.server_version, "every supported one");
-        plan.value("seed", suite.seed, 1);
+    pub fn start(
+        suite: &Suite,
+        output: &Output,
+        mut plan: Planned,
+        subject: &str,
+    ) -> Result<Self, Failure> {
+        plan.option("profile", suite.profile.as_str());
+        let version = suite
+            .server_version
+            .map_or("every supported one".to_owned(), |v| v.to_string());
+        plan.option("server-version", version);
+        plan.option("seed", suite.seed);
         let run_id = run_id();
         let bundle = open_bundle(output, subject, suite.profile.as_str(), &run_id)?;
         let options = Options {
@@ -76,9 +85,15 @@ impl Session {
             progress: Some(Arc::new(show)),
             ..Options::default()
         };
-        options.validate().map_err(|error| Failure::Usage(error.into()))?;
+        options
+            .validate()
+            .map_err(|error| Failure::Usage(error.into()))?;
         plan.set("round-trips", options.round_trips, Origin::Default);
-        plan.set("call-timeout", format!("{} ms", options.timeout.as_millis()), Origin::Default);
+        plan.set(
+            "call-timeout",
+            format!("{} ms", options.timeout.as_millis()),
+            Origin::Default,
+        );
         Ok(Self {
             bundle,
             plan,
@@ -96,19 +111,40 @@ impl Session {
     }
 
     /// Sends all stimuli, until they end or a signal comes.
-    pub async fn send(&self, target: &Target, judged: &Judged, interrupt: &Interrupt) -> Result<Sent, Failure> {
+    pub async fn send(
+        &self,
+        target: &Target,
+        judged: &Judged,
+        interrupt: &Interrupt,
+    ) -> Result<Sent, Failure> {
         let header = self.options.header();
-        self.write_report(&self.report(&empty(&header), judged, Vec::new(), &["the run has not ended"])?)?;
+        self.write_report(&self.report(
+            &empty(&header),
+            judged,
+            Vec::new(),
+            &["the run has not ended"],
+        )?)?;
         let trouble = Arc::new(Mutex::new(None));
         let recorder = self.recorder(header, Arc::clone(&trouble))?;
-        let ran = interrupt.or(kms_conformance::run(target, &self.options, &recorder)).await;
+        let ran = interrupt
+            .or(kms_conformance::run(target, &self.options, &recorder))
+            .await;
         console::clear();
         let interrupted = match ran {
-            Ok(ended) => ended.map(|_| false).map_err(|error| Failure::Usage(error.into()))?,
+            Ok(ended) => ended
+                .map(|_| false)
+                .map_err(|error| Failure::Usage(error.into()))?,
             Err(_) => true,
         };
-        let unwritten = trouble.lock().expect("no code panics while it holds this lock").take();
-        Ok(Sent { history: recorder.history(), interrupted, unwritten })
+        let unwritten = trouble
+            .lock()
+            .expect("no code panics while it holds this lock")
+            .take();
+        Ok(Sent {
+            history: recorder.history(),
+            interrupted,
+            unwritten,
+        })
     }
 
     /// Judges, writes and seals the bundle, and prints the result. The plugin has stopped by now, so
@@ -118,9 +154,15 @@ impl Session {
         judged.subject.observed.status_version = evidence::status_version(&sent.history);
         judged.subject.observed.key_id_hash = evidence::key_id_hash(&sent.history);
         let findings = self.clean_log(&judged.secrets)?;
-        self.bundle.write("plan.toml", self.plan.to_toml().as_bytes())?;
-        self.bundle.write("registry.json", list::registry()?.as_bytes())?;
-        let limits: &[&str] = if sent.interrupted { &["the run was interrupted by a signal"] } else { &[] };
+        self.bundle
+            .write("plan.toml", self.plan.to_toml().as_bytes())?;
+        self.bundle
+            .write("registry.json", list::registry()?.as_bytes())?;
+        let limits: &[&str] = if sent.interrupted {
+            &["the run was interrupted by a signal"]
+        } else {
+            &[]
+        };
         let report = self.report(&sent.history, &judged, findings, limits)?;
         self.write_report(&report)?;
         let secrets: Vec<&str> = judged.secrets.iter().map(String::as_str).collect();
@@ -138,26 +180,34 @@ impl Session {
         }
     }
 
-    fn recorder(&self, header: Header, trouble: Arc<Mutex<Option<anyhow::Error>>>) -> Result<Recorder, Failure> {
+    fn recorder(
+        &self,
+        header: Header,
+        trouble: Arc<Mutex<Option<anyhow::Error>>>,
+    ) -> Result<Recorder, Failure> {
         let path = self.bundle.path(HISTORY);
-        let open = || {
-            // One write a line, so that a run which is killed leaves whole lines.
-            let file = BufWriter::with_capacity(1 << 20, File::create(&path)?);
-            let mut writer = Writer::new(file, &header)?;
-            writer.flush()?;
-            Ok::<_, std::io::Error>(writer)
-        };
-        let mut writer = open().with_context(|| format!("write {}", path.display()))?;
+        let file = File::create(&path).with_context(|| format!("write {}", path.display()))?;
+        let mut writer = Writer::new(WholeLines::new(file), &header)
+            .with_context(|| format!("write {}", path.display()))?;
         let sink = move |event: &kms_history::Event| {
-            if let Err(error) = writer.event(event).and_then(|()| writer.flush()) {
+            if let Err(error) = writer.event(event) {
                 let error = anyhow!(error).context(format!("write {}", path.display()));
-                trouble.lock().expect("no code panics while it holds this lock").get_or_insert(error);
+                trouble
+                    .lock()
+                    .expect("no code panics while it holds this lock")
+                    .get_or_insert(error);
             }
         };
         Ok(Recorder::with_sink(header, Box::new(sink)))
     }
 
-    fn report(&self, history: &History, judged: &Judged, findings: Vec<Finding>, limits: &[&str]) -> Result<Report, Failure> {
+    fn report(
+        &self,
+        history: &History,
+        judged: &Judged,
+        findings: Vec<Finding>,
+        limits: &[&str],
+    ) -> Result<Report, Failure> {
         let inputs = Inputs {
             report_id: Uuid::new_v4().to_string(),
             run_id: self.run_id.clone(),
@@ -211,7 +261,12 @@ impl Session {
 }
 
 /// Prints a report's summary, or the report itself.
-pub fn print(report: &Report, format: Format, bundle: &Bundle, interrupted: bool) -> Result<(), Failure> {
+pub fn print(
+    report: &Report,
+    format: Format,
+    bundle: &Bundle,
+    interrupted: bool,
+) -> Result<(), Failure> {
     let text = match format {
         Format::Json => kms_report::to_json(report),
         Format::Text => {
@@ -234,7 +289,12 @@ pub fn write_report(bundle: &Bundle, report: &Report) -> Result<(), Failure> {
 }
 
 /// Opens the folder that was asked for, or a fresh one.
-pub fn open_bundle(output: &Output, subject: &str, profile: &str, run_id: &str) -> Result<Bundle, Failure> {
+pub fn open_bundle(
+    output: &Output,
+    subject: &str,
+    profile: &str,
+    run_id: &str,
+) -> Result<Bundle, Failure> {
     let folder = match &output.out {
         Some(folder) => folder.clone(),
         None => default_parent().join(format!("{subject}-{profile}-{}", run_id.replace(':', ""))),
@@ -264,11 +324,36 @@ pub fn generated_by() -> String {
 /// The files of a bundle besides the report and its renderings, with digests.
 pub fn attachments(bundle: &Bundle) -> Result<Vec<Attachment>, Failure> {
     const KNOWN: [(&str, &str, &str, &str); 5] = [
-        (HISTORY, "application/jsonl", "payloads as lengths and digests", "everything sent and answered"),
-        (LOG, "text/plain", "credentials of the run replaced", "what the plugin printed, over all its starts"),
-        ("plan.toml", "application/toml", "options by name, paths shortened", "every value of the run and its origin"),
-        ("registry.json", "application/json", "none needed", "the requirements that were judged by"),
-        ("restart.log", "text/plain", "none", "what the restart command printed"),
+        (
+            HISTORY,
+            "application/jsonl",
+            "payloads as lengths and digests",
+            "everything sent and answered",
+        ),
+        (
+            LOG,
+            "text/plain",
+            "credentials of the run replaced",
+            "what the plugin printed, over all its starts",
+        ),
+        (
+            "plan.toml",
+            "application/toml",
+            "options by name, paths shortened",
+            "every value of the run and its origin",
+        ),
+        (
+            "registry.json",
+            "application/json",
+            "none needed",
+            "the requirements that were judged by",
+        ),
+        (
+            "restart.log",
+            "text/plain",
+            "none",
+            "what the restart command printed",
+        ),
     ];
     let mut found = Vec::new();
     for (path, media_type, redaction, describes) in KNOWN {
@@ -293,7 +378,9 @@ fn default_parent() -> PathBuf {
         .map(PathBuf::from)
         .or_else(|| Some(own::workspace()?.join("target")))
         .filter(|folder| folder.is_dir());
-    target.unwrap_or_else(std::env::temp_dir).join("kms-harness")
+    target
+        .unwrap_or_else(std::env::temp_dir)
+        .join("kms-harness")
 }
 
 fn empty(header: &Header) -> History {
@@ -301,6 +388,10 @@ fn empty(header: &Header) -> History {
 }
 
 fn show(progress: Progress) {
-    let Progress { stimulus, done, total } = progress;
+    let Progress {
+        stimulus,
+        done,
+        total,
+    } = progress;
     console::progress(&format!("{stimulus} {done}/{total}"));
 }

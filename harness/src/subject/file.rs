@@ -128,6 +128,14 @@ impl SubjectFile {
         }
         Ok(subject)
     }
+
+    /// Whether the command or the environment has this placeholder.
+    pub fn mentions(&self, placeholder: &str) -> bool {
+        self.command
+            .iter()
+            .chain(self.environment.values())
+            .any(|text| text.mentions(placeholder))
+    }
 }
 
 /// A text with placeholders such as `{socket}`; `{{` and `}}` are braces.
@@ -172,6 +180,13 @@ impl Template {
     /// As it stands in the file.
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// Whether it has this placeholder.
+    pub fn mentions(&self, placeholder: &str) -> bool {
+        self.parts
+            .iter()
+            .any(|part| matches!(part, Part::Placeholder(name) if *name == placeholder))
     }
 
     /// With everything filled in.

@@ -32,16 +32,23 @@ impl Sim {
         let options = Options {
             root_token: root_token.to_string(),
             seed,
-            start_unix: u64::try_from(Timestamp::now().as_second()).context("read the wall clock")?,
+            start_unix: u64::try_from(Timestamp::now().as_second())
+                .context("read the wall clock")?,
             ..Options::default()
         };
         let (tell, told) = oneshot::channel();
         let (stop, stopped) = oneshot::channel();
-        #[expect(clippy::disallowed_methods, reason = "a server beside the suite, as a process would be")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a server beside the suite, as a process would be"
+        )]
         let thread = std::thread::spawn(move || serve(options, tell, stopped));
         let port = told.await.map_err(|_| anyhow!("its thread ended"))??;
         Ok(Self {
-            product: Product { name: "sim-vault".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
+            product: Product {
+                name: "sim-vault".to_owned(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+            },
             address: format!("http://127.0.0.1:{port}"),
             root_token,
             stop: Some(stop),
@@ -51,13 +58,18 @@ impl Sim {
 }
 
 fn serve(options: Options, tell: oneshot::Sender<Result<u16>>, stopped: oneshot::Receiver<()>) {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return drop(tell.send(Err(error.into()))),
     };
     runtime.block_on(async {
         let bound = async {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("bind a loopback port")?;
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+                .await
+                .context("bind a loopback port")?;
             let port = listener.local_addr()?.port();
             Ok((listener, port))
         };
@@ -98,6 +110,7 @@ impl VaultBackend for Sim {
     }
 
     fn admin(&self) -> Admin {
-        Admin::new(&self.address, None, self.root_token.clone()).expect("our own address is well formed")
+        Admin::new(&self.address, None, self.root_token.clone())
+            .expect("our own address is well formed")
     }
 }
