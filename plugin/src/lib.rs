@@ -19,6 +19,7 @@ pub mod keyring;
 pub mod log;
 pub mod metrics;
 pub mod plugin;
+pub mod policy;
 pub mod probe;
 pub mod process;
 pub mod run;

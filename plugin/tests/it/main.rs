@@ -1,6 +1,14 @@
-//! Integration tests, one binary.
+//! The plugin's integration tests: one binary, a module a subject.
 
+mod config_bad;
+mod config_docs;
+mod config_field;
+mod config_properties;
+mod config_rules;
+mod config_world;
 mod http;
 mod log;
 mod metrics;
+mod policy;
+mod secret_files;
 mod socket;
