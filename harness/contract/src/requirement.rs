@@ -251,7 +251,7 @@ impl Requirement {
         self.since <= server && self.until.is_none_or(|last| server <= last)
     }
 
-    /// The entries of [`source`](Self::source).
+    /// The entries of [`source`](field@Self::source).
     pub fn sources(&self) -> impl Iterator<Item = &'static str> {
         self.source.split("; ")
     }

@@ -1,5 +1,6 @@
 //! The plugin's integration tests: one binary, a module a subject.
 
+mod basics;
 mod config_bad;
 mod config_docs;
 mod config_field;
@@ -12,3 +13,4 @@ mod metrics;
 mod policy;
 mod secret_files;
 mod socket;
+mod world;
