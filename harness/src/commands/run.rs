@@ -35,7 +35,7 @@ use crate::{console, environment};
 /// Starts a plugin on a Vault and judges it.
 pub async fn run(args: &RunArgs, mut plan: Planned, interrupt: Interrupt) -> Result<u8, Failure> {
     let vault = Chosen::vault(args, &mut plan).or_usage()?;
-    let plugin = Plugin::choose(args, &mut plan).or_usage()?;
+    let plugin = Plugin::choose(args, &mut plan, own::workspace()).or_usage()?;
     let session = Session::start(&args.suite, &args.output, plan, plugin.name())?;
 
     let plugin = interrupt.or(plugin.ready()).await??;
@@ -161,7 +161,7 @@ enum Plugin {
 }
 
 impl Plugin {
-    fn choose(args: &RunArgs, plan: &mut Planned) -> Result<Self> {
+    fn choose(args: &RunArgs, plan: &mut Planned, workspace: Option<PathBuf>) -> Result<Self> {
         let chosen = match (&args.plugin, &args.subject) {
             (Some(path), _) => {
                 plan.set(
@@ -184,7 +184,7 @@ impl Plugin {
                 Self::Described(Box::new(subject))
             }
             (None, None) => {
-                let workspace = own::workspace().context(
+                let workspace = workspace.context(
                     "there is no checkout here to build the plugin from: name a binary by --plugin PATH, or a plugin of your own by --subject FILE",
                 )?;
                 plan.set("plugin", "built alone from the checkout", Origin::Default);
@@ -408,5 +408,30 @@ impl Hook for RotateKey {
             let rotated = self.admin.write(&self.path, serde_json::Value::Null).await;
             rotated.map(drop).map_err(|error| format!("{error:#}"))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    /// Outside of a checkout there is nothing to build: the message says what to name instead.
+    #[test]
+    fn without_a_checkout_a_plugin_has_to_be_named() {
+        let cli = Cli::try_parse_from(["kms-harness", "run"]).unwrap();
+        let Command::Run(args) = cli.command else {
+            panic!("{cli:?}")
+        };
+        let error = Plugin::choose(&args, &mut Planned::default(), None)
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(
+            error.contains("--plugin PATH") && error.contains("--subject FILE"),
+            "{error}"
+        );
     }
 }
