@@ -71,8 +71,8 @@ pub enum Event<'a> {
         code: u32,
         /// The caller's uid, or a local one.
         uid: &'a str,
-        /// Our id of the Vault request that decided the answer, or empty.
-        request_id: &'a str,
+        /// Our id of the Vault request that decided the answer; 0 when there was none.
+        request_id: u64,
         /// HTTP status that decided the answer, 0 when there was none.
         http_status: u16,
         /// From the whole request read to the answer.
@@ -88,6 +88,8 @@ pub enum Event<'a> {
     VaultRequest {
         /// What it was for.
         op: VaultOp,
+        /// Our id of it.
+        request_id: u64,
         /// HTTP status, 0 for a transport error.
         http_status: u16,
         /// How long it took.

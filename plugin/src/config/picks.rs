@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::args::Given;
 use super::command::Subcommand;
 use super::error::{Bad, ConfigError, quoted};
-use super::options::{Effect, Fallback, Kind, OptionSpec, find};
+use super::options::{Effect, Fallback, Kind, OPTIONS, OptionSpec, find};
 use super::values;
 
 /// Where a value in force came from.
@@ -60,7 +60,11 @@ impl Picks {
                 all.entry(given.option.name).or_default().push(given);
             }
         }
-        for (name, mut candidates) in all {
+        // In the table's order, so that errors come in the order of the documentation.
+        for name in OPTIONS.iter().map(|option| option.name) {
+            let Some(mut candidates) = all.remove(name) else {
+                continue;
+            };
             let Some(strongest) = candidates.iter().map(|given| given.source).min() else {
                 continue;
             };
@@ -202,6 +206,17 @@ impl Picks {
                 self.spoil(name, bad.at(field));
                 None
             }
+        }
+    }
+
+    /// Notes a value that follows from other options, for people to read.
+    pub fn imply(&mut self, name: &str, value: &str) {
+        if let Some(option) = find(name) {
+            self.settings.push(Setting {
+                option,
+                value: value.to_owned(),
+                origin: Origin::Default,
+            });
         }
     }
 

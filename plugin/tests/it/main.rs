@@ -1,4 +1,4 @@
-//! The plugin's integration tests: one binary, a module a subject.
+//! Integration tests, one binary.
 
 mod config_bad;
 mod config_docs;
@@ -6,5 +6,9 @@ mod config_field;
 mod config_properties;
 mod config_rules;
 mod config_world;
+mod http;
+mod log;
+mod metrics;
 mod policy;
 mod secret_files;
+mod socket;

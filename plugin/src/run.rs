@@ -1,0 +1,225 @@
+//! A run of the plugin as a process: from a resolved configuration to an exit code.
+
+use std::cell::OnceCell;
+use std::future::Future;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
+use tokio::time::{interval, sleep};
+
+use crate::config::Config;
+use crate::event::Event;
+use crate::http::{Listeners, Pages};
+use crate::log::Log;
+use crate::log::sink::Sink;
+use crate::metrics::Metrics;
+use crate::plugin::Plugin;
+use crate::process::notify::Notifier;
+use crate::process::world::{self, SystemClock};
+use crate::process::{Asked, Signals, Tee, harden};
+use crate::seam::Observer;
+use crate::socket::{self, Handle, SocketOptions};
+
+/// Stopped by a signal.
+pub const STOPPED: u8 = 0;
+/// Could not go on: the socket belongs to somebody else, or the system refused something.
+pub const FAILED: u8 = 1;
+/// The configuration is wrong.
+pub const CONFIGURATION: u8 = 2;
+
+/// The plugin finishes within 5.5 s by itself; whatever may hang then is left behind.
+const STOP_LIMIT: Duration = Duration::from_secs(7);
+/// For the last lines of the log.
+const FLUSH_LIMIT: Duration = Duration::from_millis(200);
+
+/// Serves until a signal or a lost socket. `notes` are what the configuration has to say to a
+/// person: whether each is a warning, and its text.
+pub fn serve(config: Config, notes: &[(bool, String)]) -> ExitCode {
+    let hardened = harden();
+    let sink = match Sink::start(io::stderr()) {
+        Ok(sink) => sink,
+        Err(_) => return ExitCode::from(FAILED),
+    };
+    let log = Arc::new(Log::new(
+        config.log_level,
+        config.log_format,
+        Arc::new(SystemClock),
+        sink.clone(),
+    ));
+    let metrics = Arc::new(Metrics::new(&config));
+    let observer: Arc<dyn Observer> = Arc::new(Tee::new(vec![log.clone(), metrics.clone()]));
+    crate::log::panic::install(observer.clone());
+    if let Err(error) = hardened {
+        warn(
+            &*observer,
+            &format!("cannot forbid core dumps and tracing of this process: {error}"),
+        );
+    }
+    for (warning, text) in notes {
+        observer.event(&Event::Notice {
+            warn: *warning,
+            text,
+        });
+    }
+
+    // A panic outside of any task has been logged by the hook.
+    let code = catch_unwind(AssertUnwindSafe(|| {
+        match Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => {
+                let code = runtime.block_on(Box::pin(run(config, metrics, observer.clone())));
+                // A name lookup that hangs has a thread, and must not hold up the end.
+                runtime.shutdown_background();
+                code
+            }
+            Err(error) => {
+                warn(&*observer, &format!("cannot start the runtime: {error}"));
+                FAILED
+            }
+        }
+    }))
+    .unwrap_or(FAILED);
+    log.flush();
+    sink.flush(FLUSH_LIMIT);
+    ExitCode::from(code)
+}
+
+async fn run(config: Config, metrics: Arc<Metrics>, observer: Arc<dyn Observer>) -> u8 {
+    // First of all, so that a stop during the start is one.
+    let mut signals = match Signals::take() {
+        Ok(signals) => signals,
+        Err(error) => {
+            warn(&*observer, &format!("cannot listen for signals: {error}"));
+            return FAILED;
+        }
+    };
+    let notifier = Notifier::from_environment().unwrap_or_else(|error| {
+        warn(&*observer, &format!("cannot notify systemd: {error}"));
+        Notifier::silent()
+    });
+    let options = SocketOptions {
+        path: config.socket.clone(),
+        mode: config.socket_mode,
+        group: config.socket_group.clone(),
+    };
+    let opened = tokio::select! {
+        biased;
+        () = stop_asked(&mut signals) => return STOPPED,
+        opened = socket::open(options, observer.clone()) => opened,
+    };
+    let (incoming, mut socket) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            warn(&*observer, &format!("cannot open the socket: {error}"));
+            return if error.is_configuration() {
+                CONFIGURATION
+            } else {
+                FAILED
+            };
+        }
+    };
+    note(
+        &*observer,
+        &format!("serving at {}", config.socket.display()),
+    );
+
+    // The socket first: nothing about these ports is worth holding it up (BUG-073).
+    let (health, metrics_at) = (config.health, config.metrics);
+    let plugin = Plugin::new(config, world::env(observer.clone()));
+    let asked = plugin.clone();
+    let pages = Pages {
+        readiness: Arc::new(move || asked.readiness()),
+        metrics,
+    };
+    let listeners = Listeners::start(health, metrics_at, &pages, &observer);
+    notifier.ready();
+
+    let outcome = OnceCell::new();
+    let (stopping, stop_began) = oneshot::channel();
+    let until_stop = async {
+        let code = match control(&mut signals, &mut socket, &notifier, &plugin).await {
+            None => STOPPED,
+            Some(reason) => {
+                warn(&*observer, &format!("{reason}: finishing and giving up"));
+                FAILED
+            }
+        };
+        outcome.set(code).expect("set here only");
+        notifier.stopping();
+        // A successor may want the ports as well.
+        drop(listeners);
+        let _ = stopping.send(());
+    };
+    let served = plugin.clone().serve(incoming, until_stop);
+    let stop_took_too_long = async {
+        match stop_began.await {
+            Ok(()) => sleep(STOP_LIMIT).await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = served => {}
+        () = stop_took_too_long => warn(&*observer, "calls in flight did not end in time"),
+    }
+    outcome.get().copied().unwrap_or_else(|| {
+        warn(&*observer, "the server ended without being asked to");
+        FAILED
+    })
+}
+
+/// Minds signals, the socket and the supervisor's watchdog until it is time to stop. With a
+/// signal the path has been handed over then; otherwise the answer says how it was lost.
+async fn control(
+    signals: &mut Signals,
+    socket: &mut Handle,
+    notifier: &Notifier,
+    plugin: &Plugin,
+) -> Option<String> {
+    let mut lost = std::pin::pin!(socket.lost());
+    let mut alive = std::pin::pin!(keep_alive(notifier));
+    loop {
+        tokio::select! {
+            biased;
+            asked = signals.next() => match asked {
+                Asked::Reload => plugin.reload(),
+                Asked::Stop => {
+                    socket.release().await;
+                    return None;
+                }
+            },
+            reason = &mut lost => return Some(reason),
+            () = &mut alive => {}
+        }
+    }
+}
+
+/// Tells the supervisor that the runtime turns, for ever.
+fn keep_alive(notifier: &Notifier) -> impl Future<Output = ()> + '_ {
+    async {
+        let Some(period) = notifier.alive_every() else {
+            return std::future::pending().await;
+        };
+        let mut due = interval(period);
+        loop {
+            due.tick().await;
+            notifier.alive();
+        }
+    }
+}
+
+async fn stop_asked(signals: &mut Signals) {
+    while signals.next().await != Asked::Stop {}
+}
+
+fn warn(observer: &dyn Observer, text: &str) {
+    observer.event(&Event::Notice { warn: true, text });
+}
+
+fn note(observer: &dyn Observer, text: &str) {
+    observer.event(&Event::Notice { warn: false, text });
+}
