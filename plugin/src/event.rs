@@ -81,7 +81,7 @@ pub enum Event<'a> {
         key_id: &'a str,
         /// Text sent to the caller, empty on success.
         message: &'a str,
-        /// One word for what to look at: `token`, `policy`, `key`, `network`, `sealed`, `quota`, `data`, `request`, `none`.
+        /// One word for what to look at: `token`, `policy`, `key`, `network`, `server`, `sealed`, `quota`, `data`, `request`, `none`.
         remedy: &'static str,
     },
     /// A request to Vault ended.

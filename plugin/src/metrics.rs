@@ -40,8 +40,9 @@ const OPERATIONS: [VaultOp; 7] = [
 /// Classes of an HTTP status; the first is for requests that got none.
 const CLASSES: [&str; 6] = ["none", "2xx", "3xx", "4xx", "429", "5xx"];
 /// Remedy words (see [`Event::Call`]); the last is for words that this list does not know.
-const REMEDIES: [&str; 10] = [
-    "token", "policy", "key", "network", "sealed", "quota", "data", "request", "none", "other",
+const REMEDIES: [&str; 11] = [
+    "token", "policy", "key", "network", "server", "sealed", "quota", "data", "request", "none",
+    "other",
 ];
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]

@@ -139,32 +139,28 @@ async fn run(config: Config, metrics: Arc<Metrics>, observer: Arc<dyn Observer>)
     notifier.ready();
 
     let outcome = OnceCell::new();
-    let (stopping, stop_began) = oneshot::channel();
-    let until_stop = async {
-        let code = match control(&mut signals, &mut socket, &notifier, &plugin).await {
-            None => STOPPED,
-            Some(reason) => {
-                warn(&*observer, &format!("{reason}: finishing and giving up"));
-                FAILED
-            }
-        };
-        outcome.set(code).expect("set here only");
+    let (stop, stopped) = oneshot::channel();
+    let mind = async {
+        if let Some(reason) = control(&mut signals, &mut socket, &notifier, &plugin, &outcome).await
+        {
+            warn(&*observer, &format!("{reason}: finishing and giving up"));
+        }
         notifier.stopping();
         // A successor may want the ports as well.
         drop(listeners);
-        let _ = stopping.send(());
+        // Fails when the end of its stream has told the server already.
+        let _ = stop.send(());
+        sleep(STOP_LIMIT).await;
+        warn(&*observer, "calls in flight did not end in time");
     };
-    let served = plugin.clone().serve(incoming, until_stop);
-    let stop_took_too_long = async {
-        match stop_began.await {
-            Ok(()) => sleep(STOP_LIMIT).await,
-            Err(_) => std::future::pending().await,
-        }
-    };
+    let served = plugin.clone().serve(incoming, async {
+        // The sender lives as long as this future's owner.
+        let _ = stopped.await;
+    });
     tokio::select! {
         biased;
+        () = mind => {}
         () = served => {}
-        () = stop_took_too_long => warn(&*observer, "calls in flight did not end in time"),
     }
     outcome.get().copied().unwrap_or_else(|| {
         warn(&*observer, "the server ended without being asked to");
@@ -172,13 +168,15 @@ async fn run(config: Config, metrics: Arc<Metrics>, observer: Arc<dyn Observer>)
     })
 }
 
-/// Minds signals, the socket and the supervisor's watchdog until it is time to stop. With a
-/// signal the path has been handed over then; otherwise the answer says how it was lost.
+/// Minds signals, the socket and the supervisor's watchdog until it is time to stop, and sets the
+/// exit code. With a signal the path has been handed over then; otherwise the answer says how it
+/// was lost.
 async fn control(
     signals: &mut Signals,
     socket: &mut Handle,
     notifier: &Notifier,
     plugin: &Plugin,
+    outcome: &OnceCell<u8>,
 ) -> Option<String> {
     let mut lost = std::pin::pin!(socket.lost());
     let mut alive = std::pin::pin!(keep_alive(notifier));
@@ -188,11 +186,16 @@ async fn control(
             asked = signals.next() => match asked {
                 Asked::Reload => plugin.reload(),
                 Asked::Stop => {
+                    // Before the hand-over, which may end the server.
+                    outcome.set(STOPPED).expect("set once, here or below");
                     socket.release().await;
                     return None;
                 }
             },
-            reason = &mut lost => return Some(reason),
+            reason = &mut lost => {
+                outcome.set(FAILED).expect("set once, here or above");
+                return Some(reason);
+            }
             () = &mut alive => {}
         }
     }

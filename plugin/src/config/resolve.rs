@@ -2,6 +2,7 @@
 //! [`SecretSource`] alone, nothing is contacted, nothing is printed.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::args::{self, Given};
@@ -180,8 +181,7 @@ fn resolve_config(
     let (place, auth_namespace) = places::current(picks);
     let decrypt_only = place.as_ref().map(|place| places::former(picks, place));
     let auth = login::resolve(picks, files, env.client_token);
-    let health = picks.take("health-address", values::listener);
-    let metrics = picks.take("metrics-address", values::listener);
+    let (health, metrics) = listeners(picks);
     let log_level = picks.take("log-level", values::log_level);
     let log_format = picks.take("log-format", values::log_format);
     let max_in_flight = picks.take("max-in-flight", |value| values::number(value, 1, 1024));
@@ -213,6 +213,44 @@ fn resolve_config(
         max_waiting: max_waiting?,
         revoke_on_exit: revoke_on_exit?,
     })
+}
+
+/// A listener on all addresses takes the port from one on a single address, so two such are one
+/// mistake, or one default too many (vault-kube-kms's own health port is our metrics' default).
+fn listeners(picks: &mut Picks) -> (Option<Option<SocketAddr>>, Option<Option<SocketAddr>>) {
+    let health = picks.take("health-address", values::listener);
+    let metrics = picks.take("metrics-address", values::listener);
+    let (Some(Some(h)), Some(Some(m))) = (health, metrics) else {
+        return (health, metrics);
+    };
+    let overlap =
+        h != m && h.port() == m.port() && (h.ip().is_unspecified() || m.ip().is_unspecified());
+    if !overlap {
+        return (health, metrics);
+    }
+    let written = |name| picks.given(name).map(|given| given.written.clone());
+    match (written("health-address"), written("metrics-address")) {
+        (Some(health), Some(metrics)) => {
+            picks.errors.push(ConfigError::new(
+                health,
+                format!(
+                    "and {metrics} want port {} on overlapping addresses ({h} and {m})",
+                    h.port()
+                ),
+                "give them the same address for one listener, or two ports",
+            ));
+            (None, None)
+        }
+        // Liveness tells nothing, so it may go where metrics were asked to be.
+        (None, _) => (metrics, metrics),
+        // Metrics are not spread to all addresses by a default.
+        (Some(written), None) => {
+            picks.warnings.push(format!(
+                "{written} takes the port of the default -metrics-address ({m}): metrics are off; give -metrics-port or -metrics-address"
+            ));
+            (health, Some(None))
+        }
+    }
 }
 
 fn socket_permissions(picks: &mut Picks) -> (Option<u32>, Option<String>) {

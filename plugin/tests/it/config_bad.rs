@@ -104,16 +104,16 @@ fn contradictions() {
 }
 
 #[test]
+fn bug_119_an_over_long_socket_path_is_refused_before_bind() {
+    let path = "s".repeat(107);
+    let problem = "108 bytes, and the system allows 107";
+    let argument = format!("-socket=unix:///{path}");
+    one(&[&argument], BASE, "-socket", problem, "shorter path");
+}
+
+#[test]
 #[rustfmt::skip]
 fn the_socket() {
-    let long = format!("unix:///{}", "s".repeat(107));
-    one(
-        &["-socket", &long],
-        BASE,
-        "-socket",
-        "108 bytes, and the system allows 107",
-        "shorter path",
-    );
     check(&[
         (&["-socket="], "-socket", "is empty", "give it a value"),
         (&["-socket=/run/kms.sock"], "-socket", "without its scheme", "unix:///run/kms.sock"),
@@ -315,6 +315,7 @@ fn listeners_log_and_limits() {
         (&["-health-address=vault.example.com:8081"], "-health-address", "no IP address", "or off"),
         (&["-health-address=::1:8081"], "-health-address", "without brackets", "[::1]:8081"),
         (&["-metrics-address=http://127.0.0.1:1"], "-metrics-address", "has a scheme", "or off"),
+        (&["-health-port=9000", "-metrics-port=9000"], "-health-port", "-metrics-port want port 9000", "same address"),
         (&["-log-level=loud"], "-log-level", "no log level", "trace"),
         (&["-zap-log-level=loud"], "-zap-log-level", "no log level", "trace"),
         (&["-debug=loud"], "-debug", "neither true nor false", "true or false"),

@@ -1,4 +1,4 @@
-//! Integration tests, one binary.
+//! The plugin's integration tests: one binary, a module a subject.
 
 mod config_bad;
 mod config_docs;
