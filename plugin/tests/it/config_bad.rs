@@ -186,6 +186,7 @@ fn the_address_of_vault() {
         (&["-vault-address=https://a,http://b"], "-vault-address", "http://b:80", "https://"),
         (&["-vault-address=\"https://vault\""], "-vault-address", "quotes", "no shell"),
         (&["-vault-address=<https://vault.example.com:8200>"], "-vault-address", "placeholder", "=https://vault.example.com:8200"),
+        (&["-vault-address=https://<vault.example.com>:8200"], "-vault-address", "placeholder", "=https://vault.example.com:8200"),
         (&["-vault-address=$(VAULT_ADDR)"], "-vault-address", "variable's name", "under env"),
         (&["-vault-address=${VAULT_ADDR}"], "-vault-address", "variable's name", "$(NAME)"),
         (&["-vault-connection-timeout=5"], "-vault-connection-timeout", "no unit", "5s"),

@@ -82,6 +82,8 @@ pub fn files() -> Files {
         .with("/dir/upper/ROLE_ID", "one-CANARY")
         .with("/dir/upper/SECRET_ID", "one-CANARY")
         .with("/dir/empty-role/role-id", "\n")
+        .with("/etc/vault-kms/password", "CANARY\n")
+        .with("/etc/vault-kms/ca.crt", &cert)
         .with("/tls/ca.pem", &cert)
         .with("/tls/cert.pem", &cert)
         .with("/tls/key.pem", &key)
