@@ -24,7 +24,10 @@ fn the_plugin_built_alone_has_no_test_utility_in_it() {
     for path in FOREIGN {
         assert!(!holds(&plugin, path), "the plugin has code of {path}");
     }
-    assert!(holds(&plugin, "plugin/src/"), "this binary holds nothing of the plugin");
+    assert!(
+        holds(&plugin, "plugin/src/"),
+        "this binary holds nothing of the plugin"
+    );
     // The search itself works: this very test, and the harness, do have such code.
     let harness = fs::read(env!("CARGO_BIN_EXE_kms-harness")).unwrap();
     for path in [
