@@ -10,5 +10,7 @@ mod http;
 mod log;
 mod metrics;
 mod policy;
+mod process;
+mod real;
 mod secret_files;
 mod socket;
