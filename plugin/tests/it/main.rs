@@ -1,5 +1,6 @@
 //! The plugin's integration tests: one binary, a module a subject.
 
+mod basics;
 mod config_bad;
 mod config_docs;
 mod config_field;
@@ -14,3 +15,4 @@ mod process;
 mod real;
 mod secret_files;
 mod socket;
+mod world;
