@@ -15,7 +15,6 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::config::Config;
@@ -77,6 +76,11 @@ struct ResultLabel {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct KeyLabel {
     key_id: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct VersionLabel {
+    version: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -251,11 +255,11 @@ impl Metrics {
             "1 when Vault's certificate is not verified",
             constant(usize::from(config.vault.tls.skip_verify)),
         );
-        registry.register(
-            "build",
-            "The running version",
-            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
-        );
+        let build = Family::<VersionLabel, Gauge>::default();
+        let version = env!("CARGO_PKG_VERSION");
+        build.get_or_create(&VersionLabel { version }).set(1);
+        // A gauge like key_info, not OpenMetrics' own type, which plain Prometheus text lacks.
+        registry.register("build_info", "The running version", build);
         registry.register_collector(Box::new(Process));
         metrics.registry = registry;
         metrics

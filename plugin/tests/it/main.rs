@@ -15,6 +15,8 @@ mod http;
 mod log;
 mod metrics;
 mod policy;
+mod process;
+mod real;
 mod secret_files;
 mod socket;
 mod world;
