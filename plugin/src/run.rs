@@ -1,8 +1,7 @@
-//! A run of the plugin as a process: from a resolved configuration to an exit code.
+//! A run of the program: from arguments to an exit code.
 
 use std::cell::OnceCell;
-use std::future::Future;
-use std::io;
+use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,7 +11,7 @@ use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::time::{interval, sleep};
 
-use crate::config::Config;
+use crate::config::{self, Command, Config, Invocation, Resolved};
 use crate::event::Event;
 use crate::http::{Listeners, Pages};
 use crate::log::Log;
@@ -20,7 +19,7 @@ use crate::log::sink::Sink;
 use crate::metrics::Metrics;
 use crate::plugin::Plugin;
 use crate::process::notify::Notifier;
-use crate::process::world::{self, SystemClock};
+use crate::process::world::{self, FileSecrets, SystemClock};
 use crate::process::{Asked, Signals, Tee, harden};
 use crate::seam::Observer;
 use crate::socket::{self, Handle, SocketOptions};
@@ -37,10 +36,48 @@ const STOP_LIMIT: Duration = Duration::from_secs(7);
 /// For the last lines of the log.
 const FLUSH_LIMIT: Duration = Duration::from_millis(200);
 
-/// Serves until a signal or a lost socket. `notes` are what the configuration has to say to a
-/// person: whether each is a warning, and its text.
-pub fn serve(config: Config, notes: &[(bool, String)]) -> ExitCode {
+/// The whole program.
+pub fn main_impl() -> ExitCode {
+    // Before any secret is read.
     let hardened = harden();
+    match config::resolve_from_process(&FileSecrets) {
+        Err(errors) => {
+            let lines = errors.iter().map(ToString::to_string);
+            print_lines(io::stderr(), lines);
+            ExitCode::from(CONFIGURATION)
+        }
+        Ok(Invocation::Print { text, warnings }) => {
+            print_lines(
+                io::stderr(),
+                warnings.iter().map(|text| format!("warning: {text}")),
+            );
+            print_lines(io::stdout(), [text.trim_end().to_owned()].into_iter());
+            ExitCode::from(STOPPED)
+        }
+        Ok(Invocation::Run(resolved)) => match resolved.command {
+            Command::Serve => serve(*resolved, hardened),
+            Command::Doctor(_) => ExitCode::from(FAILED),
+        },
+    }
+}
+
+/// A reader that has gone away, such as `head`, is no failure.
+fn print_lines(mut to: impl Write, lines: impl Iterator<Item = String>) {
+    for line in lines {
+        if writeln!(to, "{line}").is_err() {
+            return;
+        }
+    }
+}
+
+/// Serves until a signal or a lost socket.
+fn serve(resolved: Resolved, hardened: io::Result<()>) -> ExitCode {
+    let Resolved {
+        config,
+        warnings,
+        settings,
+        ..
+    } = resolved;
     let sink = match Sink::start(io::stderr()) {
         Ok(sink) => sink,
         Err(_) => return ExitCode::from(FAILED),
@@ -60,11 +97,16 @@ pub fn serve(config: Config, notes: &[(bool, String)]) -> ExitCode {
             &format!("cannot forbid core dumps and tracing of this process: {error}"),
         );
     }
-    for (warning, text) in notes {
-        observer.event(&Event::Notice {
-            warn: *warning,
-            text,
-        });
+    note(
+        &*observer,
+        &format!(
+            "starting version {}: {}",
+            env!("CARGO_PKG_VERSION"),
+            config::settings_line(&settings)
+        ),
+    );
+    for text in &warnings {
+        warn(&*observer, text);
     }
 
     // A panic outside of any task has been logged by the hook.
@@ -141,9 +183,12 @@ async fn run(config: Config, metrics: Arc<Metrics>, observer: Arc<dyn Observer>)
     let outcome = OnceCell::new();
     let (stop, stopped) = oneshot::channel();
     let mind = async {
-        if let Some(reason) = control(&mut signals, &mut socket, &notifier, &plugin, &outcome).await
-        {
-            warn(&*observer, &format!("{reason}: finishing and giving up"));
+        match control(&mut signals, &mut socket, &notifier, &plugin, &outcome).await {
+            None => note(
+                &*observer,
+                "asked to stop: the socket is free, finishing calls",
+            ),
+            Some(reason) => warn(&*observer, &format!("{reason}: finishing and giving up")),
         }
         notifier.stopping();
         // A successor may want the ports as well.
@@ -202,16 +247,14 @@ async fn control(
 }
 
 /// Tells the supervisor that the runtime turns, for ever.
-fn keep_alive(notifier: &Notifier) -> impl Future<Output = ()> + '_ {
-    async {
-        let Some(period) = notifier.alive_every() else {
-            return std::future::pending().await;
-        };
-        let mut due = interval(period);
-        loop {
-            due.tick().await;
-            notifier.alive();
-        }
+async fn keep_alive(notifier: &Notifier) {
+    let Some(period) = notifier.alive_every() else {
+        return std::future::pending().await;
+    };
+    let mut due = interval(period);
+    loop {
+        due.tick().await;
+        notifier.alive();
     }
 }
 

@@ -215,6 +215,8 @@ impl Plugin {
         let socket = dir.join(format!("{name}.sock"));
         let fill = fill.with("{socket}", socket.display().to_string());
         let (program, args) = subject.command(auth, &fill)?;
+        // One that a former start left behind; taking those over is not measured here.
+        let _ = std::fs::remove_file(&socket);
         let begin = Instant::now();
         let mut process = Child::spawn(name, &program, &args, dir)?;
         let mut channel = None;

@@ -26,6 +26,8 @@ const CIPHERTEXTS: usize = 256;
 pub struct Side {
     /// Median latency, microseconds.
     pub p50_us: f64,
+    /// Median over the callers of each one's median, microseconds.
+    pub caller_p50_us: f64,
     /// 99th percentile, microseconds.
     pub p99_us: f64,
     /// Answers per second.
@@ -53,6 +55,8 @@ pub struct Cell {
     pub plugin: Side,
     /// Median of the neighbours' ratios of p50.
     pub ratio_p50: f64,
+    /// The same of the median caller's p50.
+    pub ratio_caller_p50: f64,
     /// Median of the neighbours' ratios of throughput.
     pub ratio_per_second: f64,
     /// Median of plugin's CPU per call / server's CPU per direct call.
@@ -254,9 +258,11 @@ async fn one(
 
 fn reduce(sample: &Sample) -> Side {
     // A side without answers must not look fast.
-    let us = |p| percentile(&sample.latencies, p).map_or(f64::INFINITY, |ns| ns as f64 / 1e3);
+    let micros = |ns: Option<u64>| ns.map_or(f64::INFINITY, |ns| ns as f64 / 1e3);
+    let us = |p| micros(percentile(&sample.latencies, p));
     Side {
         p50_us: us(50.0),
+        caller_p50_us: micros(sample.caller_p50),
         p99_us: us(99.0),
         per_second: sample.per_second,
         server_cpu_us: sample.cpu_us[0],
@@ -286,6 +292,7 @@ fn finish(course: Course) -> Cell {
         op: course.op,
         concurrency: course.concurrency,
         ratio_p50: ratio(|side| side.p50_us, |side| side.p50_us),
+        ratio_caller_p50: ratio(|side| side.caller_p50_us, |side| side.caller_p50_us),
         ratio_per_second: ratio(|side| side.per_second, |side| side.per_second),
         ratio_cpu: ratio(|side| side.plugin_cpu_us, |side| side.server_cpu_us),
         direct: medians(&counted, |pair| &pair.direct),
@@ -304,6 +311,7 @@ fn medians(pairs: &[&Pair], side: fn(&Pair) -> &Side) -> Side {
     };
     Side {
         p50_us: of(|side| side.p50_us),
+        caller_p50_us: of(|side| side.caller_p50_us),
         p99_us: of(|side| side.p99_us),
         per_second: of(|side| side.per_second),
         server_cpu_us: of(|side| side.server_cpu_us),

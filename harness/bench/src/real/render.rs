@@ -87,9 +87,9 @@ fn cells(out: &mut String, report: &Report) -> std::fmt::Result {
     )?;
     writeln!(
         out,
-        "| | op | c | direct p50 / p99 ms / per s | plugin p50 / p99 ms / per s | p50 ratio | rate ratio | plugin CPU us | server CPU us direct, plugin | CPU ratio | client CPU us direct, plugin | undisturbed |"
+        "| | op | c | direct p50 / p99 ms / per s | plugin p50 / p99 ms / per s | p50 ratio | p50 ratio of the median caller | rate ratio | plugin CPU us | server CPU us direct, plugin | CPU ratio | client CPU us direct, plugin | undisturbed |"
     )?;
-    writeln!(out, "{}", "| --- ".repeat(12) + "|")?;
+    writeln!(out, "{}", "| --- ".repeat(13) + "|")?;
     for cell in &report.load.cells {
         let side = |side: &Side| {
             format!(
@@ -101,13 +101,14 @@ fn cells(out: &mut String, report: &Report) -> std::fmt::Result {
         };
         writeln!(
             out,
-            "| {} | {:?} | {} | {} | {} | **{:.2}** | {:.2} | {:.0} | {:.0}, {:.0} | {:.2} | {:.0}, {:.0} | {} of {} |",
+            "| {} | {:?} | {} | {} | {} | **{:.2}** | {:.2} | {:.2} | {:.0} | {:.0}, {:.0} | {:.2} | {:.0}, {:.0} | {} of {} |",
             label(cell.tls),
             cell.op,
             cell.concurrency,
             side(&cell.direct),
             side(&cell.plugin),
             cell.ratio_p50,
+            cell.ratio_caller_p50,
             cell.ratio_per_second,
             cell.plugin.plugin_cpu_us,
             cell.direct.server_cpu_us,
