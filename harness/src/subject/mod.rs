@@ -1,6 +1,6 @@
 //! The plugin that is judged: where it comes from and how it is run.
 //!
-//! In reading order: [`file`] (how any plugin is described), [`own`] (the description of ours, and
+//! In reading order: [`mod@file`] (how any plugin is described), [`own`] (the description of ours, and
 //! its build), [`running`] (a started one).
 
 pub mod file;
