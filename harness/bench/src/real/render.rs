@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Report, Side, label};
+use super::{Cell, Report, Side, label};
 use crate::load::Failures;
 
 pub(super) fn markdown(report: &Report) -> String {
@@ -136,6 +136,17 @@ fn cells(out: &mut String, report: &Report) -> std::fmt::Result {
             status.plugin_cpu_us,
             status.server_cpu_us
         )?;
+        // What the hop alone makes of the ratio: no plugin can be below it.
+        let alone = |cell: &&Cell| cell.concurrency == 1 && cell.tls == status.tls;
+        for cell in report.load.cells.iter().filter(alone) {
+            let direct = cell.direct.p50_us;
+            let floor = (direct + status.p50_us) / direct;
+            writeln!(
+                out,
+                "Direct {:?} and this hop together: {floor:.2} x direct.",
+                cell.op
+            )?;
+        }
     }
     Ok(())
 }
