@@ -136,7 +136,7 @@ fn cells(out: &mut String, report: &Report) -> std::fmt::Result {
             status.plugin_cpu_us,
             status.server_cpu_us
         )?;
-        // What the hop alone makes of the ratio: no plugin can be below it.
+        // What a plugin that costs nothing but the hop would come to.
         let alone = |cell: &&Cell| cell.concurrency == 1 && cell.tls == status.tls;
         for cell in report.load.cells.iter().filter(alone) {
             let direct = cell.direct.p50_us;
