@@ -43,6 +43,8 @@ pub enum VaultOp {
     Lookup,
     /// `auth/token/revoke-self`
     Revoke,
+    /// `sys/health`
+    Health,
 }
 
 impl VaultOp {
@@ -56,6 +58,7 @@ impl VaultOp {
             Self::Renew => "renew",
             Self::Lookup => "lookup",
             Self::Revoke => "revoke",
+            Self::Health => "health",
         }
     }
 }
@@ -81,7 +84,7 @@ pub enum Event<'a> {
         key_id: &'a str,
         /// Text sent to the caller, empty on success.
         message: &'a str,
-        /// One word for what to look at: `token`, `policy`, `key`, `network`, `sealed`, `quota`, `data`, `request`, `none`.
+        /// One word for what to look at: `token`, `policy`, `key`, `network`, `server`, `sealed`, `quota`, `data`, `request`, `none`.
         remedy: &'static str,
     },
     /// A request to Vault ended.

@@ -5,7 +5,8 @@
 //! [`session`] (who asks); [`key`], [`transit`] and [`keyring`] (what is asked), [`batch`] (how
 //! many at once), [`health`] and [`probe`] (what Status says), [`service`] and [`grpc`] (what the
 //! API server sees), [`plugin`] (all of it together); [`log`] and [`metrics`] (who listens),
-//! [`socket`] and [`http`] (where it is reached), [`process`] and [`run`] (how it lives as a process).
+//! [`socket`] and [`http`] (where it is reached), [`process`] and [`run`] (how it lives as a process);
+//! [`secret_file`] (credentials as files leave them), [`policy`] (what Vault must allow).
 
 pub mod batch;
 pub mod config;
@@ -19,6 +20,7 @@ pub mod keyring;
 pub mod log;
 pub mod metrics;
 pub mod plugin;
+pub mod policy;
 pub mod probe;
 pub mod process;
 pub mod run;

@@ -15,7 +15,6 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::config::Config;
@@ -28,7 +27,7 @@ use crate::seam::Observer;
 const BUCKETS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 3.0];
 const METHODS: [Method; 3] = [Method::Status, Method::Encrypt, Method::Decrypt];
 const N_CODES: usize = 17;
-const OPERATIONS: [VaultOp; 7] = [
+const OPERATIONS: [VaultOp; 8] = [
     VaultOp::Encrypt,
     VaultOp::Decrypt,
     VaultOp::ReadKey,
@@ -36,12 +35,14 @@ const OPERATIONS: [VaultOp; 7] = [
     VaultOp::Renew,
     VaultOp::Lookup,
     VaultOp::Revoke,
+    VaultOp::Health,
 ];
 /// Classes of an HTTP status; the first is for requests that got none.
 const CLASSES: [&str; 6] = ["none", "2xx", "3xx", "4xx", "429", "5xx"];
 /// Remedy words (see [`Event::Call`]); the last is for words that this list does not know.
-const REMEDIES: [&str; 10] = [
-    "token", "policy", "key", "network", "sealed", "quota", "data", "request", "none", "other",
+const REMEDIES: [&str; 11] = [
+    "token", "policy", "key", "network", "server", "sealed", "quota", "data", "request", "none",
+    "other",
 ];
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -78,6 +79,11 @@ struct KeyLabel {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct VersionLabel {
+    version: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct PlaceLabel {
     place: u32,
 }
@@ -91,8 +97,8 @@ pub struct Metrics {
     call_durations: Durations<CallLabels>,
     ok_durations: [Histogram; 3],
     failures: [[Counter; REMEDIES.len()]; 3],
-    vault_requests: [[Counter; CLASSES.len()]; 7],
-    vault_durations: [Histogram; 7],
+    vault_requests: [[Counter; CLASSES.len()]; OPERATIONS.len()],
+    vault_durations: [Histogram; OPERATIONS.len()],
     batches: Counter,
     batched: Counter,
     coalesced: Counter,
@@ -249,11 +255,11 @@ impl Metrics {
             "1 when Vault's certificate is not verified",
             constant(usize::from(config.vault.tls.skip_verify)),
         );
-        registry.register(
-            "build",
-            "The running version",
-            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
-        );
+        let build = Family::<VersionLabel, Gauge>::default();
+        let version = env!("CARGO_PKG_VERSION");
+        build.get_or_create(&VersionLabel { version }).set(1);
+        // A gauge like key_info, not OpenMetrics' own type, which plain Prometheus text lacks.
+        registry.register("build_info", "The running version", build);
         registry.register_collector(Box::new(Process));
         metrics.registry = registry;
         metrics

@@ -1,8 +1,7 @@
-//! A run of the plugin as a process: from a resolved configuration to an exit code.
+//! A run of the program: from arguments to an exit code.
 
 use std::cell::OnceCell;
-use std::future::Future;
-use std::io;
+use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,7 +11,7 @@ use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::time::{interval, sleep};
 
-use crate::config::Config;
+use crate::config::{self, Command, Config, Invocation, Resolved};
 use crate::event::Event;
 use crate::http::{Listeners, Pages};
 use crate::log::Log;
@@ -23,6 +22,7 @@ use crate::process::notify::Notifier;
 use crate::process::world::{self, SystemClock};
 use crate::process::{Asked, Signals, Tee, harden};
 use crate::seam::Observer;
+use crate::secret_file::Disk;
 use crate::socket::{self, Handle, SocketOptions};
 
 /// Stopped by a signal.
@@ -37,10 +37,48 @@ const STOP_LIMIT: Duration = Duration::from_secs(7);
 /// For the last lines of the log.
 const FLUSH_LIMIT: Duration = Duration::from_millis(200);
 
-/// Serves until a signal or a lost socket. `notes` are what the configuration has to say to a
-/// person: whether each is a warning, and its text.
-pub fn serve(config: Config, notes: &[(bool, String)]) -> ExitCode {
+/// The whole program.
+pub fn main_impl() -> ExitCode {
+    // Before any secret is read.
     let hardened = harden();
+    match config::resolve_from_process(&Disk) {
+        Err(errors) => {
+            let lines = errors.iter().map(ToString::to_string);
+            print_lines(io::stderr(), lines);
+            ExitCode::from(CONFIGURATION)
+        }
+        Ok(Invocation::Print { text, warnings }) => {
+            print_lines(
+                io::stderr(),
+                warnings.iter().map(|text| format!("warning: {text}")),
+            );
+            print_lines(io::stdout(), [text.trim_end().to_owned()].into_iter());
+            ExitCode::from(STOPPED)
+        }
+        Ok(Invocation::Run(resolved)) => match resolved.command {
+            Command::Serve => serve(*resolved, hardened),
+            Command::Doctor(_) => ExitCode::from(FAILED),
+        },
+    }
+}
+
+/// A reader that has gone away, such as `head`, is no failure.
+fn print_lines(mut to: impl Write, lines: impl Iterator<Item = String>) {
+    for line in lines {
+        if writeln!(to, "{line}").is_err() {
+            return;
+        }
+    }
+}
+
+/// Serves until a signal or a lost socket.
+fn serve(resolved: Resolved, hardened: io::Result<()>) -> ExitCode {
+    let Resolved {
+        config,
+        warnings,
+        settings,
+        ..
+    } = resolved;
     let sink = match Sink::start(io::stderr()) {
         Ok(sink) => sink,
         Err(_) => return ExitCode::from(FAILED),
@@ -60,11 +98,16 @@ pub fn serve(config: Config, notes: &[(bool, String)]) -> ExitCode {
             &format!("cannot forbid core dumps and tracing of this process: {error}"),
         );
     }
-    for (warning, text) in notes {
-        observer.event(&Event::Notice {
-            warn: *warning,
-            text,
-        });
+    note(
+        &*observer,
+        &format!(
+            "starting version {}: {}",
+            env!("CARGO_PKG_VERSION"),
+            config::settings_line(&settings)
+        ),
+    );
+    for text in &warnings {
+        warn(&*observer, text);
     }
 
     // A panic outside of any task has been logged by the hook.
@@ -139,32 +182,31 @@ async fn run(config: Config, metrics: Arc<Metrics>, observer: Arc<dyn Observer>)
     notifier.ready();
 
     let outcome = OnceCell::new();
-    let (stopping, stop_began) = oneshot::channel();
-    let until_stop = async {
-        let code = match control(&mut signals, &mut socket, &notifier, &plugin).await {
-            None => STOPPED,
-            Some(reason) => {
-                warn(&*observer, &format!("{reason}: finishing and giving up"));
-                FAILED
-            }
-        };
-        outcome.set(code).expect("set here only");
+    let (stop, stopped) = oneshot::channel();
+    let mind = async {
+        match control(&mut signals, &mut socket, &notifier, &plugin, &outcome).await {
+            None => note(
+                &*observer,
+                "asked to stop: the socket is free, finishing calls",
+            ),
+            Some(reason) => warn(&*observer, &format!("{reason}: finishing and giving up")),
+        }
         notifier.stopping();
         // A successor may want the ports as well.
         drop(listeners);
-        let _ = stopping.send(());
+        // Fails when the end of its stream has told the server already.
+        let _ = stop.send(());
+        sleep(STOP_LIMIT).await;
+        warn(&*observer, "calls in flight did not end in time");
     };
-    let served = plugin.clone().serve(incoming, until_stop);
-    let stop_took_too_long = async {
-        match stop_began.await {
-            Ok(()) => sleep(STOP_LIMIT).await,
-            Err(_) => std::future::pending().await,
-        }
-    };
+    let served = plugin.clone().serve(incoming, async {
+        // The sender lives as long as this future's owner.
+        let _ = stopped.await;
+    });
     tokio::select! {
         biased;
+        () = mind => {}
         () = served => {}
-        () = stop_took_too_long => warn(&*observer, "calls in flight did not end in time"),
     }
     outcome.get().copied().unwrap_or_else(|| {
         warn(&*observer, "the server ended without being asked to");
@@ -172,13 +214,15 @@ async fn run(config: Config, metrics: Arc<Metrics>, observer: Arc<dyn Observer>)
     })
 }
 
-/// Minds signals, the socket and the supervisor's watchdog until it is time to stop. With a
-/// signal the path has been handed over then; otherwise the answer says how it was lost.
+/// Minds signals, the socket and the supervisor's watchdog until it is time to stop, and sets the
+/// exit code. With a signal the path has been handed over then; otherwise the answer says how it
+/// was lost.
 async fn control(
     signals: &mut Signals,
     socket: &mut Handle,
     notifier: &Notifier,
     plugin: &Plugin,
+    outcome: &OnceCell<u8>,
 ) -> Option<String> {
     let mut lost = std::pin::pin!(socket.lost());
     let mut alive = std::pin::pin!(keep_alive(notifier));
@@ -188,27 +232,30 @@ async fn control(
             asked = signals.next() => match asked {
                 Asked::Reload => plugin.reload(),
                 Asked::Stop => {
+                    // Before the hand-over, which may end the server.
+                    outcome.set(STOPPED).expect("set once, here or below");
                     socket.release().await;
                     return None;
                 }
             },
-            reason = &mut lost => return Some(reason),
+            reason = &mut lost => {
+                outcome.set(FAILED).expect("set once, here or above");
+                return Some(reason);
+            }
             () = &mut alive => {}
         }
     }
 }
 
 /// Tells the supervisor that the runtime turns, for ever.
-fn keep_alive(notifier: &Notifier) -> impl Future<Output = ()> + '_ {
-    async {
-        let Some(period) = notifier.alive_every() else {
-            return std::future::pending().await;
-        };
-        let mut due = interval(period);
-        loop {
-            due.tick().await;
-            notifier.alive();
-        }
+async fn keep_alive(notifier: &Notifier) {
+    let Some(period) = notifier.alive_every() else {
+        return std::future::pending().await;
+    };
+    let mut due = interval(period);
+    loop {
+        due.tick().await;
+        notifier.alive();
     }
 }
 
