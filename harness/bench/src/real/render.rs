@@ -194,20 +194,22 @@ fn starts_and_outages(out: &mut String, report: &Report) -> std::fmt::Result {
     if !report.starts.is_empty() {
         writeln!(
             out,
-            "\n## Start to first good Status\n\n| auth | | median (range) ms | one login ms | SIGTERM to exit ms |"
+            "\n## Start to first good Status\n\n| auth | | median (range) ms | one login ms | SIGTERM to exit ms | undisturbed |"
         )?;
-        writeln!(out, "{}", "| --- ".repeat(5) + "|")?;
+        writeln!(out, "{}", "| --- ".repeat(6) + "|")?;
     }
     for s in &report.starts {
         let (fastest, slowest) = s.range_ms;
         writeln!(
             out,
-            "| {} | {} | {:.1} ({fastest:.1}-{slowest:.1}) | {:.1} | {:.1} |",
+            "| {} | {} | {:.1} ({fastest:.1}-{slowest:.1}) | {:.1} | {:.1} | {} of {} |",
             s.auth,
             label(s.tls),
             s.median_ms,
             s.login_ms,
-            s.stop_ms
+            s.stop_ms,
+            s.quiet,
+            s.ran
         )?;
     }
     if !report.outages.is_empty() {
