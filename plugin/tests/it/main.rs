@@ -4,6 +4,7 @@ mod basics;
 mod bugs_auth;
 mod bugs_key;
 mod bugs_rpc;
+mod bugs_security;
 mod bugs_status;
 mod config_bad;
 mod config_docs;

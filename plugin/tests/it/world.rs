@@ -78,10 +78,6 @@ impl Files {
             .expect("no panic")
             .insert(path.into(), content.as_bytes().to_vec());
     }
-
-    pub fn remove(&self, path: &str) {
-        self.0.lock().expect("no panic").remove(Path::new(path));
-    }
 }
 
 impl SecretSource for Files {
@@ -99,6 +95,8 @@ impl SecretSource for Files {
 pub enum Host {
     /// Serves a simulated Vault in plain HTTP.
     Serves(SimVault),
+    /// The same behind TLS.
+    Tls(SimVault, tokio_rustls::TlsAcceptor),
     /// Refuses.
     Refuses,
     /// Never completes a handshake.
@@ -124,10 +122,6 @@ impl Network {
             what,
         );
     }
-
-    pub fn dials(&self) -> usize {
-        self.dialled.lock().expect("no panic").len()
-    }
 }
 
 impl Connector for Network {
@@ -142,6 +136,15 @@ impl Connector for Network {
                         vault
                             .serve_io(theirs, IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)))
                             .await;
+                    });
+                    Ok(Box::new(ours) as BoxIo)
+                }
+                Some(Host::Tls(vault, acceptor)) => {
+                    let (ours, theirs) = tokio::io::duplex(256 * 1024);
+                    tokio::spawn(async move {
+                        if let Ok(io) = acceptor.accept(theirs).await {
+                            vault.serve_io(io, IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))).await;
+                        }
                     });
                     Ok(Box::new(ours) as BoxIo)
                 }
