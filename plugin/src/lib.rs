@@ -5,10 +5,12 @@
 //! [`session`] (who asks); [`key`], [`transit`] and [`keyring`] (what is asked), [`batch`] (how
 //! many at once), [`health`] and [`probe`] (what Status says), [`service`] and [`grpc`] (what the
 //! API server sees), [`plugin`] (all of it together); [`log`] and [`metrics`] (who listens),
-//! [`socket`] and [`http`] (where it is reached), [`process`] and [`run`] (how it lives as a process).
+//! [`socket`] and [`http`] (where it is reached), [`process`] and [`run`] (how it lives as a process),
+//! [`doctor`] (what is wrong before it lives).
 
 pub mod batch;
 pub mod config;
+pub mod doctor;
 pub mod event;
 pub mod fault;
 pub mod grpc;

@@ -7,6 +7,7 @@ mod config_field;
 mod config_properties;
 mod config_rules;
 mod config_world;
+mod doctor;
 mod http;
 mod log;
 mod metrics;
