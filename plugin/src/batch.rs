@@ -24,6 +24,8 @@ use crate::transit::{self, Input, Item, Output};
 const EAGER: usize = 2;
 /// Longest time that a call is held to be gathered while more than [`EAGER`] are in flight.
 const LINGER: Duration = Duration::from_millis(1);
+/// A request that its callers left earlier than this says nothing about the server.
+const ABANDONED: Duration = Duration::from_secs(1);
 /// Places that callers leave free for the probe and for a login.
 const RESERVED: usize = 2;
 /// Pause before a node that does not know a version yet is asked again; it doubles.
@@ -360,9 +362,10 @@ impl Lane {
         let mut flights = self.flights.lock().expect("no panic while locked");
         while flights.try_join_next().is_some() {}
         flights.spawn(async move {
+            let began = Instant::now();
             tokio::select! {
                 biased;
-                () = flight.abandoned.notified() => {}
+                () = flight.abandoned.notified() => lane.book_abandoned(began),
                 () = lane.fly(&jobs, flight.id) => {}
             }
             drop(pass);
@@ -381,6 +384,8 @@ impl Lane {
             .filter_map(|j| j.with(|s| s.deadline))
             .max()
             .unwrap_or(now);
+        // Ends a little before its waiters give up, so that they hear why.
+        let deadline = deadline - deadline.saturating_duration_since(now) / 50;
         let jobs: Vec<&Arc<Job>> = jobs.iter().collect();
         self.send(&jobs, id, deadline, Split::Halves).await;
     }
@@ -491,6 +496,11 @@ impl Lane {
                 .keyring
                 .request(self.at, self.op, id, &inputs, &version, deadline)
                 .await;
+            // A refused pin of a lone item is that item's, as in a batch.
+            let result = match result {
+                Err(fault @ (Fault::PinTooOld(_) | Fault::PinTooNew(_))) => Ok(vec![Err(fault)]),
+                other => other,
+            };
             if is_current {
                 self.book(began, &result);
             }
@@ -520,6 +530,16 @@ impl Lane {
                 }
                 _ => return Ok(items),
             }
+        }
+    }
+
+    /// Callers who gave up on a server that was slow to answer: that counts, too.
+    fn book_abandoned(&self, began: Instant) {
+        let limit = began.elapsed();
+        if self.at == 0 && limit >= ABANDONED {
+            let address = "the configured address".to_owned();
+            self.keyring
+                .evidence(self.op, began, Err(&Fault::Timeout { address, limit }));
         }
     }
 

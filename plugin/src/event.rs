@@ -43,6 +43,8 @@ pub enum VaultOp {
     Lookup,
     /// `auth/token/revoke-self`
     Revoke,
+    /// `sys/health`
+    Health,
 }
 
 impl VaultOp {
@@ -56,6 +58,7 @@ impl VaultOp {
             Self::Renew => "renew",
             Self::Lookup => "lookup",
             Self::Revoke => "revoke",
+            Self::Health => "health",
         }
     }
 }

@@ -5,8 +5,9 @@
 //! [`session`] (who asks); [`key`], [`transit`] and [`keyring`] (what is asked), [`batch`] (how
 //! many at once), [`health`] and [`probe`] (what Status says), [`service`] and [`grpc`] (what the
 //! API server sees), [`plugin`] (all of it together); [`log`] and [`metrics`] (who listens),
-//! [`socket`] and [`http`] (where it is reached), [`process`] and [`run`] (how it lives as a process),
-//! [`doctor`] (what is wrong before it lives).
+//! [`socket`] and [`http`] (where it is reached), [`process`] and [`run`] (how it lives as a process);
+//! [`secret_file`] (credentials as files leave them), [`policy`] (what Vault must allow),
+//! [`doctor`] (what is wrong before it serves).
 
 pub mod batch;
 pub mod config;

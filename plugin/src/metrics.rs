@@ -27,7 +27,7 @@ use crate::seam::Observer;
 const BUCKETS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 3.0];
 const METHODS: [Method; 3] = [Method::Status, Method::Encrypt, Method::Decrypt];
 const N_CODES: usize = 17;
-const OPERATIONS: [VaultOp; 7] = [
+const OPERATIONS: [VaultOp; 8] = [
     VaultOp::Encrypt,
     VaultOp::Decrypt,
     VaultOp::ReadKey,
@@ -35,6 +35,7 @@ const OPERATIONS: [VaultOp; 7] = [
     VaultOp::Renew,
     VaultOp::Lookup,
     VaultOp::Revoke,
+    VaultOp::Health,
 ];
 /// Classes of an HTTP status; the first is for requests that got none.
 const CLASSES: [&str; 6] = ["none", "2xx", "3xx", "4xx", "429", "5xx"];
@@ -96,8 +97,8 @@ pub struct Metrics {
     call_durations: Durations<CallLabels>,
     ok_durations: [Histogram; 3],
     failures: [[Counter; REMEDIES.len()]; 3],
-    vault_requests: [[Counter; CLASSES.len()]; 7],
-    vault_durations: [Histogram; 7],
+    vault_requests: [[Counter; CLASSES.len()]; OPERATIONS.len()],
+    vault_durations: [Histogram; OPERATIONS.len()],
     batches: Counter,
     batched: Counter,
     coalesced: Counter,

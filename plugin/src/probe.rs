@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::event::{Event, VaultOp};
 use crate::fault::Fault;
@@ -35,8 +35,9 @@ impl Probe {
     /// Probes for ever; `limit` gives the limit of one request. The owner drops it at the end.
     pub async fn run(&self, limit: impl Fn() -> Duration) {
         let mut failures = 0;
+        let mut serves = true;
         loop {
-            let began = Instant::now();
+            self.end_pause_of_logins(&mut serves, limit()).await;
             let result = self.once(&limit).await;
             self.session.tokens.look_at_credentials();
             let pause = match &result {
@@ -55,21 +56,39 @@ impl Probe {
                     }
                 }
             };
-            self.wait(Instant::now() + pause, began + BAD.0, result.is_ok())
-                .await;
+            self.wait(Instant::now() + pause, result.is_ok()).await;
         }
     }
 
-    /// Until `next`; a failing live call brings the next probe forward, but not before `earliest`.
-    async fn wait(&self, next: Instant, earliest: Instant, was_good: bool) {
-        if timeout_at(next, self.alarm.notified()).await.is_ok() && was_good {
-            tokio::time::sleep_until(next.min(earliest.max(Instant::now() + BAD.0))).await;
+    /// Until `next`; after a good probe a failing live call brings the next one forward.
+    async fn wait(&self, next: Instant, was_good: bool) {
+        if was_good && timeout_at(next, self.alarm.notified()).await.is_ok() {
+            sleep_until(next.min(Instant::now() + BAD.0)).await;
+        } else {
+            sleep_until(next).await;
         }
     }
 
     fn between(&self, from: Duration, to: Duration) -> Duration {
         let span = (to - from).as_millis() as u64;
         from + Duration::from_millis(self.env.entropy.next_u64() % (span + 1))
+    }
+
+    /// Logins that a dead server refused are paused for up to a minute. When it serves again they
+    /// need not wait: a healed server shows within KMS2-AVAIL-01's time. A server that serves and
+    /// refuses logins all the same gains nothing by this.
+    async fn end_pause_of_logins(&self, serves: &mut bool, limit: Duration) {
+        let tokens = &self.session.tokens;
+        if !tokens.waits_for_server() {
+            return;
+        }
+        let before = std::mem::replace(
+            serves,
+            self.session.client.serves(Instant::now() + limit).await,
+        );
+        if *serves && !before {
+            tokens.server_is_back();
+        }
     }
 
     /// One probe: at its first fault it ends, so that an outage costs one request.

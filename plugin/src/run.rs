@@ -20,10 +20,9 @@ use crate::log::sink::Sink;
 use crate::metrics::Metrics;
 use crate::plugin::Plugin;
 use crate::process::notify::Notifier;
-use crate::process::world::{self, SystemClock};
+use crate::process::world::{self, FileSecrets, SystemClock};
 use crate::process::{Asked, Signals, Tee, harden};
 use crate::seam::Observer;
-use crate::secret_file::Disk;
 use crate::socket::{self, Handle, SocketOptions};
 
 /// Stopped by a signal.
@@ -42,7 +41,7 @@ const FLUSH_LIMIT: Duration = Duration::from_millis(200);
 pub fn main_impl() -> ExitCode {
     // Before any secret is read.
     let hardened = harden();
-    match config::resolve_from_process(&Disk) {
+    match config::resolve_from_process(&FileSecrets) {
         Err(errors) => {
             let lines = errors.iter().map(ToString::to_string);
             print_lines(io::stderr(), lines);

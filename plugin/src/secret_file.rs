@@ -8,11 +8,8 @@
 //! under the names its key may have (BUG-099). At a login nothing else is decided here: when to
 //! read is the token code's business.
 
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
-
-use zeroize::Zeroizing;
 
 use crate::config::Secret;
 use crate::seam::SecretSource;
@@ -258,8 +255,14 @@ pub fn read_credential(
 ) -> Result<Secret, SecretFileError> {
     match source.read(path, MAX_CREDENTIAL) {
         Ok(bytes) => clean_file(path, kind, &bytes),
-        Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
-            from_folder(source, path, kind)
+        // What a source says about a folder: the system's own word, or that it is no regular file.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::IsADirectory | io::ErrorKind::InvalidInput
+            ) =>
+        {
+            from_folder(source, path, kind, error)
         }
         Err(error) => Err(SecretFileError::Io {
             path: path.to_owned(),
@@ -280,6 +283,7 @@ fn from_folder(
     source: &dyn SecretSource,
     folder: &Path,
     kind: Kind,
+    refused: io::Error,
 ) -> Result<Secret, SecretFileError> {
     let mut found: Option<(&'static str, Secret)> = None;
     for name in kind.file_names() {
@@ -287,6 +291,13 @@ fn from_folder(
         let value = match source.read(&path, MAX_CREDENTIAL) {
             Ok(bytes) => clean_file(&path, kind, &bytes)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            // Not a folder at all: a pipe, a device, a socket.
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                return Err(SecretFileError::Io {
+                    path: folder.to_owned(),
+                    error: refused,
+                });
+            }
             Err(error) => return Err(SecretFileError::Io { path, error }),
         };
         match &found {
@@ -315,53 +326,4 @@ fn from_folder(
                 })
                 .collect(),
         })
-}
-
-/// The files of this host.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Disk;
-
-impl SecretSource for Disk {
-    fn read(&self, path: &Path, limit: usize) -> io::Result<Zeroizing<Vec<u8>>> {
-        // Non-blocking, or a named pipe in the file's place would hold the start for ever.
-        let mut file = std::fs::OpenOptions::new()
-            .read(true)
-            .custom_flags(nix::libc::O_NONBLOCK)
-            .open(path)?;
-        let metadata = file.metadata()?;
-        if metadata.is_dir() {
-            return Err(io::ErrorKind::IsADirectory.into());
-        }
-        if !metadata.is_file() {
-            return Err(io::Error::other("not a regular file"));
-        }
-        // One allocation, one byte over: growing would leave copies of the secret behind.
-        let size = usize::try_from(metadata.len())
-            .unwrap_or(usize::MAX)
-            .min(limit)
-            + 1;
-        let mut bytes = Zeroizing::new(vec![0; size]);
-        let mut length = 0;
-        loop {
-            let count = file.read(&mut bytes[length..])?;
-            length += count;
-            if length > limit {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    format!("longer than {limit} bytes"),
-                ));
-            }
-            if count == 0 {
-                break;
-            }
-            if length == bytes.len() {
-                // It grew while it was read: once more, with room for all that is allowed.
-                let mut larger = Zeroizing::new(vec![0; limit + 1]);
-                larger[..length].copy_from_slice(&bytes);
-                bytes = larger;
-            }
-        }
-        bytes.truncate(length);
-        Ok(bytes)
-    }
 }

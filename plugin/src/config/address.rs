@@ -3,6 +3,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use zeroize::Zeroizing;
+
 use super::error::{Bad, quoted};
 use super::{Proxy, Secret, VaultAddress};
 use crate::seam::HostPort;
@@ -112,7 +114,7 @@ pub fn proxy(value: &str, no_proxy: &str) -> Result<Proxy, Bad> {
     } else {
         format!("http://{value}")
     };
-    let with_scheme = zeroize::Zeroizing::new(with_scheme);
+    let with_scheme = Zeroizing::new(with_scheme);
     let parts = split(&with_scheme).map_err(|bad| {
         // With credentials in it a misread part may be one of them.
         let secret = value.contains('@');
@@ -275,7 +277,7 @@ pub fn is_dns_name(host: &str) -> bool {
 }
 
 fn percent_decoded(raw: &str) -> Option<String> {
-    let mut out = Vec::with_capacity(raw.len());
+    let mut out = Zeroizing::new(Vec::with_capacity(raw.len()));
     let mut bytes = raw.bytes();
     while let Some(b) = bytes.next() {
         if b == b'%' {
@@ -286,6 +288,6 @@ fn percent_decoded(raw: &str) -> Option<String> {
             out.push(b);
         }
     }
-    let text = String::from_utf8(out).ok()?;
-    (!text.chars().any(char::is_control)).then_some(text)
+    let text = std::str::from_utf8(&out).ok()?;
+    (!text.chars().any(char::is_control)).then(|| text.to_owned())
 }

@@ -5,7 +5,7 @@ use super::args::{Given, Source};
 use super::error::{Bad, ConfigError, quoted};
 use super::options::Secrecy;
 use super::picks::Picks;
-use super::{Auth, Credential, values};
+use super::{Auth, Credential, places, values};
 use crate::seam::SecretSource;
 use crate::secret_file::{self, Kind};
 
@@ -120,7 +120,10 @@ fn method(picks: &mut Picks, client_token: Option<&str>) -> Option<Method> {
         .map(|given| given.written.clone())
         .collect();
     let (problem, fix) = match (role_id, others.first()) {
-        (true, None) => return Some(Method::AppRole),
+        (true, None) => {
+            picks.imply("auth-method", Method::AppRole.name());
+            return Some(Method::AppRole);
+        }
         (true, Some(other)) => (
             format!(
                 "is missing while credentials of two methods are given (a role id and {other})"
@@ -200,9 +203,10 @@ fn mount(picks: &mut Picks, method: Method) -> Option<String> {
     };
     let name = if own_is_stronger { own } else { "auth-mount" };
     if picks.given(name).is_none() && !picks.is_spoiled(own) && !picks.is_spoiled("auth-mount") {
+        picks.imply("auth-mount", method.name());
         return Some(method.name().to_owned());
     }
-    picks.take(name, values::auth_mount)
+    picks.take(name, places::auth_mount)
 }
 
 /// One credential: inline or by file, both looked at now.

@@ -21,10 +21,12 @@ mod login;
 pub mod options;
 mod pem;
 mod picks;
+mod places;
 mod render;
 mod resolve;
 mod shorthand;
 mod suggest;
+mod tls;
 mod values;
 
 pub use command::{DoctorArgs, Findings, Sample, Subcommand};

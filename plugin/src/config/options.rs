@@ -219,8 +219,7 @@ const HTTP: &str = "Health and metrics";
 const LOG: &str = "Log";
 const LIMITS: &str = "Limits and behaviour";
 const COMMANDS: &str = "Subcommands";
-/// Heading of the options that other products have and that change nothing here.
-pub const NO_EFFECT: &str = "Accepted without effect, or refused";
+const NO_EFFECT: &str = "Accepted without effect, or refused";
 
 use Kind::{Switch, Value};
 use Secrecy::{Quiet, Secret};

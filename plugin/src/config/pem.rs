@@ -152,7 +152,9 @@ pub fn read(
             ErrorKind::PermissionDenied => {
                 Bad::new("may not be read", "let the plugin's user read it")
             }
-            ErrorKind::IsADirectory => Bad::new("is a folder", "name the PEM file in it"),
+            ErrorKind::IsADirectory | ErrorKind::InvalidInput => {
+                Bad::new("is not a regular file", "name the PEM file itself")
+            }
             ErrorKind::InvalidData => Bad::new(
                 format!("is longer than {MAX_BUNDLE} bytes"),
                 "name a file with the certificates that are needed",

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::args::Given;
 use super::command::Subcommand;
 use super::error::{Bad, ConfigError, quoted};
-use super::options::{Effect, Fallback, Kind, OptionSpec, find};
+use super::options::{Effect, Fallback, Kind, OPTIONS, OptionSpec, find};
 use super::values;
 
 /// Where a value in force came from.
@@ -60,7 +60,11 @@ impl Picks {
                 all.entry(given.option.name).or_default().push(given);
             }
         }
-        for (name, mut candidates) in all {
+        // In the table's order, so that errors come in the order of the documentation.
+        for name in OPTIONS.iter().map(|option| option.name) {
+            let Some(mut candidates) = all.remove(name) else {
+                continue;
+            };
             let Some(strongest) = candidates.iter().map(|given| given.source).min() else {
                 continue;
             };
@@ -205,6 +209,17 @@ impl Picks {
         }
     }
 
+    /// Notes a value that follows from other options, for people to read.
+    pub fn imply(&mut self, name: &str, value: &str) {
+        if let Some(option) = find(name) {
+            self.settings.push(Setting {
+                option,
+                value: value.to_owned(),
+                origin: Origin::Default,
+            });
+        }
+    }
+
     /// Like [`Picks::take`], and without a value an error that says what to give.
     pub fn require<T>(
         &mut self,
@@ -267,24 +282,32 @@ fn left_over(given: &Given) -> Option<Bad> {
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"_- ".contains(&b))
     };
-    if enclosed("<", ">") && (option.is_public() || word(&value[1..value.len() - 1])) {
-        let inner = &value[1..value.len() - 1];
-        let shown = if option.is_public() {
-            format!(" {}", quoted(value))
-        } else {
-            String::new()
-        };
-        let fix = if option.is_public() && inner.contains("://") {
+    // A secret may hold such brackets; the documentation's placeholders are a word between them.
+    let bracketed = if option.is_public() {
+        value.find('<').is_some_and(|at| value[at..].contains('>'))
+    } else {
+        enclosed("<", ">") && word(&value[1..value.len() - 1])
+    };
+    if bracketed && option.is_public() {
+        let filled = value.replace(['<', '>'], "");
+        let fix = if filled.contains("://") {
             format!(
-                "write your own address without the angle brackets, as in {}={inner}",
+                "write your own without the angle brackets, as in {}={filled}",
                 given.written
             )
         } else {
             "write your own value in its place, without angle brackets".to_owned()
         };
+        let problem = format!(
+            "still holds the placeholder {} of the documentation",
+            quoted(value)
+        );
+        return Some(Bad::new(problem, fix));
+    }
+    if bracketed {
         return Some(Bad::new(
-            format!("still holds the placeholder{shown} of the documentation"),
-            fix,
+            "still holds the placeholder of the documentation",
+            "write your own value in its place, without angle brackets",
         ));
     }
     if (enclosed("$(", ")") && word(&value[2..value.len() - 1]))

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::command::Subcommand;
 use super::options::{
-    ENV_PREFIXES, Effect, Fallback, Kind, NO_EFFECT, NOT_IN_BUILD, OPTIONS, OptionSpec, variable,
+    ENV_PREFIXES, Effect, Fallback, Kind, NOT_IN_BUILD, OPTIONS, OptionSpec, variable,
 };
 use super::picks::{Origin, Setting};
 
@@ -163,16 +163,14 @@ pub fn config_check(settings: &[Setting]) -> String {
         .max()
         .unwrap_or(0);
     let mut text = String::new();
-    for option in OPTIONS.iter().filter(|option| option.group != NO_EFFECT) {
+    let mut unset = Vec::new();
+    for option in OPTIONS {
         let mut given = settings
             .iter()
-            .filter(|s| s.option.name == option.name)
+            .filter(|setting| setting.option.name == option.name)
             .peekable();
         if given.peek().is_none() && matches!(option.effect, Effect::Used) {
-            let Fallback::Note(note) = option.fallback else {
-                continue;
-            };
-            let _ = writeln!(text, "-{:<width$}  ({note})", option.name);
+            unset.push(format!("-{}", option.name));
         }
         for Setting { value, origin, .. } in given {
             let from = match origin {
@@ -182,6 +180,7 @@ pub fn config_check(settings: &[Setting]) -> String {
             let _ = writeln!(text, "-{:<width$}  {value}  [{from}]", option.name);
         }
     }
+    let _ = writeln!(text, "unset: {}", unset.join(", "));
     let _ = writeln!(
         text,
         "The configuration can be used. Vault was not asked: doctor does that."

@@ -2,15 +2,15 @@
 //! [`SecretSource`] alone, nothing is contacted, nothing is printed.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::args::{self, Given};
 use super::command::{self, DoctorArgs, Subcommand};
 use super::environment::{self, Environment};
-use super::error::{Bad, ConfigError, quoted};
+use super::error::{Bad, ConfigError};
 use super::picks::{Picks, Setting};
-use super::{Config, Place, Proxy, Tls, Vault, address, login, pem, render, values};
+use super::{Config, Proxy, Vault, address, login, places, render, tls, values};
 use crate::policy;
 use crate::seam::SecretSource;
 
@@ -128,12 +128,12 @@ where
 }
 
 /// Resolves this process's arguments and environment: what `main` calls, with
-/// [`crate::secret_file::Disk`].
+/// [`crate::process::world::FileSecrets`].
 ///
 /// ```no_run
 /// use vault_kubernetes_kms::config::{Invocation, resolve_from_process};
-/// use vault_kubernetes_kms::secret_file::Disk;
-/// match resolve_from_process(&Disk) {
+/// use vault_kubernetes_kms::process::world::FileSecrets;
+/// match resolve_from_process(&FileSecrets) {
 ///     Ok(Invocation::Print { text, warnings }) => { /* stdout, stderr, exit 0 */ }
 ///     Ok(Invocation::Run(resolved)) => { /* serve or doctor */ }
 ///     Err(errors) => { /* one line each on stderr, exit EXIT_CONFIG */ }
@@ -148,9 +148,9 @@ pub fn resolve_from_process(files: &dyn SecretSource) -> Result<Invocation, Vec<
 
 /// `policy` needs the places alone, so it works on a machine that has neither address nor credentials.
 fn resolve_policy(picks: &mut Picks) -> Option<String> {
-    let (place, auth_namespace) = current_place(picks);
+    let (place, auth_namespace) = places::current(picks);
     let place = place?;
-    let decrypt_only = former_places(picks, &place);
+    let decrypt_only = places::former(picks, &place);
     let without = picks
         .take("without-lookup-self", values::switch)
         .unwrap_or(false);
@@ -177,13 +177,12 @@ fn resolve_config(
     let any_https = addresses
         .as_ref()
         .is_none_or(|all| all.iter().any(|address| address.https));
-    let tls = tls(picks, env, files, any_https);
+    let tls = tls::resolve(picks, env.skip_verify, files, any_https);
     let proxy = if any_https { proxy(picks, env) } else { None };
-    let (place, auth_namespace) = current_place(picks);
-    let decrypt_only = place.as_ref().map(|place| former_places(picks, place));
+    let (place, auth_namespace) = places::current(picks);
+    let decrypt_only = place.as_ref().map(|place| places::former(picks, place));
     let auth = login::resolve(picks, files, env.client_token);
-    let health = picks.take("health-address", values::listener);
-    let metrics = picks.take("metrics-address", values::listener);
+    let (health, metrics) = listeners(picks);
     let log_level = picks.take("log-level", values::log_level);
     let log_format = picks.take("log-format", values::log_format);
     let max_in_flight = picks.take("max-in-flight", |value| values::number(value, 1, 1024));
@@ -215,6 +214,44 @@ fn resolve_config(
         max_waiting: max_waiting?,
         revoke_on_exit: revoke_on_exit?,
     })
+}
+
+/// A listener on all addresses takes the port from one on a single address, so two such are one
+/// mistake, or one default too many (vault-kube-kms's own health port is our metrics' default).
+fn listeners(picks: &mut Picks) -> (Option<Option<SocketAddr>>, Option<Option<SocketAddr>>) {
+    let health = picks.take("health-address", values::listener);
+    let metrics = picks.take("metrics-address", values::listener);
+    let (Some(Some(h)), Some(Some(m))) = (health, metrics) else {
+        return (health, metrics);
+    };
+    let overlap =
+        h != m && h.port() == m.port() && (h.ip().is_unspecified() || m.ip().is_unspecified());
+    if !overlap {
+        return (health, metrics);
+    }
+    let written = |name| picks.given(name).map(|given| given.written.clone());
+    match (written("health-address"), written("metrics-address")) {
+        (Some(health), Some(metrics)) => {
+            picks.errors.push(ConfigError::new(
+                health,
+                format!(
+                    "and {metrics} want port {} on overlapping addresses ({h} and {m})",
+                    h.port()
+                ),
+                "give them the same address for one listener, or two ports",
+            ));
+            (None, None)
+        }
+        // Liveness tells nothing, so it may go where metrics were asked to be.
+        (None, _) => (metrics, metrics),
+        // Metrics are not spread to all addresses by a default.
+        (Some(written), None) => {
+            picks.warnings.push(format!(
+                "{written} takes the port of the default -metrics-address ({m}): metrics are off; give -metrics-port or -metrics-address"
+            ));
+            (health, Some(None))
+        }
+    }
 }
 
 fn socket_permissions(picks: &mut Picks) -> (Option<u32>, Option<String>) {
@@ -259,119 +296,6 @@ fn vault_addresses(picks: &mut Picks) -> Option<Vec<super::VaultAddress>> {
     Some(addresses)
 }
 
-fn tls(picks: &mut Picks, env: &Environment, files: &dyn SecretSource, any_https: bool) -> Tls {
-    if let Some(name) = env.skip_verify {
-        picks.errors.push(ConfigError::new(
-            name,
-            "is refused: an inherited variable does not switch verification off",
-            "unset it, and name the authority with -tls-ca-file (or pass -tls-skip-verify knowingly)",
-        ));
-    }
-    let skip_verify = picks
-        .take("tls-skip-verify", values::switch)
-        .unwrap_or(false);
-    if skip_verify {
-        picks.warnings.push(
-            "-tls-skip-verify: the server is not verified, anyone on the way can pose as Vault"
-                .to_owned(),
-        );
-    }
-    let mut unreadable = 0;
-    let ca_file = picks.take("tls-ca-file", |value| {
-        let (path, bytes) = pem_file(value, files)?;
-        (_, unreadable) = pem::authorities(&bytes).map_err(|bad| in_file(&path, bad))?;
-        Ok(path)
-    });
-    if let (1.., Some(path)) = (unreadable, &ca_file) {
-        picks.warnings.push(format!(
-            "{}: {unreadable} of its certificates cannot be read and vouch for nothing",
-            path.display()
-        ));
-    }
-    let sni = picks.take("tls-sni", |value| {
-        if address::is_dns_name(value) || value.parse::<std::net::IpAddr>().is_ok() {
-            return Ok(value.to_ascii_lowercase());
-        }
-        Err(Bad::new(
-            format!("{} is no host name", quoted(value)),
-            "write the name that stands in Vault's certificate, without scheme and port",
-        ))
-    });
-    let client = client_pair(picks, files);
-    if !any_https {
-        for name in [
-            "tls-ca-file",
-            "tls-sni",
-            "tls-client-cert",
-            "tls-skip-verify",
-        ] {
-            if let Some(given) = picks.given(name) {
-                let warning = format!("{} has no effect: no address is https", given.written);
-                picks.warnings.push(warning);
-            }
-        }
-    }
-    Tls {
-        ca_file,
-        sni,
-        client,
-        skip_verify,
-    }
-}
-
-fn client_pair(picks: &mut Picks, files: &dyn SecretSource) -> Option<(PathBuf, PathBuf)> {
-    const CERT: &str = "tls-client-cert";
-    const KEY: &str = "tls-client-key";
-    let written = |picks: &Picks, name| picks.given(name).map(|given| given.written.clone());
-    match (written(picks, CERT), written(picks, KEY)) {
-        (Some(cert), None) if !picks.is_spoiled(KEY) => {
-            picks.errors.push(ConfigError::new(
-                cert,
-                "is given without its key",
-                "add -tls-client-key=FILE",
-            ));
-            return None;
-        }
-        (None, Some(key)) if !picks.is_spoiled(CERT) => {
-            picks.errors.push(ConfigError::new(
-                key,
-                "is given without its certificate",
-                "add -tls-client-cert=FILE",
-            ));
-            return None;
-        }
-        _ => {}
-    }
-    let cert = picks.take(CERT, |value| pem_file(value, files));
-    let key = picks.take(KEY, |value| pem_file(value, files));
-    let ((cert, cert_bytes), (key, key_bytes)) = (cert?, key?);
-    match pem::client_pair(&cert_bytes, &key_bytes) {
-        Ok(()) => Some((cert, key)),
-        Err((is_key, bad)) => {
-            let (name, path) = if is_key { (KEY, &key) } else { (CERT, &cert) };
-            let field = written(picks, name).unwrap_or_default();
-            picks.errors.push(in_file(path, bad).at(field));
-            None
-        }
-    }
-}
-
-fn pem_file(
-    value: &str,
-    files: &dyn SecretSource,
-) -> Result<(PathBuf, zeroize::Zeroizing<Vec<u8>>), Bad> {
-    let path = values::file_path(value)?;
-    let bytes = pem::read(files, &path).map_err(|bad| in_file(&path, bad))?;
-    Ok((path, bytes))
-}
-
-fn in_file(path: &std::path::Path, bad: Bad) -> Bad {
-    Bad::new(
-        format!("{}: the file {}", path.display(), bad.problem),
-        bad.fix,
-    )
-}
-
 fn proxy(picks: &mut Picks, env: &Environment) -> Option<Proxy> {
     let (name, value) = env.proxy.as_ref()?;
     match address::proxy(value, &env.no_proxy) {
@@ -381,102 +305,4 @@ fn proxy(picks: &mut Picks, env: &Environment) -> Option<Proxy> {
             None
         }
     }
-}
-
-/// The place in use and the namespace of the login.
-fn current_place(picks: &mut Picks) -> (Option<Place>, Option<String>) {
-    let namespace = match picks.given("vault-namespace") {
-        None if !picks.is_spoiled("vault-namespace") => Some(String::new()),
-        _ => picks.take("vault-namespace", values::namespace),
-    };
-    let auth_namespace = match picks.given("vault-auth-namespace") {
-        None if !picks.is_spoiled("vault-auth-namespace") => namespace.clone(),
-        _ => picks.take("vault-auth-namespace", values::namespace),
-    };
-    let mount = picks.take("transit-mount", values::mount);
-    let key = picks.require(
-        "transit-key",
-        "write -transit-key=NAME, or -vault-key-path=MOUNT/keys/NAME",
-        values::key,
-    );
-    let epoch = match picks.given("key-id-epoch") {
-        None if !picks.is_spoiled("key-id-epoch") => Some(String::new()),
-        _ => picks.take("key-id-epoch", values::epoch),
-    };
-    if let (Some(namespace), Some(auth)) = (&namespace, &auth_namespace)
-        && policy::below(namespace, auth).is_none()
-    {
-        picks.warnings.push(format!(
-            "a token of namespace {} works there and below, and {} is not below it",
-            quoted(auth),
-            quoted(namespace)
-        ));
-    }
-    let place = (|| {
-        Some(Place {
-            namespace: namespace?,
-            mount: mount?,
-            key: key?,
-            epoch: epoch?,
-        })
-    })();
-    (place, auth_namespace)
-}
-
-/// Former places in their order; each is another one than the current and than the others.
-fn former_places(picks: &mut Picks, current: &Place) -> Vec<Place> {
-    let mut places: Vec<Place> = Vec::new();
-    let mut errors = Vec::new();
-    for given in picks.all("decrypt-only") {
-        for value in given
-            .value
-            .split(';')
-            .map(str::trim)
-            .filter(|value| !value.is_empty())
-        {
-            let checked = values::place(value).and_then(|(place, namespace_named)| {
-                if !namespace_named && !current.namespace.is_empty() {
-                    return Err(Bad::new(
-                        format!(
-                            "{} names no namespace while the current place has one",
-                            quoted(value)
-                        ),
-                        format!(
-                            "add namespace={}, or namespace= for the root namespace",
-                            current.namespace
-                        ),
-                    ));
-                }
-                if place == *current {
-                    return Err(Bad::new(
-                        format!("{} is the place in use", quoted(value)),
-                        "leave it out, or name the place that was used before",
-                    ));
-                }
-                if places.contains(&place) {
-                    return Err(Bad::new(
-                        format!("{} is given twice", quoted(value)),
-                        "keep one of them",
-                    ));
-                }
-                Ok(place)
-            });
-            match checked {
-                Ok(place) => places.push(place),
-                Err(bad) => errors.push(bad.at(given.written.clone())),
-            }
-        }
-    }
-    picks.errors.append(&mut errors);
-    let shown: Vec<_> = picks
-        .all("decrypt-only")
-        .iter()
-        .map(|given| Setting {
-            option: given.option,
-            value: given.value.to_string(),
-            origin: super::picks::Origin::Given(given.written.clone()),
-        })
-        .collect();
-    picks.settings.extend(shown);
-    places
 }

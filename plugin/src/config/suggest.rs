@@ -85,13 +85,12 @@ pub fn unknown_option(written: &str) -> ConfigError {
     if let Some((_, product, fix)) = FOREIGN.iter().find(|(known, _, _)| *known == name) {
         return ConfigError::new(field, format!("is an option of {product}"), *fix);
     }
-    let fix = match nearest(name) {
-        Some((near, Vocabulary::Own)) => format!("did you mean -{near}?"),
-        Some((near, whose)) => format!("did you mean -{near} ({})?", whose.describe()),
-        None => match glued_secret(name) {
-            Some(secret) => format!("write -{secret}=VALUE"),
-            None => "see -help for all options".to_owned(),
-        },
+    let glued = glued_secret(name).filter(|secret| !name[secret.len()..].starts_with('-'));
+    let fix = match (glued, nearest(name)) {
+        (Some(secret), _) => format!("write -{secret}=VALUE"),
+        (None, Some((near, Vocabulary::Own))) => format!("did you mean -{near}?"),
+        (None, Some((near, whose))) => format!("did you mean -{near} ({})?", whose.describe()),
+        (None, None) => "see -help for all options".to_owned(),
     };
     ConfigError::new(field, "is not an option", fix)
 }

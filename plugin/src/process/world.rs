@@ -1,18 +1,23 @@
-//! The real world behind [`crate::seam`]: TCP, the wall clock, the system's randomness. Files are
-//! [`crate::secret_file`].
+//! The real world behind [`crate::seam`]: TCP, the wall clock, the system's randomness, files.
 
-use std::io;
+use std::fs::OpenOptions;
+use std::io::{self, Read};
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use nix::fcntl::OFlag;
 use rustls::crypto::SecureRandom;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::sleep;
+use zeroize::Zeroizing;
 
-use crate::seam::{BoxFuture, BoxIo, Connector, Entropy, Env, HostPort, Observer, WallClock};
-use crate::secret_file::Disk;
+use crate::seam::{
+    BoxFuture, BoxIo, Connector, Entropy, Env, HostPort, Observer, SecretSource, WallClock,
+};
 
 /// Head start of each address of a name before the next is tried beside it (RFC 8305): one that
 /// swallows packets must not cost the whole time that the caller has.
@@ -24,7 +29,7 @@ pub fn env(observer: Arc<dyn Observer>) -> Env {
         connector: Arc::new(TcpConnector),
         wall: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy::new()),
-        secrets: Arc::new(Disk),
+        secrets: Arc::new(FileSecrets),
         observer,
     }
 }
@@ -116,6 +121,37 @@ impl Entropy for SystemEntropy {
     }
 }
 
+/// Regular files, read whole. Memory that held them is wiped.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FileSecrets;
+
+impl SecretSource for FileSecrets {
+    fn read(&self, path: &Path, limit: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+        // Opening a pipe would wait for its other end.
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(OFlag::O_NONBLOCK.bits())
+            .open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "not a regular file",
+            ));
+        }
+        // As large as it may get: growing would leave copies behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(limit.saturating_add(1)));
+        let most = u64::try_from(limit).map_or(u64::MAX, |limit| limit.saturating_add(1));
+        file.take(most).read_to_end(&mut bytes)?;
+        if bytes.len() > limit {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("longer than {limit} bytes"),
+            ));
+        }
+        Ok(bytes)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,6 +187,23 @@ mod tests {
             port: listener.local_addr().unwrap().port(),
         };
         assert!(TcpConnector.connect(&to).await.is_ok());
+    }
+
+    #[test]
+    fn secret_files_are_bounded_and_regular() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        std::fs::write(&path, b"s.secret").unwrap();
+        assert_eq!(*FileSecrets.read(&path, 8).unwrap(), b"s.secret");
+        let error = FileSecrets.read(&path, 7).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+
+        let error = FileSecrets.read(folder.path(), 8).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        let pipe = folder.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let error = FileSecrets.read(&pipe, 8).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     }
 
     #[test]

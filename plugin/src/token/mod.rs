@@ -61,6 +61,8 @@ struct State {
     token: Option<Arc<Token>>,
     /// Credentials of the last login, refused or not.
     used: Option<Fingerprint>,
+    /// Credentials as last looked at.
+    seen: Option<Fingerprint>,
     /// Text of the last failure.
     failure: String,
     warned_no_renewal: bool,
@@ -176,13 +178,33 @@ impl Tokens {
         })
     }
 
+    /// Whether there is no token because a dead server refused the login.
+    pub fn waits_for_server(&self) -> bool {
+        let now = Instant::now();
+        self.with(|s| {
+            s.plan.usable(now).is_none()
+                && matches!(s.plan.held_back(now), Some((_, LoginFailure::Unreachable)))
+        })
+    }
+
+    /// The server serves again: the pause after its refusal ends.
+    pub fn server_is_back(&self) {
+        self.with(|s| s.plan.on_server_back());
+        self.changed.notify_waiters();
+        self.wake.notify_one();
+    }
+
     /// Looks at the credential files; a change ends every pause, and a changed static token is
     /// taken up.
     pub fn look_at_credentials(&self) {
         let Ok(read) = login::read(&self.auth, &*self.env.secrets) else {
             return;
         };
-        let changed = self.with(|s| s.used.is_some_and(|used| used != read.fingerprint()));
+        let seen = read.fingerprint();
+        let changed = self.with(|s| {
+            let before = s.seen.replace(seen).or(s.used);
+            before.is_some_and(|before| before != seen)
+        });
         if changed {
             self.reload();
         }

@@ -314,6 +314,11 @@ impl Plan {
         self.denied.reset();
     }
 
+    /// The server serves again.
+    pub fn on_server_back(&mut self) {
+        self.unreachable.reset();
+    }
+
     /// The credential changed, or somebody asked to read it again.
     pub fn on_credential_changed(&mut self) {
         self.rejected_until = None;

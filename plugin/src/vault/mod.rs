@@ -63,7 +63,11 @@ impl Call<'_> {
     fn is_repeatable(&self) -> bool {
         matches!(
             self.op,
-            VaultOp::Encrypt | VaultOp::Decrypt | VaultOp::ReadKey | VaultOp::Lookup
+            VaultOp::Encrypt
+                | VaultOp::Decrypt
+                | VaultOp::ReadKey
+                | VaultOp::Lookup
+                | VaultOp::Health
         )
     }
 
@@ -135,6 +139,23 @@ impl Client {
             items: call.items,
         });
         result
+    }
+
+    /// Whether some node serves requests now, by its own word; asked without a token.
+    pub async fn serves(&self, deadline: Instant) -> bool {
+        let call = Call {
+            op: VaultOp::Health,
+            id: self.env.entropy.next_u64(),
+            method: Method::GET,
+            namespace: "",
+            path: "sys/health",
+            body: Bytes::new(),
+            token: None,
+            deadline,
+            items: 1,
+        };
+        // Active, standby, performance standby.
+        matches!(self.call(&call).await, Ok(answer) if matches!(answer.status, 200 | 429 | 473))
     }
 
     /// The preferred address first; after a fault that leaves the request repeatable the next one,
@@ -298,15 +319,18 @@ impl Client {
         path: Option<&str>,
     ) -> Result<Received, Fault> {
         let pool = &self.pools[at];
+        let mut retried = false;
         if call.is_repeatable()
             && let Some(connection) = pool.idle().await
         {
             match self.exchange_on(connection, call, at, limit, path).await {
-                Err(Fault::Transport { .. }) => pool.clear(),
+                Err(Fault::Transport { .. }) => {
+                    retried = true;
+                    pool.clear();
+                }
                 other => return other,
             }
         }
-        let mut retried = false;
         loop {
             let connection = self.open(at, limit).await?;
             match self.exchange_on(connection, call, at, limit, path).await {

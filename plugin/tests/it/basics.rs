@@ -8,7 +8,10 @@ fn serves_on_the_seeds_policy_and_reports_one_key_id() {
         let world = World::new(flavour);
         let mut running = world.start_good().await;
         let status = running.client.status().await.expect("good");
-        assert_eq!((status.version.as_str(), status.healthz.as_str()), ("v2", "ok"));
+        assert_eq!(
+            (status.version.as_str(), status.healthz.as_str()),
+            ("v2", "ok")
+        );
         let sealed = running.client.round_trip(&[7; 32]).await;
         assert_eq!(sealed.key_id, status.key_id);
         assert!(sealed.ciphertext.starts_with(b"vault:v1:"));
@@ -26,8 +29,19 @@ fn a_restarted_plugin_reads_what_the_first_wrote_under_the_same_key_id() {
         let sealed = first.client.round_trip(&[1; 32]).await;
         first.stop().await;
         let mut second = world.start_good().await;
-        assert_eq!(second.client.status().await.expect("good").key_id, sealed.key_id);
-        assert_eq!(second.client.decrypt(&sealed).await.expect("decrypt").plaintext, vec![1; 32]);
+        assert_eq!(
+            second.client.status().await.expect("good").key_id,
+            sealed.key_id
+        );
+        assert_eq!(
+            second
+                .client
+                .decrypt(&sealed)
+                .await
+                .expect("decrypt")
+                .plaintext,
+            vec![1; 32]
+        );
     });
 }
 
@@ -50,7 +64,10 @@ fn two_nodes_read_each_other_at_once_after_a_rotation() {
             }
         }
         let newer = newer.expect("the new version is taken up within 25 s");
-        assert_eq!(b.client.decrypt(&newer).await.expect("at once").plaintext, vec![2; 32]);
+        assert_eq!(
+            b.client.decrypt(&newer).await.expect("at once").plaintext,
+            vec![2; 32]
+        );
         let ids = [&mut a, &mut b].map(|r| r.client.clone());
         seconds(25).await;
         for mut client in ids {
@@ -66,7 +83,13 @@ fn a_thousand_decrypts_at_once_are_few_requests_and_none_fails() {
         let mut running = world.start_good().await;
         let mut sealed = Vec::new();
         for n in 0..1000_u32 {
-            sealed.push(running.client.encrypt(&n.to_be_bytes()).await.expect("encrypt"));
+            sealed.push(
+                running
+                    .client
+                    .encrypt(&n.to_be_bytes())
+                    .await
+                    .expect("encrypt"),
+            );
         }
         world.vault.clear_log();
         let calls: Vec<_> = sealed
@@ -99,7 +122,9 @@ fn equal_decrypts_in_flight_share_one_request() {
         let calls: Vec<_> = (0..100)
             .map(|_| {
                 let (mut client, sealed) = (running.client.clone(), sealed.clone());
-                tokio::spawn(async move { client.decrypt(&sealed).await.expect("decrypt").plaintext })
+                tokio::spawn(
+                    async move { client.decrypt(&sealed).await.expect("decrypt").plaintext },
+                )
             })
             .collect();
         for call in calls {

@@ -293,3 +293,39 @@ fn variables_that_kubernetes_makes_for_services_are_no_options() {
     );
     assert_eq!(errors.len(), 1, "only that form is let through");
 }
+
+/// The arguments in a manifest of `deploy/`: list items under `command:` that begin with a dash.
+fn shipped(file: &str) -> Vec<String> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("deploy")
+        .join(file);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    text.lines()
+        .filter_map(|line| line.trim().strip_prefix("- "))
+        .filter(|item| item.starts_with('-'))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn the_shipped_static_pod_names_what_is_left_to_fill_in_and_then_starts() {
+    let printed = shipped("static-pod.yaml");
+    let args: Vec<&str> = printed.iter().map(String::as_str).collect();
+    let open = args.iter().filter(|arg| arg.contains('<')).count();
+    let errors = refused(&args, &[]);
+    assert_eq!(errors.len(), open, "{}", lines(&errors));
+    assert!(
+        errors.iter().all(|e| e.problem.contains("placeholder")),
+        "{}",
+        lines(&errors)
+    );
+
+    let filled: Vec<String> = printed
+        .iter()
+        .map(|arg| arg.replace(['<', '>'], ""))
+        .collect();
+    let args: Vec<&str> = filled.iter().map(String::as_str).collect();
+    let resolved = resolved(&args, &[]);
+    assert_eq!(resolved.warnings, Vec::<String>::new());
+    assert_eq!(resolved.config.place.key, "kms-key");
+}

@@ -1,9 +1,11 @@
 //! Whatever is given: no panic, no empty refusal, one line an error, no secret shown.
 
+use std::sync::OnceLock;
+
 use proptest::prelude::*;
 use vault_kubernetes_kms::config::options::{OPTIONS, Secrecy};
 
-use crate::config_world::{BASE, attempt, files};
+use crate::config_world::{BASE, Files, attempt, files};
 
 fn option_name() -> impl Strategy<Value = String> {
     let names: Vec<String> = OPTIONS
@@ -103,7 +105,7 @@ proptest! {
         let args: Vec<String> = args.concat().into_iter().map(|a| a.replace("CANARY", "word")).collect();
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let base: &[(&str, &str)] = if complete { BASE } else { &[] };
-        let _ = std::hint::black_box(attempt(&args, base, &files_once()));
+        let _ = std::hint::black_box(attempt(&args, base, files_once()));
     }
 
     #[test]
@@ -111,7 +113,7 @@ proptest! {
         let args = secrets.concat();
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let base: &[(&str, &str)] = if complete { BASE } else { &[] };
-        let _ = std::hint::black_box(attempt(&args, base, &files_once()));
+        let _ = std::hint::black_box(attempt(&args, base, files_once()));
     }
 
     #[test]
@@ -124,7 +126,7 @@ proptest! {
         env.extend(proxy.as_deref().map(|proxy| ("HTTPS_PROXY", proxy)));
         let env: Vec<(&str, String)> = env.into_iter().map(|(n, v)| (n, v.replace("CANARY", "word"))).collect();
         let env: Vec<(&str, &str)> = env.iter().map(|(n, v)| (*n, v.as_str())).collect();
-        let _ = std::hint::black_box(attempt(&[], &env, &files_once()));
+        let _ = std::hint::black_box(attempt(&[], &env, files_once()));
     }
 
     #[test]
@@ -133,14 +135,14 @@ proptest! {
         let value = format!("{scheme}user:{before}CANARY{after}@proxy:3128");
         let mut env = BASE.to_vec();
         env.push(("HTTPS_PROXY", &value));
-        let _ = std::hint::black_box(attempt(&[], &env, &files_once()));
+        let _ = std::hint::black_box(attempt(&[], &env, files_once()));
         let address = format!("https://user:{before}CANARY{after}@vault:8200");
-        let _ = std::hint::black_box(attempt(&["-vault-address", &address], BASE, &files_once()));
+        let _ = std::hint::black_box(attempt(&["-vault-address", &address], BASE, files_once()));
     }
 }
 
 /// Keys are made once: thousands of cases need the same files.
-fn files_once() -> crate::config_world::Files {
-    static FILES: std::sync::OnceLock<crate::config_world::Files> = std::sync::OnceLock::new();
-    FILES.get_or_init(files).clone()
+fn files_once() -> &'static Files {
+    static FILES: OnceLock<Files> = OnceLock::new();
+    FILES.get_or_init(files)
 }

@@ -349,6 +349,23 @@ fn listeners() {
     );
 }
 
+/// vault-kube-kms's health port is 8081, which is the default of metrics here.
+#[test]
+fn a_listener_on_all_addresses_never_meets_a_default_on_its_port() {
+    let resolved = resolved(&["-health-port=8081"], BASE);
+    assert_eq!(resolved.config.metrics, None);
+    assert!(
+        resolved.warnings[0].contains("metrics are off"),
+        "{:?}",
+        resolved.warnings
+    );
+    let config = with(&["-metrics-address=:8081"]);
+    assert_eq!(config.health, config.metrics);
+    let config = with(&["-health-port=8082"]);
+    assert_ne!(config.health, config.metrics);
+    assert!(config.metrics.is_some());
+}
+
 #[test]
 fn log_words_of_other_products() {
     for (word, level) in [

@@ -49,8 +49,9 @@ impl SecretSource for Files {
 
 /// Files that the base configuration needs, and bad ones to point at.
 pub fn files() -> Files {
-    let pair = rcgen::generate_simple_self_signed(["client.example.com".to_owned()]).unwrap();
-    let other = rcgen::KeyPair::generate().unwrap();
+    let pair = rcgen::generate_simple_self_signed(["client.example.com".to_owned()])
+        .expect("a DNS name makes a certificate");
+    let other = rcgen::KeyPair::generate().expect("a key of the default kind");
     let cert = pair.cert.pem();
     let key = pair.signing_key.serialize_pem();
     Files::default()
@@ -81,6 +82,8 @@ pub fn files() -> Files {
         .with("/dir/upper/ROLE_ID", "one-CANARY")
         .with("/dir/upper/SECRET_ID", "one-CANARY")
         .with("/dir/empty-role/role-id", "\n")
+        .with("/etc/vault-kms/password", "CANARY\n")
+        .with("/etc/vault-kms/ca.crt", &cert)
         .with("/tls/ca.pem", &cert)
         .with("/tls/cert.pem", &cert)
         .with("/tls/key.pem", &key)

@@ -1,6 +1,11 @@
 //! The plugin's integration tests: one binary, a module a subject.
 
 mod basics;
+mod bugs_auth;
+mod bugs_key;
+mod bugs_rpc;
+mod bugs_security;
+mod bugs_status;
 mod config_bad;
 mod config_docs;
 mod config_field;

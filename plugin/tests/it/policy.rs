@@ -125,3 +125,17 @@ fn mistakes_are_told() {
         2
     );
 }
+
+#[test]
+fn the_shipped_policy_is_the_printed_one() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/policy.hcl");
+    let shipped = std::fs::read_to_string(path).expect("deploy/policy.hcl");
+    let rules: Vec<&str> = shipped
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .collect();
+    assert_eq!(
+        rules.join("\n"),
+        policy(&["-transit-key=kms-key"]).trim_end()
+    );
+}

@@ -43,7 +43,10 @@ path "auth/token/lookup-self" { capabilities = ["read"] }
 
 /// Runs a test once per server family, in virtual time without any socket.
 pub fn both<F: Future<Output = ()>>(test: impl Fn(Flavour) -> F) {
-    assert!(cfg!(tokio_unstable), "the workspace's rustflags are missing");
+    assert!(
+        cfg!(tokio_unstable),
+        "the workspace's rustflags are missing"
+    );
     for flavour in [Flavour::OpenBao, Flavour::Vault] {
         virtual_time().block_on(test(flavour));
     }
@@ -74,7 +77,10 @@ impl Files {
     }
 
     pub fn write_bytes(&self, path: &str, content: &[u8]) {
-        self.0.lock().expect("no panic").insert(path.into(), content.to_vec());
+        self.0
+            .lock()
+            .expect("no panic")
+            .insert(path.into(), content.to_vec());
     }
 
     pub fn remove(&self, path: &str) {
@@ -97,6 +103,8 @@ impl SecretSource for Files {
 pub enum Host {
     /// Serves a simulated Vault in plain HTTP.
     Serves(SimVault),
+    /// The same behind TLS.
+    Tls(SimVault, tokio_rustls::TlsAcceptor),
     /// Refuses.
     Refuses,
     /// Never completes a handshake.
@@ -114,11 +122,13 @@ pub struct Network {
 
 impl Network {
     pub fn put(&self, host: &str, port: u16, what: Host) {
-        self.hosts.lock().expect("no panic").insert(HostPort { host: host.into(), port }, what);
-    }
-
-    pub fn dials(&self) -> usize {
-        self.dialled.lock().expect("no panic").len()
+        self.hosts.lock().expect("no panic").insert(
+            HostPort {
+                host: host.into(),
+                port,
+            },
+            what,
+        );
     }
 }
 
@@ -131,13 +141,26 @@ impl Connector for Network {
                 Some(Host::Serves(vault)) => {
                     let (ours, theirs) = tokio::io::duplex(256 * 1024);
                     tokio::spawn(async move {
-                        vault.serve_io(theirs, IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))).await;
+                        vault
+                            .serve_io(theirs, IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)))
+                            .await;
+                    });
+                    Ok(Box::new(ours) as BoxIo)
+                }
+                Some(Host::Tls(vault, acceptor)) => {
+                    let (ours, theirs) = tokio::io::duplex(256 * 1024);
+                    tokio::spawn(async move {
+                        if let Ok(io) = acceptor.accept(theirs).await {
+                            vault.serve_io(io, IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))).await;
+                        }
                     });
                     Ok(Box::new(ours) as BoxIo)
                 }
                 Some(Host::Raw(sender)) => {
                     let (ours, theirs) = tokio::io::duplex(256 * 1024);
-                    sender.send(theirs).map_err(|_| io::ErrorKind::ConnectionRefused)?;
+                    sender
+                        .send(theirs)
+                        .map_err(|_| io::ErrorKind::ConnectionRefused)?;
                     Ok(Box::new(ours) as BoxIo)
                 }
                 Some(Host::Silent) => std::future::pending().await,
@@ -214,10 +237,18 @@ pub struct Running {
 impl World {
     /// A Vault with the seed's policy, an AppRole and the key; a plugin configured for them.
     pub fn new(flavour: Flavour) -> Self {
-        let vault = SimVault::new(Options { flavour, ..Options::default() });
+        let vault = SimVault::new(Options {
+            flavour,
+            ..Options::default()
+        });
         assert!(vault.mount("transit", "transit"), "the transit mount");
-        assert!(vault.create_key("transit", "kms-key", "aes256-gcm96"), "the key");
-        vault.put_policy("kms", SEED_POLICY).expect("the seed's policy is sound");
+        assert!(
+            vault.create_key("transit", "kms-key", "aes256-gcm96"),
+            "the key"
+        );
+        vault
+            .put_policy("kms", SEED_POLICY)
+            .expect("the seed's policy is sound");
         let network = Network::default();
         network.put("vault.sim", 8200, Host::Serves(vault.clone()));
         let config = Config {
@@ -253,7 +284,13 @@ impl World {
             max_waiting: 4096,
             revoke_on_exit: true,
         };
-        let world = Self { vault, network, files: Files::default(), told: Told::default(), config };
+        let world = Self {
+            vault,
+            network,
+            files: Files::default(),
+            told: Told::default(),
+            config,
+        };
         world.role(json!({}));
         world
     }
@@ -265,7 +302,10 @@ impl World {
             all[name] = value.clone();
         }
         let (role_id, secret_id) = self.vault.approle("approle", "kms", &all);
-        assert!(!role_id.is_empty() && !secret_id.is_empty(), "role settings are sound");
+        assert!(
+            !role_id.is_empty() && !secret_id.is_empty(),
+            "role settings are sound"
+        );
         self.files.write("/creds/role-id", &role_id);
         self.files.write("/creds/secret-id", &secret_id);
     }
@@ -273,7 +313,9 @@ impl World {
     /// Uses a static token from a file.
     pub fn use_token(&mut self, token: &str) {
         self.files.write("/creds/token", token);
-        self.config.auth = Auth::Token { token: Credential::File("/creds/token".into()) };
+        self.config.auth = Auth::Token {
+            token: Credential::File("/creds/token".into()),
+        };
     }
 
     pub fn env(&self) -> Env {
@@ -293,35 +335,55 @@ impl World {
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = plugin.clone();
         let task = tokio::spawn(async move {
-            serving.serve(UnboundedReceiverStream::new(incoming), async { drop(stopped.await) }).await;
+            serving
+                .serve(UnboundedReceiverStream::new(incoming), async {
+                    drop(stopped.await)
+                })
+                .await;
         });
         let client = Client::new(dial.clone()).await;
-        Running { client, plugin, dial, stop: Some(stop), task }
+        Running {
+            client,
+            plugin,
+            dial,
+            stop: Some(stop),
+            task,
+        }
     }
 
     /// Starts the plugin and waits until Status is good.
     pub async fn start_good(&self) -> Running {
         let mut running = self.start().await;
         let good = running.client.wait_good(10).await;
-        assert!(good.is_some(), "Status is good within 10 s: {:?}", running.client.status().await);
+        assert!(
+            good.is_some(),
+            "Status is good within 10 s: {:?}",
+            running.client.status().await
+        );
         running
     }
 
     /// Logins that reached the server.
     pub fn logins(&self) -> usize {
-        self.vault.log().iter().filter(|r| r.path.contains("/login") && r.method != "GET").count()
+        self.vault
+            .log()
+            .iter()
+            .filter(|r| r.path.contains("/login") && r.method != "GET")
+            .count()
     }
 
-    /// Status that the API server would see, from the standpoint of a person.
+    /// Requests of any kind that reached the server.
     pub fn requests(&self) -> usize {
         self.vault.log().len()
     }
 }
 
 impl Running {
-    /// One more connection.
-    pub async fn connect(&self) -> Client {
-        Client::new(self.dial.clone()).await
+    /// A bare byte stream to the plugin.
+    pub async fn connect_raw(&self) -> DuplexStream {
+        let (ours, theirs) = tokio::io::duplex(256 * 1024);
+        self.dial.send(Ok(theirs)).expect("the plugin accepts");
+        ours
     }
 
     /// Begins the stop (SIGTERM).
@@ -342,7 +404,14 @@ impl Running {
 
 /// A plain-HTTP address on the in-memory network.
 pub fn address(host: &str, port: u16) -> VaultAddress {
-    VaultAddress { https: false, at: HostPort { host: host.into(), port }, prefix: String::new() }
+    VaultAddress {
+        https: false,
+        at: HostPort {
+            host: host.into(),
+            port,
+        },
+        prefix: String::new(),
+    }
 }
 
 /// A client on the plugin's socket, with the API server's default timeout.
@@ -358,12 +427,17 @@ impl Client {
             let dial = dial.clone();
             async move {
                 let (ours, theirs) = tokio::io::duplex(256 * 1024);
-                dial.send(Ok(theirs)).map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;
+                dial.send(Ok(theirs))
+                    .map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;
                 Ok::<_, io::Error>(hyper_util::rt::TokioIo::new(ours))
             }
         });
-        let channel = Endpoint::from_static("http://localhost").connect_with_connector_lazy(connector);
-        Self { inner: KeyManagementServiceClient::new(channel), timeout: Duration::from_secs(3) }
+        let channel =
+            Endpoint::from_static("http://localhost").connect_with_connector_lazy(connector);
+        Self {
+            inner: KeyManagementServiceClient::new(channel),
+            timeout: Duration::from_secs(3),
+        }
     }
 
     fn request<T>(&self, message: T) -> tonic::Request<T> {
@@ -374,16 +448,28 @@ impl Client {
 
     pub async fn status(&mut self) -> Result<StatusResponse, tonic::Status> {
         let request = self.request(StatusRequest {});
-        self.inner.status(request).await.map(tonic::Response::into_inner)
+        self.inner
+            .status(request)
+            .await
+            .map(tonic::Response::into_inner)
     }
 
     pub async fn encrypt(&mut self, plaintext: &[u8]) -> Result<EncryptResponse, tonic::Status> {
-        let message = EncryptRequest { plaintext: plaintext.to_vec().into(), uid: "u-123".into() };
+        let message = EncryptRequest {
+            plaintext: plaintext.to_vec().into(),
+            uid: "u-123".into(),
+        };
         let request = self.request(message);
-        self.inner.encrypt(request).await.map(tonic::Response::into_inner)
+        self.inner
+            .encrypt(request)
+            .await
+            .map(tonic::Response::into_inner)
     }
 
-    pub async fn decrypt(&mut self, sealed: &EncryptResponse) -> Result<DecryptResponse, tonic::Status> {
+    pub async fn decrypt(
+        &mut self,
+        sealed: &EncryptResponse,
+    ) -> Result<DecryptResponse, tonic::Status> {
         self.decrypt_raw(DecryptRequest {
             ciphertext: sealed.ciphertext.clone(),
             uid: "u-124".into(),
@@ -393,15 +479,24 @@ impl Client {
         .await
     }
 
-    pub async fn decrypt_raw(&mut self, message: DecryptRequest) -> Result<DecryptResponse, tonic::Status> {
+    pub async fn decrypt_raw(
+        &mut self,
+        message: DecryptRequest,
+    ) -> Result<DecryptResponse, tonic::Status> {
         let request = self.request(message);
-        self.inner.decrypt(request).await.map(tonic::Response::into_inner)
+        self.inner
+            .decrypt(request)
+            .await
+            .map(tonic::Response::into_inner)
     }
 
     /// Encrypts and decrypts; panics with the reason when either fails.
     pub async fn round_trip(&mut self, plaintext: &[u8]) -> EncryptResponse {
         let sealed = self.encrypt(plaintext).await.expect("encrypt");
-        assert_eq!(self.decrypt(&sealed).await.expect("decrypt").plaintext, plaintext);
+        assert_eq!(
+            self.decrypt(&sealed).await.expect("decrypt").plaintext,
+            plaintext
+        );
         sealed
     }
 

@@ -1,0 +1,3 @@
+//! .
+use crate::Check;
+pub(crate) const CHECKS: &[Check] = &[];
