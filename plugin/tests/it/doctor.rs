@@ -530,11 +530,11 @@ fn a_former_place_that_cannot_be_read_is_a_failure() {
 }
 
 /// A simulated Vault with TLS on a real port, until dropped.
-struct RealVault {
-    vault: SimVault,
-    port: u16,
+pub struct RealVault {
+    pub vault: SimVault,
+    pub port: u16,
     task: tokio::task::JoinHandle<()>,
-    folder: tempfile::TempDir,
+    pub folder: tempfile::TempDir,
 }
 
 impl Drop for RealVault {
@@ -543,7 +543,8 @@ impl Drop for RealVault {
     }
 }
 
-async fn real_vault() -> RealVault {
+/// With the seed's policy, a key, and an AppRole whose credentials lie in the folder.
+pub async fn real_vault() -> RealVault {
     let tls = server::Tls::new(vec!["localhost".to_owned()]).unwrap();
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("ca.pem"), &tls.ca_pem).unwrap();
