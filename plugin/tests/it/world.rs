@@ -73,10 +73,18 @@ pub struct Files(Arc<Mutex<BTreeMap<PathBuf, Vec<u8>>>>);
 
 impl Files {
     pub fn write(&self, path: &str, content: &str) {
+        self.write_bytes(path, content.as_bytes());
+    }
+
+    pub fn write_bytes(&self, path: &str, content: &[u8]) {
         self.0
             .lock()
             .expect("no panic")
-            .insert(path.into(), content.as_bytes().to_vec());
+            .insert(path.into(), content.to_vec());
+    }
+
+    pub fn remove(&self, path: &str) {
+        self.0.lock().expect("no panic").remove(Path::new(path));
     }
 }
 
