@@ -8,11 +8,8 @@
 //! under the names its key may have (BUG-099). At a login nothing else is decided here: when to
 //! read is the token code's business.
 
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
-
-use zeroize::Zeroizing;
 
 use crate::config::Secret;
 use crate::seam::SecretSource;
@@ -329,56 +326,4 @@ fn from_folder(
                 })
                 .collect(),
         })
-}
-
-/// The files of this host.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Disk;
-
-impl SecretSource for Disk {
-    fn read(&self, path: &Path, limit: usize) -> io::Result<Zeroizing<Vec<u8>>> {
-        // Non-blocking, or a named pipe in the file's place would hold the start for ever.
-        let mut file = std::fs::OpenOptions::new()
-            .read(true)
-            .custom_flags(nix::libc::O_NONBLOCK)
-            .open(path)?;
-        let metadata = file.metadata()?;
-        if metadata.is_dir() {
-            return Err(io::ErrorKind::IsADirectory.into());
-        }
-        if !metadata.is_file() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "not a regular file",
-            ));
-        }
-        // One allocation, one byte over: growing would leave copies of the secret behind.
-        let size = usize::try_from(metadata.len())
-            .unwrap_or(usize::MAX)
-            .min(limit)
-            + 1;
-        let mut bytes = Zeroizing::new(vec![0; size]);
-        let mut length = 0;
-        loop {
-            let count = file.read(&mut bytes[length..])?;
-            length += count;
-            if length > limit {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    format!("longer than {limit} bytes"),
-                ));
-            }
-            if count == 0 {
-                break;
-            }
-            if length == bytes.len() {
-                // It grew while it was read: once more, with room for all that is allowed.
-                let mut larger = Zeroizing::new(vec![0; limit + 1]);
-                larger[..length].copy_from_slice(&bytes);
-                bytes = larger;
-            }
-        }
-        bytes.truncate(length);
-        Ok(bytes)
-    }
 }

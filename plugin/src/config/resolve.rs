@@ -128,12 +128,12 @@ where
 }
 
 /// Resolves this process's arguments and environment: what `main` calls, with
-/// [`crate::secret_file::Disk`].
+/// [`crate::process::world::FileSecrets`].
 ///
 /// ```no_run
 /// use vault_kubernetes_kms::config::{Invocation, resolve_from_process};
-/// use vault_kubernetes_kms::secret_file::Disk;
-/// match resolve_from_process(&Disk) {
+/// use vault_kubernetes_kms::process::world::FileSecrets;
+/// match resolve_from_process(&FileSecrets) {
 ///     Ok(Invocation::Print { text, warnings }) => { /* stdout, stderr, exit 0 */ }
 ///     Ok(Invocation::Run(resolved)) => { /* serve or doctor */ }
 ///     Err(errors) => { /* one line each on stderr, exit EXIT_CONFIG */ }

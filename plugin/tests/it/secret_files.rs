@@ -3,9 +3,10 @@
 use std::io;
 use std::path::Path;
 
+use vault_kubernetes_kms::process::world::FileSecrets;
 use vault_kubernetes_kms::seam::SecretSource;
 use vault_kubernetes_kms::secret_file::{
-    Disk, Kind, MAX_CREDENTIAL, SecretFileError, Unfit, read_credential,
+    Kind, MAX_CREDENTIAL, SecretFileError, Unfit, read_credential,
 };
 
 use crate::config_world::{CANARY, Files, fit_for_a_log};
@@ -128,7 +129,7 @@ fn bug_099_a_folder_is_searched_for_the_kinds_names() {
 #[test]
 fn bug_099_a_folder_of_the_host() {
     let folder = tempfile::tempdir().unwrap();
-    let read = |kind| read_credential(&Disk, folder.path(), kind);
+    let read = |kind| read_credential(&FileSecrets, folder.path(), kind);
     let error = read(Kind::Id).unwrap_err().to_string();
     assert!(
         error.ends_with("the folder holds no role-id or role_id"),
@@ -146,26 +147,30 @@ fn a_file_of_the_host_is_read_whole_and_within_its_limit() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("secret");
     std::fs::write(&path, "0123456789").unwrap();
-    assert_eq!(Disk.read(&path, 10).unwrap().as_slice(), b"0123456789");
     assert_eq!(
-        Disk.read(&path, 9).unwrap_err().kind(),
+        FileSecrets.read(&path, 10).unwrap().as_slice(),
+        b"0123456789"
+    );
+    assert_eq!(
+        FileSecrets.read(&path, 9).unwrap_err().kind(),
         io::ErrorKind::InvalidData
     );
     assert_eq!(
-        Disk.read(&folder.path().join("none"), 9)
+        FileSecrets
+            .read(&folder.path().join("none"), 9)
             .unwrap_err()
             .kind(),
         io::ErrorKind::NotFound
     );
     assert_eq!(
-        Disk.read(folder.path(), 9).unwrap_err().kind(),
+        FileSecrets.read(folder.path(), 9).unwrap_err().kind(),
         io::ErrorKind::IsADirectory
     );
     let empty = folder.path().join("empty");
     std::fs::write(&empty, "").unwrap();
-    assert!(Disk.read(&empty, 9).unwrap().is_empty());
+    assert!(FileSecrets.read(&empty, 9).unwrap().is_empty());
     assert!(
-        !Disk
+        !FileSecrets
             .read(Path::new("/proc/self/status"), 1 << 20)
             .unwrap()
             .is_empty(),
@@ -178,7 +183,7 @@ fn a_named_pipe_in_a_files_place_does_not_hold_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let pipe = folder.path().join("pipe");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let error = read_credential(&Disk, &pipe, Kind::Token).unwrap_err();
+    let error = read_credential(&FileSecrets, &pipe, Kind::Token).unwrap_err();
     assert!(error.to_string().contains("not a regular file"), "{error}");
 }
 
@@ -194,7 +199,7 @@ fn a_symlink_swap_is_seen_at_the_next_read() {
     symlink("v1", at("..data")).unwrap();
     symlink("..data/token", at("token")).unwrap();
     let read = || {
-        read_credential(&Disk, &at("token"), Kind::Token)
+        read_credential(&FileSecrets, &at("token"), Kind::Token)
             .unwrap()
             .expose()
             .to_owned()
