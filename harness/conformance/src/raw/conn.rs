@@ -73,7 +73,8 @@ impl<'a> Conn<'a> {
     pub async fn open(scene: Scene<'a>) -> Result<Self, String> {
         let mut conn = Self::dial(scene).await?;
         conn.bytes("PREFACE", frame::PREFACE).await;
-        conn.send(Frame::new(frame::SETTINGS, 0, 0, Bytes::new())).await;
+        conn.send(Frame::new(frame::SETTINGS, 0, 0, Bytes::new()))
+            .await;
         let deadline = Instant::now() + OPEN_LIMIT;
         loop {
             match conn.next(deadline).await {
@@ -104,7 +105,8 @@ impl<'a> Conn<'a> {
 
     /// Sends a frame. A connection that is gone shows when reading.
     pub async fn send(&mut self, frame: Frame) {
-        self.scene.record(What::FrameSent(recorded(self.id, &frame, frame.detail())));
+        self.scene
+            .record(What::FrameSent(recorded(self.id, &frame, frame.detail())));
         let mut out = BytesMut::new();
         frame.encode(&mut out);
         self.write(&out).await;
@@ -135,7 +137,8 @@ impl<'a> Conn<'a> {
             frame::HEADERS => None,
             _ => frame.detail(),
         };
-        self.scene.record(What::FrameReceived(recorded(self.id, &frame, detail)));
+        self.scene
+            .record(What::FrameReceived(recorded(self.id, &frame, detail)));
         match frame.kind {
             frame::GOAWAY => self.goaway = Some(frame.number(4)),
             frame::PING if frame.has(frame::ACK) => self.ping_acks += 1,
@@ -144,7 +147,8 @@ impl<'a> Conn<'a> {
                 self.send(ack).await;
             }
             frame::SETTINGS if !frame.has(frame::ACK) => {
-                self.send(Frame::new(frame::SETTINGS, frame::ACK, 0, Bytes::new())).await;
+                self.send(Frame::new(frame::SETTINGS, frame::ACK, 0, Bytes::new()))
+                    .await;
             }
             _ => {}
         }
@@ -152,7 +156,10 @@ impl<'a> Conn<'a> {
     }
 
     fn end(&mut self, reason: String) {
-        self.scene.record(What::Ended { conn: self.id, reason: reason.clone() });
+        self.scene.record(What::Ended {
+            conn: self.id,
+            reason: reason.clone(),
+        });
         self.ended = Some(reason);
     }
 
@@ -182,7 +189,8 @@ impl<'a> Conn<'a> {
         for (i, data) in call.data.iter().enumerate() {
             let last = i + 1 == call.data.len() && !call.open;
             let flags = if last { frame::END_STREAM } else { 0 };
-            self.send(Frame::new(frame::DATA, flags, stream, data.clone())).await;
+            self.send(Frame::new(frame::DATA, flags, stream, data.clone()))
+                .await;
         }
         (stream, seq)
     }
@@ -191,16 +199,28 @@ impl<'a> Conn<'a> {
     async fn headers(&mut self, stream: u32, flags: u8, fields: &[(&str, &str)]) {
         const FRAME: usize = 16384;
         let block = frame::header_block(fields);
-        let mut detail = fields.iter().map(|(n, v)| (clipped(n), clipped(v))).collect();
+        let mut detail = fields
+            .iter()
+            .map(|(n, v)| (clipped(n), clipped(v)))
+            .collect();
         let mut chunks = block.chunks(FRAME).peekable();
         let mut first = true;
         while let Some(chunk) = chunks.next() {
-            let kind = if first { frame::HEADERS } else { frame::CONTINUATION };
-            let end = if chunks.peek().is_none() { frame::END_HEADERS } else { 0 };
+            let kind = if first {
+                frame::HEADERS
+            } else {
+                frame::CONTINUATION
+            };
+            let end = if chunks.peek().is_none() {
+                frame::END_HEADERS
+            } else {
+                0
+            };
             let flags = if first { flags | end } else { end };
             let frame = Frame::new(kind, flags, stream, Bytes::copy_from_slice(chunk));
             let detail = first.then(|| FrameDetail::Headers(std::mem::take(&mut detail)));
-            self.scene.record(What::FrameSent(recorded(self.id, &frame, detail)));
+            self.scene
+                .record(What::FrameSent(recorded(self.id, &frame, detail)));
             let mut out = BytesMut::new();
             frame.encode(&mut out);
             self.write(&out).await;
@@ -241,24 +261,52 @@ impl<'a> Conn<'a> {
         let (mut fields, mut body) = (Vec::new(), BytesMut::new());
         let mut block = BytesMut::new();
         let mut last = false;
-        let unreadable = |reason: &str| (Outcome::Unreadable { reason: reason.into() }, None);
+        let unreadable = |reason: &str| {
+            (
+                Outcome::Unreadable {
+                    reason: reason.into(),
+                },
+                None,
+            )
+        };
         loop {
             let Some(frame) = self.next(deadline).await else {
                 return match self.ended.clone() {
-                    Some(reason) => (Outcome::Closed { goaway: self.goaway, reason }, None),
+                    Some(reason) => (
+                        Outcome::Closed {
+                            goaway: self.goaway,
+                            reason,
+                        },
+                        None,
+                    ),
                     None => (Outcome::TimedOut, None),
                 };
             };
             if frame.kind == frame::GOAWAY && frame.number(0) < stream {
                 let reason = format!("GOAWAY, last stream {}", frame.number(0));
-                return (Outcome::Closed { goaway: self.goaway, reason }, None);
+                return (
+                    Outcome::Closed {
+                        goaway: self.goaway,
+                        reason,
+                    },
+                    None,
+                );
             }
             if frame.stream != stream {
                 continue;
             }
-            let Some(content) = frame.content() else { return unreadable("padding does not fit") };
+            let Some(content) = frame.content() else {
+                return unreadable("padding does not fit");
+            };
             match frame.kind {
-                frame::RST_STREAM => return (Outcome::Reset { code: frame.number(0) }, None),
+                frame::RST_STREAM => {
+                    return (
+                        Outcome::Reset {
+                            code: frame.number(0),
+                        },
+                        None,
+                    );
+                }
                 frame::DATA => {
                     body.extend_from_slice(&content);
                     last = frame.has(frame::END_STREAM);
@@ -305,12 +353,13 @@ fn clipped(text: &str) -> String {
 }
 
 /// What a whole answer means.
-fn ended(
-    method: &str,
-    fields: &[(String, String)],
-    body: Bytes,
-) -> (Outcome, Option<Decoded>) {
-    let field = |name: &str| fields.iter().rfind(|(n, _)| n == name).map(|(_, v)| v.as_str());
+fn ended(method: &str, fields: &[(String, String)], body: Bytes) -> (Outcome, Option<Decoded>) {
+    let field = |name: &str| {
+        fields
+            .iter()
+            .rfind(|(n, _)| n == name)
+            .map(|(_, v)| v.as_str())
+    };
     let unreadable = |reason: String| (Outcome::Unreadable { reason }, None);
     let status: u16 = field(":status").and_then(|s| s.parse().ok()).unwrap_or(0);
     let code: Option<u32> = field("grpc-status").and_then(|s| s.parse().ok());
@@ -328,7 +377,13 @@ fn ended(
         },
         Some(code) => {
             let message = percent_decoded(field("grpc-message").unwrap_or_default());
-            (Outcome::Error { code, message: facts::text(&message) }, None)
+            (
+                Outcome::Error {
+                    code,
+                    message: facts::text(&message),
+                },
+                None,
+            )
         }
     }
 }
@@ -338,7 +393,9 @@ fn percent_decoded(text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
-        let hex = bytes.get(at + 1..at + 3).and_then(|h| std::str::from_utf8(h).ok());
+        let hex = bytes
+            .get(at + 1..at + 3)
+            .and_then(|h| std::str::from_utf8(h).ok());
         match (bytes[at], hex.and_then(|h| u8::from_str_radix(h, 16).ok())) {
             (b'%', Some(byte)) => {
                 out.push(byte);

@@ -42,7 +42,12 @@ pub(crate) struct Frame {
 
 impl Frame {
     pub fn new(kind: u8, flags: u8, stream: u32, payload: impl Into<Bytes>) -> Self {
-        Frame { kind, flags, stream, payload: payload.into() }
+        Frame {
+            kind,
+            flags,
+            stream,
+            payload: payload.into(),
+        }
     }
 
     /// Grants bytes on a stream, or on the connection (0).
@@ -79,7 +84,12 @@ impl Frame {
             return None;
         }
         let payload = buffer.split_to(HEAD + len).freeze().slice(HEAD..);
-        Some(Frame { kind, flags, stream, payload })
+        Some(Frame {
+            kind,
+            flags,
+            stream,
+            payload,
+        })
     }
 
     pub fn has(&self, flag: u8) -> bool {
@@ -209,11 +219,23 @@ mod tests {
     #[test]
     fn our_header_blocks_decode_to_the_same_fields_in_the_same_order() {
         let long = "v".repeat(300);
-        let fields = [(":method", "POST"), (":path", "/x"), ("long", long.as_str()), ("", "")];
-        let decoded = loona_hpack::Decoder::new().decode(&header_block(&fields)).unwrap();
+        let fields = [
+            (":method", "POST"),
+            (":path", "/x"),
+            ("long", long.as_str()),
+            ("", ""),
+        ];
+        let decoded = loona_hpack::Decoder::new()
+            .decode(&header_block(&fields))
+            .unwrap();
         let decoded: Vec<_> = decoded
             .iter()
-            .map(|(n, v)| (std::str::from_utf8(n).unwrap(), std::str::from_utf8(v).unwrap()))
+            .map(|(n, v)| {
+                (
+                    std::str::from_utf8(n).unwrap(),
+                    std::str::from_utf8(v).unwrap(),
+                )
+            })
             .collect();
         assert_eq!(decoded, fields);
     }
@@ -223,6 +245,11 @@ mod tests {
         assert_eq!(Frame::new(DATA, PADDED, 1, vec![9, 1]).content(), None);
         assert_eq!(Frame::new(DATA, PADDED, 1, Bytes::new()).content(), None);
         assert_eq!(Frame::new(HEADERS, PRIORITY, 1, vec![1, 2]).content(), None);
-        assert_eq!(Frame::new(DATA, PADDED, 1, vec![1, 7, 0]).content().unwrap(), [7].as_slice());
+        assert_eq!(
+            Frame::new(DATA, PADDED, 1, vec![1, 7, 0])
+                .content()
+                .unwrap(),
+            [7].as_slice()
+        );
     }
 }
