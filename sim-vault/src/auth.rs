@@ -1,0 +1,245 @@
+//! Auth methods: what they check differs, the token they issue does not.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde_json::{Value, json};
+
+use crate::{
+    Core,
+    call::Call,
+    fields::{Args, Field, Kind},
+    pipeline::auth_block,
+    reply::{Outcome, Refused, Reply},
+    token::{Entry, TokenKind},
+    ttl::{self, Limits},
+};
+
+pub(crate) mod approle;
+pub(crate) mod token;
+pub(crate) mod userpass;
+
+/// The `token_*` parameters that every user and role has.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TokenParams {
+    pub policies: Vec<String>,
+    pub ttl: Duration,
+    pub max_ttl: Duration,
+    pub explicit_max_ttl: Duration,
+    pub period: Duration,
+    pub num_uses: i64,
+    pub bound_cidrs: Vec<String>,
+    pub no_default_policy: bool,
+    pub strictly_bind_ip: bool,
+    pub token_type: String,
+}
+
+/// Their names and types, to be put into the endpoints' lists.
+pub(crate) const TOKEN_FIELDS: [Field; 10] = [
+    ("token_policies", Kind::Texts),
+    ("token_ttl", Kind::Seconds),
+    ("token_max_ttl", Kind::Seconds),
+    ("token_explicit_max_ttl", Kind::Seconds),
+    ("token_period", Kind::Seconds),
+    ("token_num_uses", Kind::Int),
+    ("token_bound_cidrs", Kind::Texts),
+    ("token_no_default_policy", Kind::Bool),
+    ("token_strictly_bind_ip", Kind::Bool),
+    ("token_type", Kind::Text),
+];
+
+impl TokenParams {
+    /// Takes over what the request names and leaves the rest.
+    pub(crate) fn update(&mut self, args: &Args) {
+        let set = |to: &mut Duration, name: &str| {
+            if let Some(d) = args.opt_seconds(name) {
+                *to = d;
+            }
+        };
+        set(&mut self.ttl, "token_ttl");
+        set(&mut self.max_ttl, "token_max_ttl");
+        set(&mut self.explicit_max_ttl, "token_explicit_max_ttl");
+        set(&mut self.period, "token_period");
+        if let Some(policies) = args
+            .opt_texts("token_policies")
+            .or_else(|| args.opt_texts("policies"))
+        {
+            self.policies = policies.iter().map(|p| p.to_lowercase()).collect();
+        }
+        if let Some(cidrs) = args.opt_texts("token_bound_cidrs") {
+            self.bound_cidrs = cidrs;
+        }
+        if let Some(n) = args.opt_int("token_num_uses") {
+            self.num_uses = n;
+        }
+        if let Some(b) = args.opt_bool("token_no_default_policy") {
+            self.no_default_policy = b;
+        }
+        if let Some(b) = args.opt_bool("token_strictly_bind_ip") {
+            self.strictly_bind_ip = b;
+        }
+        if let Some(t) = args.opt_text("token_type") {
+            t.clone_into(&mut self.token_type);
+        }
+    }
+
+    /// As a user or role shows them.
+    pub(crate) fn describe(&self, core: &Core) -> serde_json::Map<String, Value> {
+        let kind = if self.token_type.is_empty() {
+            "default"
+        } else {
+            &self.token_type
+        };
+        let mut out = crate::reply::object(json!({
+            "token_bound_cidrs": self.bound_cidrs,
+            "token_explicit_max_ttl": self.explicit_max_ttl.as_secs(),
+            "token_max_ttl": self.max_ttl.as_secs(),
+            "token_no_default_policy": self.no_default_policy,
+            "token_num_uses": self.num_uses,
+            "token_period": self.period.as_secs(),
+            "token_policies": self.policies,
+            "token_ttl": self.ttl.as_secs(),
+            "token_type": kind,
+        }));
+        if core.flavour.is_openbao() {
+            out.insert(
+                "token_strictly_bind_ip".to_owned(),
+                self.strictly_bind_ip.into(),
+            );
+        }
+        out
+    }
+
+    fn limits(&self, increment: Duration, default_ttl: Duration, mount_max: Duration) -> Limits {
+        Limits {
+            increment,
+            role_ttl: self.ttl,
+            role_max: self.max_ttl,
+            period: self.period,
+            explicit_max: self.explicit_max_ttl,
+            default_ttl,
+            mount_max,
+        }
+    }
+}
+
+/// Who has just proven to be who.
+pub(crate) struct Login<'a> {
+    pub params: &'a TokenParams,
+    pub alias: &'a str,
+    /// User or role within the mount: renewal looks it up again.
+    pub owner: &'a str,
+    pub display_name: &'a str,
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// The policies a token gets: sorted, each once, with `default` unless it was refused.
+pub(crate) fn effective_policies(policies: &[String], no_default: bool) -> Vec<String> {
+    let mut out: Vec<String> = policies
+        .iter()
+        .map(|p| p.trim().to_lowercase())
+        .filter(|p| !p.is_empty())
+        .collect();
+    if !no_default && !out.iter().any(|p| p == "root" || p == "default") {
+        out.push("default".to_owned());
+    }
+    out.sort();
+    out.dedup();
+    out
+}
+
+impl Core {
+    /// A new service token's text, with the namespace's id at the end outside the root namespace.
+    pub(crate) fn service_token(&mut self, ns: &str) -> String {
+        let (prefix, length) = self.flavour.service_token();
+        let text = format!("{prefix}{}", self.base62(length));
+        match self.namespace(ns).filter(|n| !n.path.is_empty()) {
+            Some(space) => format!("{text}.{}", space.id),
+            None => text,
+        }
+    }
+
+    pub(crate) fn batch_token(&mut self, ns: &str) -> String {
+        let (prefix, length) = self.flavour.batch_token();
+        let text = format!("{prefix}{}", self.base62(length));
+        match self.namespace(ns).filter(|n| !n.path.is_empty()) {
+            Some(space) => format!("{text}.{}", space.id),
+            None => text,
+        }
+    }
+
+    /// Issues the token of a successful login.
+    pub(crate) fn issue(&mut self, call: &Call, login: Login<'_>) -> Outcome {
+        let Some(mount) = self.mount(call.mount) else {
+            return Err(Refused::denied());
+        };
+        let (accessor, default_ttl, max_ttl) = (
+            mount.accessor.clone(),
+            mount.default_lease(),
+            mount.max_lease(),
+        );
+        let entity_id = self.entity_of(&call.ns, &accessor, login.alias);
+        if self.identity.is_disabled(&entity_id) {
+            return Err(Refused::denied());
+        }
+        let params = login.params;
+        let batch = params.token_type == "batch";
+        let limits = params.limits(Duration::ZERO, default_ttl, max_ttl);
+        let (granted, warnings) =
+            ttl::grant(&limits, self.now, self.now).map_err(Refused::internal)?;
+        let id = if batch {
+            self.batch_token(&call.ns)
+        } else {
+            self.service_token(&call.ns)
+        };
+        let token_accessor = if batch {
+            String::new()
+        } else {
+            self.base62(24)
+        };
+        let prefix = call.ns.replace('/', "-");
+        let mount_name = call
+            .mount_path
+            .trim_start_matches("auth/")
+            .trim_end_matches('/');
+        let family = if prefix.is_empty() {
+            mount_name.to_owned()
+        } else {
+            format!("{prefix}auth-{mount_name}")
+        };
+        let display_name = if login.display_name.is_empty() {
+            family
+        } else {
+            format!("{family}-{}", login.display_name)
+        };
+        let entry = Entry {
+            ns: call.ns.clone(),
+            policies: effective_policies(&params.policies, params.no_default_policy),
+            meta: Some(login.metadata),
+            display_name,
+            path: call.full.clone(),
+            owner: login.owner.to_owned(),
+            creation_ttl: granted,
+            explicit_max_ttl: params.explicit_max_ttl,
+            period: params.period,
+            num_uses: params.num_uses,
+            renewable: !batch,
+            kind: if batch {
+                TokenKind::Batch
+            } else {
+                TokenKind::Service
+            },
+            orphan: true,
+            entity_id,
+            bound_cidrs: params.bound_cidrs.clone(),
+            expires: Some(self.now + granted),
+            ..Entry::new(id, token_accessor, call.mount, self.now)
+        };
+        let auth = auth_block(&entry, granted);
+        self.tokens.insert(entry);
+        Ok(Some(Reply {
+            auth: Some(auth),
+            warnings,
+            ..Reply::default()
+        }))
+    }
+}

@@ -1,0 +1,280 @@
+//! The model's state and what everything in it shares: time, randomness, names.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha12Rng;
+
+use crate::{
+    flavour::Flavour,
+    identity::Identity,
+    lockout::Lockouts,
+    mounts::{Mount, MountId},
+    namespace::Namespace,
+    seal::Seal,
+    token::{Entry, Store},
+};
+
+/// What the server stores its data in; shows in `sys/health`, `sys/seal-status` and in `X-Vault-Index`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Storage {
+    /// A dev server: in memory, born unsealed.
+    #[default]
+    Inmem,
+    /// Integrated storage.
+    Raft,
+}
+
+/// How a simulated server is born.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Whose answers it gives.
+    pub flavour: Flavour,
+    /// The initial root token.
+    pub root_token: String,
+    /// Everything random in the model comes from it.
+    pub seed: u64,
+    /// Wall-clock time at `now = 0`, in seconds since 1970.
+    pub start_unix: u64,
+    /// The storage it claims to have.
+    pub storage: Storage,
+    /// True: initialised with one key share and unsealed. False: waits for `sys/init`.
+    pub initialised: bool,
+    /// Address in `sys/leader` and redirects, e.g. `http://127.0.0.1:8200`.
+    pub api_addr: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            flavour: Flavour::OpenBao,
+            root_token: "root".to_owned(),
+            seed: 0,
+            start_unix: 1_767_225_600,
+            storage: Storage::Inmem,
+            initialised: true,
+            api_addr: "http://127.0.0.1:8200".to_owned(),
+        }
+    }
+}
+
+/// The simulated server. No I/O, no clock: see [`Core::handle`].
+pub struct Core {
+    pub(crate) options: Options,
+    pub(crate) flavour: Flavour,
+    pub(crate) rng: ChaCha12Rng,
+    pub(crate) now: Duration,
+    pub(crate) seal: Seal,
+    pub(crate) namespaces: BTreeMap<String, Namespace>,
+    pub(crate) mounts: BTreeMap<MountId, Mount>,
+    /// Namespace path and mount path joined.
+    pub(crate) routes: BTreeMap<String, MountId>,
+    pub(crate) next_mount: u64,
+    pub(crate) tokens: Store,
+    pub(crate) identity: Identity,
+    pub(crate) lockouts: Lockouts,
+    /// Counts writes; the value in `X-Vault-Index`.
+    pub(crate) index: u64,
+    /// Items of the latest Transit request.
+    pub(crate) items: usize,
+    pub(crate) cluster_id: String,
+    pub(crate) cluster_name: String,
+}
+
+impl Core {
+    /// A fresh server.
+    pub fn new(options: Options) -> Self {
+        let mut core = Self {
+            flavour: options.flavour,
+            rng: ChaCha12Rng::seed_from_u64(options.seed),
+            now: Duration::ZERO,
+            seal: Seal::default(),
+            namespaces: BTreeMap::new(),
+            mounts: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            next_mount: 1,
+            tokens: Store::default(),
+            identity: Identity::default(),
+            lockouts: Lockouts::default(),
+            index: 1,
+            items: 0,
+            cluster_id: String::new(),
+            cluster_name: String::new(),
+            options,
+        };
+        core.cluster_id = core.uuid();
+        core.cluster_name = format!("vault-cluster-{}", core.hex(4));
+        core.add_namespace("");
+        if core.options.initialised {
+            let token = core.options.root_token.clone();
+            core.initialise(1, 1, Some(token));
+            core.seal.sealed = false;
+            if core.options.storage == Storage::Inmem {
+                core.mount_engine("", "secret/", "kv-v2", None);
+            }
+        }
+        core
+    }
+
+    /// The root token: given at birth, or made by `sys/init`.
+    pub fn root_token(&self) -> &str {
+        &self.options.root_token
+    }
+
+    /// Whose answers this server gives.
+    pub fn flavour(&self) -> Flavour {
+        self.flavour
+    }
+
+    /// The time of the latest request.
+    pub fn now(&self) -> Duration {
+        self.now
+    }
+
+    /// Seconds since 1970.
+    pub(crate) fn unix(&self) -> u64 {
+        self.options.start_unix + self.now.as_secs()
+    }
+
+    /// RFC 3339 with nanoseconds as Go prints it, of a time since birth.
+    pub(crate) fn rfc3339(&self, at: Duration) -> String {
+        let seconds = i64::try_from(self.options.start_unix + at.as_secs()).unwrap_or(i64::MAX);
+        let nanos = i32::try_from(at.subsec_nanos()).unwrap_or_default();
+        jiff::Timestamp::new(seconds, nanos)
+            .map(|t| t.to_string())
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn random(&mut self, bytes: usize) -> Vec<u8> {
+        let mut out = vec![0; bytes];
+        self.rng.fill_bytes(&mut out);
+        out
+    }
+
+    pub(crate) fn hex(&mut self, bytes: usize) -> String {
+        hex(&self.random(bytes))
+    }
+
+    /// A random (version 4) UUID.
+    pub(crate) fn uuid(&mut self) -> String {
+        let mut raw = [0u8; 16];
+        self.rng.fill_bytes(&mut raw);
+        raw[6] = raw[6] & 0x0f | 0x40;
+        raw[8] = raw[8] & 0x3f | 0x80;
+        let digits = hex(&raw);
+        let part = |from: usize, to: usize| digits.get(from..to).unwrap_or_default();
+        format!(
+            "{}-{}-{}-{}-{}",
+            part(0, 8),
+            part(8, 12),
+            part(12, 16),
+            part(16, 20),
+            part(20, 32)
+        )
+    }
+
+    /// Random letters and digits.
+    pub(crate) fn base62(&mut self, length: usize) -> String {
+        const ALPHABET: &[u8; 62] =
+            b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+        let mut out = String::with_capacity(length);
+        while out.len() < length {
+            // 62 * 4 = 248: larger draws would favour the first letters
+            let draw = (self.rng.next_u32() & 0xff) as usize;
+            if draw < 248 {
+                out.push(char::from(ALPHABET[draw % 62]));
+            }
+        }
+        out
+    }
+
+    pub(crate) fn namespace(&self, path: &str) -> Option<&Namespace> {
+        self.namespaces.get(path)
+    }
+
+    pub(crate) fn mount(&self, id: MountId) -> Option<&Mount> {
+        self.mounts.get(&id)
+    }
+
+    /// Initialises with fresh key shares; a given token becomes the root token.
+    pub(crate) fn initialise(&mut self, shares: u8, threshold: u8, token: Option<String>) {
+        self.seal.initialised = true;
+        self.seal.sealed = true;
+        self.seal.threshold = threshold;
+        self.seal.shares = (0..shares)
+            .map(|_| self.random(if shares == 1 { 32 } else { 33 }))
+            .collect();
+        let dev = self.options.storage == Storage::Inmem;
+        let id = token.unwrap_or_else(|| {
+            let (prefix, _) = self.flavour.service_token();
+            format!("{prefix}{}", self.base62(24))
+        });
+        self.options.root_token.clone_from(&id);
+        let accessor = self.base62(24);
+        let mount = self.routes.get("auth/token/").copied().unwrap_or_default();
+        self.tokens.insert(Entry {
+            policies: vec!["root".to_owned()],
+            display_name: if dev { "token" } else { "root" }.to_owned(),
+            path: if dev {
+                "auth/token/create"
+            } else {
+                "auth/token/root"
+            }
+            .to_owned(),
+            orphan: true,
+            has_issue_time: dev,
+            ..Entry::new(id, accessor, mount, self.now)
+        });
+    }
+}
+
+/// Lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len() * 2);
+    for b in bytes {
+        for digit in [b >> 4, b & 15] {
+            out.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
+        }
+    }
+    out
+}
+
+impl Core {
+    /// Wall-clock time at birth, in seconds since 1970.
+    pub(crate) fn start_unix(&self) -> u64 {
+        self.options.start_unix
+    }
+
+    /// Items of the latest Transit request, once.
+    pub(crate) fn take_items(&mut self) -> usize {
+        std::mem::take(&mut self.items)
+    }
+
+    /// Seals or unseals without shares.
+    pub fn set_sealed(&mut self, sealed: bool) {
+        self.seal.sealed = sealed;
+        self.seal.reset();
+    }
+
+    /// Revokes a token with its children, batch tokens too; true if it lived.
+    pub fn kill_token(&mut self, token: &str) -> bool {
+        let lived = self.tokens.get(token).is_some();
+        self.tokens.revoke(token, true);
+        lived
+    }
+
+    /// Revokes the service tokens of an auth mount of the root namespace, but not the root token.
+    pub fn kill_tokens_of(&mut self, mount: &str) -> usize {
+        let Some(id) = self.mount_at("", &format!("auth/{mount}")).map(|m| m.id) else {
+            return 0;
+        };
+        let root = self.options.root_token.clone();
+        self.tokens.revoke_where(|t| t.mount == id && t.id != root)
+    }
+
+    /// Living tokens of a role or user.
+    pub fn living_tokens(&mut self, owner: &str, now: Duration) -> usize {
+        self.tokens.expire(now.max(self.now));
+        self.tokens.iter().filter(|t| t.owner == owner).count()
+    }
+}

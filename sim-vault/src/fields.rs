@@ -1,0 +1,271 @@
+//! Parameters of an endpoint: their types, the coercions both servers do, and the texts of what they refuse.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::{duration, flavour::Flavour};
+
+/// The type of a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Numbers and booleans become text.
+    Text,
+    /// Numeric text becomes a number; `1.0` does not.
+    Int,
+    Bool,
+    /// `1h`, `3600` or `"3600"`; becomes seconds.
+    Seconds,
+    /// A list of texts, or one text with commas.
+    Texts,
+    /// A map of texts, also as JSON text or `k=v`.
+    Pairs,
+    /// Any object.
+    Object,
+    /// Left as it is.
+    Any,
+}
+
+/// Name and type.
+pub(crate) type Field = (&'static str, Kind);
+
+/// Go's name of a JSON value's type.
+pub(crate) fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "json.Number",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    }
+}
+
+/// Converts one value. The error is the text after `error converting input for field "x": `.
+pub(crate) fn convert(kind: Kind, value: &Value) -> Result<Value, String> {
+    let unconvertible = |to: &str| {
+        format!(
+            "'' expected type '{to}', got unconvertible type '{}'",
+            go_type(value)
+        )
+    };
+    Ok(match (kind, value) {
+        (Kind::Any, v) => v.clone(),
+        (Kind::Text, Value::Null) => Value::String(String::new()),
+        (Kind::Text, Value::String(_)) => value.clone(),
+        (Kind::Text, Value::Number(n)) => Value::String(n.to_string()),
+        (Kind::Text, Value::Bool(b)) => Value::String(if *b { "1" } else { "0" }.to_owned()),
+        (Kind::Text, _) => return Err(unconvertible("string")),
+        (Kind::Int, Value::Null) => 0.into(),
+        (Kind::Int, Value::Number(n)) if n.is_i64() => value.clone(),
+        (Kind::Int, Value::Bool(b)) => i64::from(*b).into(),
+        (Kind::Int, Value::String(s)) if s.is_empty() => 0.into(),
+        (Kind::Int, Value::String(s)) => match parse_int(s) {
+            Some(n) => n.into(),
+            None => {
+                return Err(
+                    "'' cannot parse value as 'int': strconv.ParseInt: invalid syntax".to_owned(),
+                );
+            }
+        },
+        (Kind::Int, Value::Number(_)) => {
+            return Err(
+                "'' cannot parse value as 'int': strconv.ParseInt: invalid syntax".to_owned(),
+            );
+        }
+        (Kind::Int, _) => return Err(unconvertible("int")),
+        (Kind::Bool, Value::Null) => false.into(),
+        (Kind::Bool, Value::Bool(_)) => value.clone(),
+        (Kind::Bool, Value::Number(n)) => (n.as_f64() != Some(0.0)).into(),
+        (Kind::Bool, Value::String(s)) => match s.as_str() {
+            "1" | "t" | "T" | "true" | "TRUE" | "True" => true.into(),
+            "" | "0" | "f" | "F" | "false" | "FALSE" | "False" => false.into(),
+            _ => {
+                return Err(
+                    "'' cannot parse value as 'bool': strconv.ParseBool: invalid syntax".to_owned(),
+                );
+            }
+        },
+        (Kind::Bool, _) => return Err(unconvertible("bool")),
+        (Kind::Seconds, Value::Null) => 0.into(),
+        (Kind::Seconds, Value::String(s)) => match duration::parse(s) {
+            Some(Ok(d)) => d.as_secs().into(),
+            Some(Err(text)) => return Err(format!("cannot provide negative value '{text}'")),
+            None => return Err(format!("time: invalid duration {s:?}")),
+        },
+        (Kind::Seconds, Value::Number(n)) => match n.as_i64() {
+            Some(n) if n < 0 => return Err(format!("cannot provide negative value '{n}'")),
+            Some(n) => n.into(),
+            None => return Err("could not parse duration from input".to_owned()),
+        },
+        (Kind::Seconds, _) => return Err("could not parse duration from input".to_owned()),
+        (Kind::Texts, Value::Null) => Value::Array(Vec::new()),
+        (Kind::Texts, Value::Array(items)) => {
+            let texts: Result<Vec<Value>, String> =
+                items.iter().map(|v| convert(Kind::Text, v)).collect();
+            Value::Array(
+                texts?
+                    .into_iter()
+                    .map(trimmed)
+                    .filter(|v| v.as_str() != Some(""))
+                    .collect(),
+            )
+        }
+        (Kind::Texts, Value::Object(_)) => return Err(unconvertible("string")),
+        (Kind::Texts, v) => {
+            let text = convert(Kind::Text, v)?;
+            let parts = text
+                .as_str()
+                .unwrap_or_default()
+                .split(',')
+                .map(str::trim)
+                .filter(|s| !s.is_empty());
+            Value::Array(parts.map(Value::from).collect())
+        }
+        (Kind::Pairs, Value::Null) => Value::Object(Map::new()),
+        (Kind::Pairs, Value::Object(map)) => {
+            let mut out = Map::new();
+            for (k, v) in map {
+                out.insert(k.clone(), convert(Kind::Text, v)?);
+            }
+            Value::Object(out)
+        }
+        (Kind::Pairs, Value::String(s)) => match serde_json::from_str(s) {
+            Ok(v @ Value::Object(_)) => return convert(Kind::Pairs, &v),
+            _ => Value::Object(
+                s.split(',')
+                    .filter_map(|p| p.split_once('='))
+                    .map(|(k, v)| (k.to_owned(), v.into()))
+                    .collect(),
+            ),
+        },
+        (Kind::Pairs, _) => return Err(unconvertible("map[string]string")),
+        (Kind::Object, Value::Null) => Value::Object(Map::new()),
+        (Kind::Object, Value::Object(_)) => value.clone(),
+        (Kind::Object, _) => return Err(unconvertible("map[string]interface {}")),
+    })
+}
+
+fn trimmed(value: Value) -> Value {
+    match value {
+        Value::String(s) => Value::String(s.trim().to_owned()),
+        other => other,
+    }
+}
+
+fn parse_int(text: &str) -> Option<i64> {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let n = match digits.strip_prefix("0x") {
+        Some(hex) => i64::from_str_radix(hex, 16).ok()?,
+        None => digits.parse().ok()?,
+    };
+    Some(if negative { -n } else { n })
+}
+
+/// Vault's texts name the value that could not be read.
+pub(crate) fn conversion_error(flavour: Flavour, name: &str, value: &Value, text: &str) -> String {
+    if flavour.is_openbao() {
+        return format!("error converting input for field {name:?}: {text}");
+    }
+    format!(
+        "error converting input {} for field {name:?}: {text}",
+        go_value(value)
+    )
+}
+
+/// A value as Go's `%v` prints it.
+pub(crate) fn go_value(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::Bool(b) => b.to_string(),
+        Value::Number(n) => n.to_string(),
+        Value::String(s) => s.clone(),
+        Value::Array(items) => format!(
+            "[{}]",
+            items.iter().map(go_value).collect::<Vec<_>>().join(" ")
+        ),
+        Value::Object(map) => {
+            let pairs: Vec<String> = map
+                .iter()
+                .map(|(k, v)| format!("{k}:{}", go_value(v)))
+                .collect();
+            format!("map[{}]", pairs.join(" "))
+        }
+    }
+}
+
+/// The parameters of one request after conversion; only the present ones are in it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Args(pub Map<String, Value>);
+
+impl Args {
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+
+    /// Empty if absent.
+    pub(crate) fn text(&self, name: &str) -> &str {
+        self.0.get(name).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    pub(crate) fn opt_text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).and_then(Value::as_str)
+    }
+
+    pub(crate) fn opt_int(&self, name: &str) -> Option<i64> {
+        self.0.get(name).and_then(Value::as_i64)
+    }
+
+    pub(crate) fn int(&self, name: &str) -> i64 {
+        self.opt_int(name).unwrap_or(0)
+    }
+
+    pub(crate) fn opt_bool(&self, name: &str) -> Option<bool> {
+        self.0.get(name).and_then(Value::as_bool)
+    }
+
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        self.opt_bool(name).unwrap_or(false)
+    }
+
+    pub(crate) fn opt_seconds(&self, name: &str) -> Option<Duration> {
+        self.0
+            .get(name)
+            .and_then(Value::as_u64)
+            .map(Duration::from_secs)
+    }
+
+    pub(crate) fn seconds(&self, name: &str) -> Duration {
+        self.opt_seconds(name).unwrap_or_default()
+    }
+
+    pub(crate) fn opt_texts(&self, name: &str) -> Option<Vec<String>> {
+        let items = self.0.get(name)?.as_array()?;
+        Some(
+            items
+                .iter()
+                .filter_map(|v| v.as_str().map(str::to_owned))
+                .collect(),
+        )
+    }
+
+    pub(crate) fn texts(&self, name: &str) -> Vec<String> {
+        self.opt_texts(name).unwrap_or_default()
+    }
+
+    pub(crate) fn pairs(&self, name: &str) -> Option<std::collections::BTreeMap<String, String>> {
+        let map = self.0.get(name)?.as_object()?;
+        Some(
+            map.iter()
+                .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())))
+                .collect(),
+        )
+    }
+}

@@ -1,0 +1,352 @@
+//! Request bodies as the servers' decoders read them, and answers as Go's encoder writes them.
+//!
+//! Not `serde_json::from_slice`, because what the servers accept and how they refuse it differs: two objects in a row,
+//! duplicate keys, lone surrogates, the error texts, and OpenBao's limits on the number of strings and on depth.
+
+use serde_json::{Map, Number, Value};
+
+use crate::flavour::Flavour;
+
+/// Deepest nesting that is read.
+const MAX_DEPTH: usize = 10_000;
+/// OpenBao's bound on the estimated memory of a body, 32.5 MiB.
+const MAX_MEMORY: usize = 34_078_720;
+
+/// The parameters of a request body, or the error text.
+pub(crate) fn decode(body: &[u8], flavour: Flavour) -> Result<Map<String, Value>, String> {
+    let limits = flavour.json_string_limit();
+    let mut reader = Reader {
+        src: body,
+        at: 0,
+        strings: 0,
+        memory: 0,
+        limit: limits.unwrap_or(usize::MAX),
+    };
+    reader
+        .document(flavour.is_openbao())
+        .map_err(|text| match text {
+            Refusal::Limit(text) => format!("refused JSON input due to high complexity: {text}"),
+            Refusal::Syntax(text) if flavour.is_openbao() => {
+                format!("failed to decode JSON input: {text}")
+            }
+            Refusal::Syntax(_) => "error parsing JSON".to_owned(),
+        })
+}
+
+/// JSON text with `<`, `>` and `&` escaped, as Go writes it.
+pub(crate) fn escape_html(text: &str) -> String {
+    if !text.contains(['<', '>', '&', '\u{2028}', '\u{2029}']) {
+        return text.to_owned();
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c {
+            '<' => out.push_str("\\u003c"),
+            '>' => out.push_str("\\u003e"),
+            '&' => out.push_str("\\u0026"),
+            '\u{2028}' => out.push_str("\\u2028"),
+            '\u{2029}' => out.push_str("\\u2029"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+enum Refusal {
+    Syntax(String),
+    Limit(&'static str),
+}
+
+fn syntax<T>(text: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal::Syntax(text.into()))
+}
+
+struct Reader<'a> {
+    src: &'a [u8],
+    at: usize,
+    strings: usize,
+    memory: usize,
+    limit: usize,
+}
+
+impl Reader<'_> {
+    /// Empty text and `null` stand for no parameters. OpenBao reads on after the first object and refuses garbage.
+    fn document(&mut self, strict_tail: bool) -> Result<Map<String, Value>, Refusal> {
+        self.blank();
+        if self.at == self.src.len() {
+            return Ok(Map::new());
+        }
+        let first = self.value(0)?;
+        self.blank();
+        while strict_tail && self.at < self.src.len() {
+            self.value(0)?;
+            self.blank();
+        }
+        let kind = match first {
+            Value::Object(map) => return Ok(map),
+            Value::Null => return Ok(Map::new()),
+            Value::Array(_) => "array",
+            Value::String(_) => "string",
+            Value::Number(_) => "number",
+            Value::Bool(_) => "bool",
+        };
+        syntax(format!(
+            "json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"
+        ))
+    }
+
+    fn blank(&mut self) {
+        while self
+            .src
+            .get(self.at)
+            .is_some_and(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n'))
+        {
+            self.at += 1;
+        }
+    }
+
+    fn spend(&mut self, bytes: usize) -> Result<(), Refusal> {
+        self.memory += bytes;
+        if self.limit != usize::MAX && self.memory > MAX_MEMORY {
+            return Err(Refusal::Limit("exceeded maximum estimated memory limits"));
+        }
+        Ok(())
+    }
+
+    fn value(&mut self, depth: usize) -> Result<Value, Refusal> {
+        if depth > MAX_DEPTH {
+            return syntax("exceeded max depth");
+        }
+        self.blank();
+        match self.src.get(self.at) {
+            None => syntax("unexpected EOF"),
+            Some(b'{') => self.object(depth),
+            Some(b'[') => self.array(depth),
+            Some(b'"') => Ok(Value::String(self.string()?)),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(_) => self.word(),
+        }
+    }
+
+    fn object(&mut self, depth: usize) -> Result<Value, Refusal> {
+        self.at += 1;
+        let mut map = Map::new();
+        self.blank();
+        if self.eat(b'}') {
+            return Ok(Value::Object(map));
+        }
+        loop {
+            self.blank();
+            match self.src.get(self.at) {
+                Some(b'"') => {}
+                None => return syntax("unexpected EOF"),
+                Some(_) if map.is_empty() || self.src.get(self.at) != Some(&b'}') => {
+                    return self.unexpected();
+                }
+                // `,}`: the complaint is about the comma
+                Some(_) => return syntax("invalid character ',' looking for beginning of value"),
+            }
+            let key = self.string()?;
+            self.blank();
+            if !self.eat(b':') {
+                return self.unexpected();
+            }
+            self.spend(64)?;
+            let value = self.value(depth + 1)?;
+            map.insert(key, value);
+            self.blank();
+            if self.eat(b'}') {
+                return Ok(Value::Object(map));
+            }
+            if !self.eat(b',') {
+                return self.unexpected();
+            }
+        }
+    }
+
+    fn array(&mut self, depth: usize) -> Result<Value, Refusal> {
+        self.at += 1;
+        let mut items = Vec::new();
+        self.blank();
+        if self.eat(b']') {
+            return Ok(Value::Array(items));
+        }
+        loop {
+            self.spend(16)?;
+            items.push(self.value(depth + 1)?);
+            self.blank();
+            if self.eat(b']') {
+                return Ok(Value::Array(items));
+            }
+            if !self.eat(b',') {
+                return self.unexpected();
+            }
+        }
+    }
+
+    fn eat(&mut self, byte: u8) -> bool {
+        let found = self.src.get(self.at) == Some(&byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn unexpected<T>(&self) -> Result<T, Refusal> {
+        let Some(&byte) = self.src.get(self.at) else {
+            return syntax("unexpected EOF");
+        };
+        let tail = self
+            .src
+            .get(self.at..self.at.saturating_add(4).min(self.src.len()))
+            .unwrap_or_default();
+        let first = match std::str::from_utf8(tail) {
+            Ok(text) => text.chars().next(),
+            Err(e) => tail
+                .get(..e.valid_up_to())
+                .and_then(|t| std::str::from_utf8(t).ok())
+                .and_then(|t| t.chars().next()),
+        };
+        let shown = match first {
+            Some('\'') => "\\'".to_owned(),
+            Some('"') => "\"".to_owned(),
+            Some(c) if c.is_ascii_graphic() || c == ' ' => c.to_string(),
+            Some(c) if c.is_ascii() => format!("\\x{:02x}", u32::from(c)),
+            Some(c) if c.is_alphanumeric() => c.to_string(),
+            Some(c) => format!("\\u{:04x}", u32::from(c)),
+            None => format!("\\x{byte:02x}"),
+        };
+        syntax(format!(
+            "invalid character '{shown}' looking for beginning of value"
+        ))
+    }
+
+    fn word(&mut self) -> Result<Value, Refusal> {
+        let rest = self.src.get(self.at..).unwrap_or_default();
+        for (word, value) in [
+            ("true", Value::Bool(true)),
+            ("false", Value::Bool(false)),
+            ("null", Value::Null),
+        ] {
+            if rest.starts_with(word.as_bytes()) {
+                self.at += word.len();
+                return Ok(value);
+            }
+            if word.as_bytes().starts_with(rest) {
+                return syntax("unexpected EOF");
+            }
+        }
+        self.unexpected()
+    }
+
+    fn number(&mut self) -> Result<Value, Refusal> {
+        let start = self.at;
+        while self
+            .src
+            .get(self.at)
+            .is_some_and(|b| matches!(b, b'+' | b'-' | b'.' | b'e' | b'E' | b'0'..=b'9'))
+        {
+            self.at += 1;
+        }
+        let text = std::str::from_utf8(self.src.get(start..self.at).unwrap_or_default())
+            .unwrap_or_default();
+        if let Ok(n) = text.parse::<i64>() {
+            return Ok(Value::Number(n.into()));
+        }
+        match text.parse::<f64>().ok().and_then(Number::from_f64) {
+            Some(n) => Ok(Value::Number(n)),
+            None => syntax(format!(
+                "json: cannot unmarshal number {text} into Go value of type float64"
+            )),
+        }
+    }
+
+    fn string(&mut self) -> Result<String, Refusal> {
+        self.strings += 1;
+        if self.strings > self.limit {
+            return Err(Refusal::Limit("exceeded maximum number of strings"));
+        }
+        self.at += 1;
+        let mut out = Vec::new();
+        loop {
+            let rest = self.src.get(self.at..).unwrap_or_default();
+            let Some(plain) = rest
+                .iter()
+                .position(|b| matches!(b, b'"' | b'\\') || *b < 0x20)
+            else {
+                return syntax("unexpected EOF");
+            };
+            out.extend_from_slice(rest.get(..plain).unwrap_or_default());
+            self.spend(plain + 16)?;
+            self.at += plain;
+            match rest.get(plain) {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(match String::from_utf8(out) {
+                        Ok(text) => text,
+                        Err(e) => String::from_utf8_lossy(e.as_bytes()).into_owned(),
+                    });
+                }
+                Some(b'\\') => self.escape(&mut out)?,
+                Some(&byte) => {
+                    return syntax(format!(
+                        "invalid character '\\x{byte:02x}' in string literal"
+                    ));
+                }
+                None => return syntax("unexpected EOF"),
+            }
+        }
+    }
+
+    fn escape(&mut self, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let Some(&kind) = self.src.get(self.at + 1) else {
+            return syntax("unexpected EOF");
+        };
+        self.at += 2;
+        let plain = match kind {
+            b'"' | b'\\' | b'/' => kind,
+            b'b' => 8,
+            b'f' => 12,
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'u' => {
+                let mut code = self.hex4()?;
+                if (0xd800..0xdc00).contains(&code)
+                    && self.src.get(self.at..self.at + 2) == Some(b"\\u")
+                {
+                    let before = self.at;
+                    self.at += 2;
+                    let low = self.hex4()?;
+                    if (0xdc00..0xe000).contains(&low) {
+                        code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
+                    } else {
+                        self.at = before;
+                    }
+                }
+                let c = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
+                out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+                return Ok(());
+            }
+            other => {
+                return syntax(format!(
+                    "invalid escape sequence `\\{}` in string",
+                    char::from(other)
+                ));
+            }
+        };
+        out.push(plain);
+        Ok(())
+    }
+
+    fn hex4(&mut self) -> Result<u32, Refusal> {
+        let digits = self
+            .src
+            .get(self.at..self.at + 4)
+            .and_then(|d| std::str::from_utf8(d).ok());
+        let code = digits.and_then(|d| u32::from_str_radix(d, 16).ok());
+        self.at += 4;
+        match code {
+            Some(code) => Ok(code),
+            None => syntax("invalid escape sequence in string"),
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The system endpoints.
+
+use crate::{
+    Core,
+    call::{Call, Op},
+    fields::{Field, Kind},
+    lockout::LockoutConfig,
+    route::Endpoint,
+};
+
+pub(crate) mod health;
+pub(crate) mod identity;
+mod mounts;
+mod namespaces;
+mod policies;
+pub(crate) mod seal;
+mod wrapping;
+
+const MOUNT: &[Field] = &[
+    ("type", Kind::Text),
+    ("description", Kind::Text),
+    ("config", Kind::Object),
+    ("options", Kind::Pairs),
+    ("local", Kind::Bool),
+    ("seal_wrap", Kind::Bool),
+    ("external_entropy_access", Kind::Bool),
+    ("plugin_name", Kind::Text),
+    ("plugin_version", Kind::Text),
+];
+const TUNE: &[Field] = &[
+    ("default_lease_ttl", Kind::Text),
+    ("max_lease_ttl", Kind::Text),
+    ("description", Kind::Text),
+    ("token_type", Kind::Text),
+    ("user_lockout_config", Kind::Object),
+    ("options", Kind::Pairs),
+];
+const POLICY: &[Field] = &[
+    ("policy", Kind::Text),
+    ("name", Kind::Text),
+    ("ttl", Kind::Seconds),
+    ("expiration", Kind::Text),
+    ("cas", Kind::Int),
+    ("cas_required", Kind::Bool),
+];
+const PATHS: &[Field] = &[
+    ("paths", Kind::Texts),
+    ("path", Kind::Texts),
+    ("token", Kind::Text),
+    ("accessor", Kind::Text),
+];
+
+pub(crate) const TABLE: &[Endpoint] = &[
+    Endpoint {
+        pattern: "mounts?",
+        fields: &[],
+        ops: &[(Op::Read, mounts::list)],
+        exists: None,
+    },
+    Endpoint {
+        pattern: "mounts/{path:any}",
+        fields: MOUNT_AND_TUNE,
+        ops: &[
+            (Op::Update, mounts::write),
+            (Op::Read, mounts::read),
+            (Op::Delete, mounts::delete),
+        ],
+        exists: None,
+    },
+    Endpoint {
+        pattern: "auth?",
+        fields: &[],
+        ops: &[(Op::Read, mounts::list)],
+        exists: None,
+    },
+    Endpoint {
+        pattern: "auth/{path:any}",
+        fields: MOUNT_AND_TUNE,
+        ops: &[
+            (Op::Update, mounts::write),
+            (Op::Read, mounts::read),
+            (Op::Delete, mounts::delete),
+        ],
+        exists: None,
+    },
+    Endpoint {
+        pattern: "remount",
+        fields: &[("from", Kind::Text), ("to", Kind::Text)],
+        ops: &[(Op::Update, mounts::remount)],
+        exists: None,
+    },
+    Endpoint {
+        pattern: "internal/ui/mounts/{path:any}",
+        fields: &[],
+        ops: &[(Op::Read, mounts::ui)],
+        exists: None,
+    },
+    Endpoint {
+        pattern: "policies/acl?",
+        fields: &[],
+        ops: &[(Op::List, policies::list), (Op::Read, policies::list)],
+        exists: None,
+    },
+    Endpoint {
+        pattern: "policy?",
+        fields: &[],
+        ops: &[(Op::List, policies::list), (Op::Read, policies::list)],
+        exists: None,
+    },
+    Endpoint {
+        pattern: "policies/acl/{policy_name:any}",
+        fields: POLICY,
+        ops: &[
+            (Op::Update, policies::write),
+            (Op::Read, policies::read),
+            (Op::Delete, policies::delete),
+        ],
+        exists: None,
+    },
+    Endpoint {
+        pattern: "policy/{policy_name:any}",
+        fields: POLICY,
+        ops: &[
+            (Op::Update, policies::write),
+            (Op::Read, policies::read),
+            (Op::Delete, policies::delete),
+        ],
+        exists: None,
+    },
+    Endpoint {
+        pattern: "capabilities-self",
+        fields: PATHS,
+        ops: &[(Op::Update, policies::capabilities)],
+        exists: None,
+    },
+    Endpoint {
+        pattern: "capabilities",
+        fields: PATHS,
+        ops: &[(Op::Update, policies::capabilities)],
+        exists: None,
+    },
+    Endpoint {
+        pattern: "capabilities-accessor",
+        fields: PATHS,
+        ops: &[(Op::Update, policies::capabilities)],
+        exists: None,
+    },
+    Endpoint {
+        pattern: "locked-users?",
+        fields: &[],
+        ops: &[(Op::Read, mounts::locked_users)],
+        exists: None,
+    },
+    Endpoint {
+        pattern: "locked-users/{mount_accessor:seg}/unlock/{alias_identifier:any}",
+        fields: &[],
+        ops: &[(Op::Update, mounts::unlock_user)],
+        exists: None,
+    },
+    Endpoint {
+        pattern: "namespaces?",
+        fields: &[],
+        ops: &[(Op::List, namespaces::list)],
+        exists: None,
+    },
+    Endpoint {
+        pattern: "namespaces/api-lock/lock",
+        fields: &[],
+        ops: &[(Op::Update, namespaces::lock)],
+        exists: None,
+    },
+    Endpoint {
+        pattern: "namespaces/api-lock/unlock",
+        fields: &[("unlock_key", Kind::Text)],
+        ops: &[(Op::Update, namespaces::unlock)],
+        exists: None,
+    },
+    Endpoint {
+        pattern: "namespaces/{path:any}",
+        fields: &[("custom_metadata", Kind::Pairs)],
+        ops: &[
+            (Op::Update, namespaces::create),
+            (Op::Read, namespaces::read),
+            (Op::Delete, namespaces::delete),
+        ],
+        exists: None,
+    },
+    Endpoint {
+        pattern: "wrapping/unwrap",
+        fields: &[("token", Kind::Text)],
+        ops: &[(Op::Update, wrapping::unwrap)],
+        exists: None,
+    },
+    Endpoint {
+        pattern: "wrapping/lookup",
+        fields: &[("token", Kind::Text)],
+        ops: &[
+            (Op::Update, wrapping::look_up),
+            (Op::Read, wrapping::look_up),
+        ],
+        exists: None,
+    },
+    Endpoint {
+        pattern: "wrapping/rewrap",
+        fields: &[("token", Kind::Text)],
+        ops: &[(Op::Update, wrapping::rewrap)],
+        exists: None,
+    },
+    Endpoint {
+        pattern: "wrapping/wrap",
+        fields: &[("*", Kind::Any)],
+        ops: &[(Op::Update, wrapping::wrap)],
+        exists: None,
+    },
+    Endpoint {
+        pattern: "step-down",
+        fields: &[],
+        ops: &[(Op::Update, |_, _| Ok(None))],
+        exists: None,
+    },
+];
+
+/// Mounting and tuning share a path: `mounts/x` and `mounts/x/tune`.
+const MOUNT_AND_TUNE: &[Field] = &[
+    MOUNT[0], MOUNT[1], MOUNT[2], MOUNT[3], MOUNT[4], MOUNT[5], MOUNT[6], MOUNT[7], MOUNT[8],
+    TUNE[0], TUNE[1], TUNE[3], TUNE[4],
+];
+
+/// System paths that need no token.
+pub(crate) fn is_open(path: &str) -> bool {
+    path.starts_with("internal/ui/mounts") || path == "wrapping/lookup" && false
+}
+
+/// System paths that need `sudo`.
+pub(crate) fn needs_sudo(path: &str, op: Op) -> bool {
+    let Some(rest) = path.strip_prefix("sys/") else {
+        return path.starts_with("auth/token/accessors")
+            || path == "auth/token/revoke-orphan"
+            || path == "auth/token/create-orphan";
+    };
+    let writes = !matches!(op, Op::Read | Op::List);
+    (writes && (rest.starts_with("auth/") && !rest.ends_with("/tune")))
+        || rest.starts_with("remount")
+        || rest.starts_with("audit")
+        || rest.starts_with("raw")
+        || rest.starts_with("config/")
+        || rest == "seal"
+        || rest == "step-down"
+        || rest.starts_with("revoke-prefix")
+        || rest.starts_with("leases/revoke-")
+}
+
+impl Core {
+    /// Accessor and lockout limits of the mount that a login goes to.
+    pub(crate) fn lockout_of(&self, call: &Call) -> (String, LockoutConfig) {
+        self.mount(call.mount)
+            .map(|m| (m.accessor.clone(), m.lockout))
+            .unwrap_or_default()
+    }
+}

@@ -1,0 +1,126 @@
+//! Creating, reading, locking and deleting namespaces (OpenBao).
+
+use serde_json::{Value, json};
+
+use crate::{
+    Core,
+    call::Call,
+    reply::{Outcome, Refused, Reply, ok},
+};
+
+/// Vault's community edition knows the paths and refuses them.
+fn supported(core: &Core) -> Result<(), Refused> {
+    if core.flavour.namespaces() {
+        Ok(())
+    } else {
+        Err(Refused::Plain(404, "enterprise-only feature".to_owned()))
+    }
+}
+
+fn target(call: &Call) -> String {
+    format!("{}{}/", call.ns, call.args.text("path").trim_matches('/'))
+}
+
+fn describe(core: &Core, path: &str) -> Option<Value> {
+    let space = core.namespace(path)?;
+    Some(json!({
+        "custom_metadata": space.metadata,
+        "id": space.id,
+        "locked": space.lock.is_some(),
+        "path": space.path,
+        "tainted": false,
+        "uuid": space.uuid,
+    }))
+}
+
+pub(super) fn list(core: &mut Core, call: &Call) -> Outcome {
+    supported(core)?;
+    let children: Vec<String> = core
+        .namespaces
+        .keys()
+        .filter_map(|p| p.strip_prefix(call.ns.as_str()))
+        .filter(|p| p.matches('/').count() == 1)
+        .map(str::to_owned)
+        .collect();
+    if children.is_empty() {
+        return Err(Refused::nothing());
+    }
+    let info: serde_json::Map<String, Value> = children
+        .iter()
+        .filter_map(|c| Some((c.clone(), describe(core, &format!("{}{c}", call.ns))?)))
+        .collect();
+    ok(json!({ "key_info": info, "keys": children }))
+}
+
+pub(super) fn create(core: &mut Core, call: &Call) -> Outcome {
+    supported(core)?;
+    let path = target(call);
+    if core.namespace(&path).is_none() {
+        core.add_namespace(&path);
+    }
+    if let (Some(space), Some(metadata)) = (
+        core.namespaces.get_mut(&path),
+        call.args.pairs("custom_metadata"),
+    ) {
+        space.metadata = metadata;
+    }
+    read(core, call)
+}
+
+pub(super) fn read(core: &mut Core, call: &Call) -> Outcome {
+    supported(core)?;
+    match describe(core, &target(call)) {
+        Some(data) => ok(data),
+        None => Err(Refused::nothing()),
+    }
+}
+
+pub(super) fn delete(core: &mut Core, call: &Call) -> Outcome {
+    supported(core)?;
+    let path = target(call);
+    if core.namespace(&path).is_none() {
+        let text = format!(
+            "requested namespace {:?} does not exist",
+            call.args.text("path")
+        );
+        return Ok(Some(Reply::default().warn(text)));
+    }
+    if core
+        .namespaces
+        .keys()
+        .any(|p| p != &path && p.starts_with(&path))
+    {
+        return Err(Refused::bad(
+            "unable to delete namespace containing child namespaces",
+        ));
+    }
+    core.remove_namespace(&path);
+    ok(json!({ "status": "in-progress" }))
+}
+
+pub(super) fn lock(core: &mut Core, call: &Call) -> Outcome {
+    supported(core)?;
+    let key = core.base62(24);
+    if let Some(space) = core.namespaces.get_mut(&call.ns) {
+        if space.lock.is_some() {
+            return Err(Refused::bad(format!(
+                "cannot lock namespace {:?}: is already locked",
+                space.path
+            )));
+        }
+        space.lock = Some(key.clone());
+    }
+    ok(json!({ "unlock_key": key }))
+}
+
+pub(super) fn unlock(core: &mut Core, call: &Call) -> Outcome {
+    supported(core)?;
+    let root = call.token.as_ref().is_some_and(|t| t.is_root());
+    if let Some(space) = core.namespaces.get_mut(&call.ns) {
+        if !root && space.lock.as_deref() != Some(call.args.text("unlock_key")) {
+            return Err(Refused::bad("incorrect unlock key"));
+        }
+        space.lock = None;
+    }
+    Ok(None)
+}
