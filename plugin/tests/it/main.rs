@@ -12,6 +12,8 @@ mod config_field;
 mod config_properties;
 mod config_rules;
 mod config_world;
+mod deploy;
+mod doctor;
 mod http;
 mod log;
 mod metrics;
