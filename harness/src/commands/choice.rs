@@ -167,7 +167,7 @@ impl Plugin {
                     redact::path(&file.display().to_string()),
                     Origin::Flag,
                 );
-                plan.set("subject.command", sources(&subject), Origin::File);
+                plan.set("subject.command", subject.shown(), Origin::File);
                 Self::Described(Box::new(subject))
             }
             (None, None) => {
@@ -233,12 +233,6 @@ impl Plugin {
 fn is_this_program(path: &Path) -> bool {
     let itself = std::env::current_exe().and_then(std::fs::canonicalize).ok();
     itself.is_some() && itself == std::fs::canonicalize(path).ok()
-}
-
-/// The command as it is described, placeholders and all: fit for a report.
-pub fn sources(subject: &SubjectFile) -> String {
-    let words: Vec<&str> = subject.command.iter().map(|word| word.source()).collect();
-    words.join(" ")
 }
 
 #[cfg(test)]

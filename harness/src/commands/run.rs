@@ -10,7 +10,7 @@ use kms_report::redact;
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 
-use super::choice::{Plugin, Vault, sources};
+use super::choice::{Plugin, Vault};
 use super::session::{Judged, LOG, Session};
 use crate::bundle::sha256;
 use crate::child::find_program;
@@ -163,7 +163,7 @@ fn subject(description: &SubjectFile, values: &Values) -> Result<Subject> {
         version: description.version.clone(),
         config_digest: Some(format!(
             "sha256:{}",
-            sha256(sources(description).as_bytes())
+            sha256(description.source().as_bytes())
         )),
         artifacts: vec![Artifact {
             kind: ArtifactKind::Binary,
