@@ -150,6 +150,17 @@ fn failure(status: &Status, secret: &Spellings) -> Outcome {
                 reason: dial.to_string(),
             };
         }
+        if let Some(h2) = error.downcast_ref::<h2::Error>() {
+            let code = h2.reason().map(u32::from);
+            if let Some(code) = code.filter(|_| h2.is_reset()) {
+                return Outcome::Reset { code };
+            }
+            let goaway = code.filter(|_| h2.is_go_away());
+            return Outcome::Closed {
+                goaway,
+                reason: h2.to_string(),
+            };
+        }
         if error.is::<tonic::TimeoutExpired>() {
             return Outcome::TimedOut;
         }

@@ -12,6 +12,7 @@ mod facts;
 mod lab;
 pub mod options;
 mod proto;
+mod raw;
 pub mod recorder;
 mod run;
 mod seeds;

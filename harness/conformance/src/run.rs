@@ -44,7 +44,7 @@ pub async fn run(
             .map_or(0, |metadata| metadata.len()),
     };
     if contact(&lab).await {
-        everything(&lab).await;
+        Box::pin(everything(&lab)).await;
     }
     Ok(recorder.history())
 }
@@ -70,6 +70,8 @@ async fn contact(lab: &Lab<'_>) -> bool {
 
 async fn everything(lab: &Lab<'_>) {
     let mut shelf = Shelf::default();
+    stage(lab, names::WIRE, |s| stimuli::wire::messages(s)).await;
+    stage(lab, names::GRPC_GO, |s| stimuli::wire::grpc_go(s)).await;
     stage(lab, names::STATUS, |s| stimuli::status::polls(s)).await;
     stage(lab, names::AGREEMENT, |s| stimuli::status::agreement(s)).await;
     shelf.wrapped = stage(lab, names::ENCRYPT, |s| stimuli::encrypt::series(s))
@@ -85,8 +87,14 @@ async fn everything(lab: &Lab<'_>) {
     stage(lab, names::BYSTANDERS, |s| stimuli::tamper::bystanders(s)).await;
     stage(lab, names::CONCURRENT, |s| stimuli::decrypt::concurrent(s)).await;
     stage(lab, names::BURST, |s| stimuli::decrypt::burst(s)).await;
+    stage(lab, names::PINGS, |s| stimuli::wire::pings(s)).await;
+    stage(lab, names::DEADLINES, |s| stimuli::wire::deadlines(s)).await;
+    stage(lab, names::CANCELLED, |s| stimuli::wire::cancelled(s)).await;
+    stage(lab, names::AUTHORITIES, |s| stimuli::wire::authorities(s)).await;
     stage(lab, names::SOCKET, |s| stimuli::operator::socket(s)).await;
     stage(lab, names::LOGS, |s| stimuli::operator::logs(s)).await;
+    stage(lab, names::OVERSIZED, |s| stimuli::malformed::oversized(s)).await;
+    stage(lab, names::MALFORMED, |s| stimuli::malformed::malformed(s)).await;
     stage(lab, names::ROTATION, |s| {
         stimuli::operator::rotation(s, &mut shelf)
     })

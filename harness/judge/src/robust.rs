@@ -3,9 +3,10 @@
 use kms_history::{Body, Call, History, Outcome};
 
 use crate::stimuli::{
-    AFTERWARDS, BINDING, BYSTANDERS, CONTACT, DAMAGE, LENGTHS, MALFORMED, OVERSIZED, STATUS, UIDS,
+    AFTERWARDS, BINDING, BYSTANDERS, CANCELLED, CONTACT, DAMAGE, DEADLINES, LENGTHS, MALFORMED,
+    OVERSIZED, STATUS, UIDS,
 };
-use crate::tally::{Tally, describe};
+use crate::tally::{Tally, describe, millis};
 use crate::{Check, CheckResult};
 
 pub(crate) const CHECKS: &[Check] = &[
@@ -23,7 +24,114 @@ pub(crate) const CHECKS: &[Check] = &[
         stimuli: &[DAMAGE, BINDING, UIDS, LENGTHS, OVERSIZED, MALFORMED],
         judge: survives,
     },
+    Check {
+        id: "bad-requests-refused",
+        requirements: &["KMS2-SEC-04"],
+        title: "Oversized and malformed requests end in an error",
+        stimuli: &[OVERSIZED, MALFORMED],
+        judge: refused,
+    },
+    Check {
+        id: "deadlines-kept",
+        requirements: &["KMS2-AVAIL-03"],
+        title: "A call ends inside the time that its caller gave it",
+        stimuli: &[DEADLINES],
+        judge: deadlines,
+    },
+    Check {
+        id: "cancelled-calls-do-no-harm",
+        requirements: &["KMS2-AVAIL-03"],
+        title: "Calls given up half-way leave the connection and other calls alone",
+        stimuli: &[CANCELLED],
+        judge: cancelled,
+    },
 ];
+
+/// What a plugin may be late by: the way of the answer, and a busy machine.
+const SLACK_NS: u64 = 250_000_000;
+
+fn refused(check: &Check, history: &History) -> Vec<CheckResult> {
+    let mut tally = Tally::new(
+        check,
+        history,
+        "KMS2-SEC-04",
+        "a gRPC error, an HTTP error, a reset or a closed connection",
+    );
+    let calls = history
+        .calls_of(OVERSIZED)
+        .chain(history.calls_of(MALFORMED));
+    for call in calls.filter(|call| call.sent.case != AFTERWARDS && !call.sent.case.is_empty()) {
+        let ended_well = match call.outcome() {
+            None | Some(Outcome::NotConnected { .. }) => continue,
+            Some(Outcome::TimedOut | Outcome::Unreadable { .. }) => false,
+            Some(Outcome::Ok(_)) => match call.sent.case.as_ref() {
+                // Allowed to be ignored, or to be within the subject's own limits.
+                "garbled-timeout" | "huge-metadata" | "plaintext of 5 MiB" => true,
+                "content-type-json" => {
+                    tally.should(call.seq(), false, || describe(&call));
+                    continue;
+                }
+                _ => false,
+            },
+            Some(_) => true,
+        };
+        tally.holds(call.seq(), ended_well, || describe(&call));
+    }
+    let count = tally.count();
+    vec![tally.finish(
+        format!("{count} requests, none accepted, none left hanging"),
+        "what is no request must not be answered as if it were one",
+    )]
+}
+
+fn deadlines(check: &Check, history: &History) -> Vec<CheckResult> {
+    let mut tally = Tally::new(
+        check,
+        history,
+        "KMS2-AVAIL-03",
+        "ended by the subject within the deadline and 250 ms",
+    );
+    let mut slowest = 0;
+    for call in history.calls_of(DEADLINES) {
+        if call.sent.case == AFTERWARDS {
+            tally.succeeds(&call);
+            continue;
+        }
+        let Some(answered) = call.answered else {
+            continue;
+        };
+        // Without a deadline here the call had next to no time: ending at all is enough.
+        let limit = call.sent.deadline_ns.map_or(u64::MAX, |ns| ns + SLACK_NS);
+        let ended = !matches!(answered.outcome, Outcome::TimedOut);
+        tally.holds(call.seq(), ended && answered.elapsed_ns <= limit, || {
+            format!("{} after {}", describe(&call), millis(answered.elapsed_ns))
+        });
+        slowest = slowest.max(answered.elapsed_ns);
+    }
+    vec![tally.finish(
+        format!("the slowest after {}", millis(slowest)),
+        "the caller has given up by then; a healthy backend does not show what a slow one would",
+    )]
+}
+
+fn cancelled(check: &Check, history: &History) -> Vec<CheckResult> {
+    let mut tally = Tally::new(
+        check,
+        history,
+        "KMS2-AVAIL-03",
+        "ordinary calls succeed afterwards",
+    );
+    for call in history
+        .calls_of(CANCELLED)
+        .filter(|call| call.sent.case == AFTERWARDS)
+    {
+        tally.succeeds(&call);
+    }
+    vec![tally.finish(
+        "no harm seen",
+        "Decrypt is cancelled whenever an API client goes away",
+    )]
+}
 
 fn survives(check: &Check, history: &History) -> Vec<CheckResult> {
     let mut tally = Tally::new(

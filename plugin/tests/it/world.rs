@@ -151,7 +151,9 @@ impl Connector for Network {
                     let (ours, theirs) = tokio::io::duplex(256 * 1024);
                     tokio::spawn(async move {
                         if let Ok(io) = acceptor.accept(theirs).await {
-                            vault.serve_io(io, IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))).await;
+                            vault
+                                .serve_io(io, IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)))
+                                .await;
                         }
                     });
                     Ok(Box::new(ours) as BoxIo)

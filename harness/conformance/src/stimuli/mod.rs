@@ -2,10 +2,12 @@
 
 pub(crate) mod decrypt;
 pub(crate) mod encrypt;
+pub(crate) mod malformed;
 pub(crate) mod operator;
 pub(crate) mod round_trips;
 pub(crate) mod status;
 pub(crate) mod tamper;
+pub(crate) mod wire;
 
 use crate::lab::Material;
 

@@ -178,13 +178,12 @@ impl Plugin {
     /// One call: request bytes in, answer bytes out.
     pub async fn call(&self, method: &str, request: Bytes) -> Result<Bytes, Status> {
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
-        let answer = match method {
+        match method {
             "Status" => self.status(number).await,
             "Encrypt" => self.encrypt(request).await,
             "Decrypt" => self.decrypt(request).await,
             _ => Err(Status::unimplemented("no such method")),
-        };
-        answer
+        }
     }
 
     async fn status(&self, number: u64) -> Result<Bytes, Status> {
