@@ -246,7 +246,7 @@ impl Keyring {
                 version.number
             ))),
         });
-        self.evidence(VaultOp::Decrypt, began, opened.as_ref().map(|()| ()));
+        self.evidence(VaultOp::Decrypt, began, opened.as_ref().copied());
         opened.map(|()| sealed)
     }
 
