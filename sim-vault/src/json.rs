@@ -5,32 +5,33 @@
 
 use serde_json::{Map, Number, Value};
 
-use crate::flavour::Flavour;
+use crate::core::Options;
 
 /// Deepest nesting that is read.
 const MAX_DEPTH: usize = 10_000;
-/// OpenBao's bound on the estimated memory of a body, 32.5 MiB.
-const MAX_MEMORY: usize = 34_078_720;
 
 /// The parameters of a request body, or the error text.
-pub(crate) fn decode(body: &[u8], flavour: Flavour) -> Result<Map<String, Value>, String> {
-    let limits = flavour.json_string_limit();
+pub(crate) fn decode(body: &[u8], options: &Options) -> Result<Map<String, Value>, String> {
+    let openbao = options.flavour.is_openbao();
+    let (strings, memory) = if openbao {
+        (options.max_json_strings, options.max_json_memory)
+    } else {
+        (usize::MAX, usize::MAX)
+    };
     let mut reader = Reader {
         src: body,
         at: 0,
-        strings: 0,
-        memory: 0,
-        limit: limits.unwrap_or(usize::MAX),
+        strings,
+        memory,
+        openbao,
     };
-    reader
-        .document(flavour.is_openbao())
-        .map_err(|text| match text {
-            Refusal::Limit(text) => format!("refused JSON input due to high complexity: {text}"),
-            Refusal::Syntax(text) if flavour.is_openbao() => {
-                format!("failed to decode JSON input: {text}")
-            }
-            Refusal::Syntax(_) => "error parsing JSON".to_owned(),
-        })
+    reader.document().map_err(|text| match text {
+        Refusal::Limit(text) => format!("refused JSON input due to high complexity: {text}"),
+        Refusal::Syntax(text) if openbao => {
+            format!("failed to decode JSON input: {text}")
+        }
+        Refusal::Syntax(_) => "error parsing JSON".to_owned(),
+    })
 }
 
 /// JSON text with `<`, `>` and `&` escaped, as Go writes it.
@@ -64,21 +65,22 @@ fn syntax<T>(text: impl Into<String>) -> Result<T, Refusal> {
 struct Reader<'a> {
     src: &'a [u8],
     at: usize,
+    /// Strings and bytes that may still come.
     strings: usize,
     memory: usize,
-    limit: usize,
+    openbao: bool,
 }
 
 impl Reader<'_> {
     /// Empty text and `null` stand for no parameters. OpenBao reads on after the first object and refuses garbage.
-    fn document(&mut self, strict_tail: bool) -> Result<Map<String, Value>, Refusal> {
+    fn document(&mut self) -> Result<Map<String, Value>, Refusal> {
         self.blank();
         if self.at == self.src.len() {
             return Ok(Map::new());
         }
         let first = self.value(0)?;
         self.blank();
-        while strict_tail && self.at < self.src.len() {
+        while self.openbao && self.at < self.src.len() {
             self.value(0)?;
             self.blank();
         }
@@ -106,11 +108,13 @@ impl Reader<'_> {
     }
 
     fn spend(&mut self, bytes: usize) -> Result<(), Refusal> {
-        self.memory += bytes;
-        if self.limit != usize::MAX && self.memory > MAX_MEMORY {
-            return Err(Refusal::Limit("exceeded maximum estimated memory limits"));
+        match self.memory.checked_sub(bytes) {
+            Some(left) => {
+                self.memory = left;
+                Ok(())
+            }
+            None => Err(Refusal::Limit("exceeded maximum estimated memory limits")),
         }
-        Ok(())
     }
 
     fn value(&mut self, depth: usize) -> Result<Value, Refusal> {
@@ -253,6 +257,8 @@ impl Reader<'_> {
         }
         match text.parse::<f64>().ok().and_then(Number::from_f64) {
             Some(n) => Ok(Value::Number(n)),
+            // Vault keeps the text until a field wants a number
+            None if !self.openbao => Ok(Value::String(text.to_owned())),
             None => syntax(format!(
                 "json: cannot unmarshal number {text} into Go value of type float64"
             )),
@@ -260,10 +266,10 @@ impl Reader<'_> {
     }
 
     fn string(&mut self) -> Result<String, Refusal> {
-        self.strings += 1;
-        if self.strings > self.limit {
+        let Some(left) = self.strings.checked_sub(1) else {
             return Err(Refusal::Limit("exceeded maximum number of strings"));
-        }
+        };
+        self.strings = left;
         self.at += 1;
         let mut out = Vec::new();
         loop {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use super::{
-    Key,
+    Key, asymmetric,
     batch::{Item, ItemError},
     engine, ops,
 };
@@ -111,19 +111,15 @@ pub(super) fn export(core: &mut Core, call: &Call) -> Outcome {
     if chosen.is_empty() {
         return Err(Refused::bad("version does not exist or cannot be found"));
     }
+    let shown = |v: &super::key::Version| match kind {
+        "hmac-key" => gobase64::encode(&v.hmac),
+        "public-key" => asymmetric::public(key.kind, &v.material).unwrap_or_default(),
+        _ => asymmetric::private(key.kind, &v.material)
+            .unwrap_or_else(|| gobase64::encode(&v.material)),
+    };
     let keys: Map<String, Value> = chosen
         .into_iter()
-        .map(|(n, v)| {
-            (
-                n.to_string(),
-                gobase64::encode(if kind == "hmac-key" {
-                    &v.hmac
-                } else {
-                    &v.material
-                })
-                .into(),
-            )
-        })
+        .map(|(n, v)| (n.to_string(), shown(v).into()))
         .collect();
     ok(json!({ "keys": keys, "name": key.name, "type": key.kind.name() }))
 }
