@@ -14,7 +14,7 @@ use crate::{
     mounts::{Backend, MountId},
     node::Answered,
     reply::{AuthBlock, Outcome, Refused, Reply},
-    route,
+    route, sys,
     token::{Entry, TokenKind},
 };
 
@@ -87,7 +87,8 @@ impl Core {
         if path.chars().any(|c| c.is_control()) {
             return Done::plain(Refused::Bodiless(400));
         }
-        if self.flavour.is_vault() && self.sealed() {
+        let early = self.flavour.is_vault() || !self.seal.initialised || self.node.uninitialised;
+        if early && self.sealed() {
             return Done::plain(sealed());
         }
         let (op, raw) = match self.read_request(request, target) {
@@ -120,6 +121,10 @@ impl Core {
         }
         let Place { ns, path } = place;
         if self.audit_broken {
+            // the use is counted before the audit device is asked
+            if let Ok(Some(token)) = self.caller(request) {
+                self.spend_use(token);
+            }
             return Done::plain(Refused::Plain(500, "internal error".to_owned()));
         }
         if let Err(refused) = self.check_wrapping_token(request, &path, &raw) {
@@ -226,6 +231,10 @@ impl Core {
                 Err(refused) => verdict = Err(refused),
             }
         }
+        if op == Op::Read && raw.contains_key("help") {
+            // any living token may ask for help
+            return self.help(&ns, &path);
+        }
         if verdict.is_ok() && !self.may(&token, op, &ns, &path, &raw) {
             verdict = Err(Refused::Wrapped(403, "permission denied".to_owned()));
         }
@@ -264,6 +273,19 @@ impl Core {
                 String::new()
             }
             name => format!("{name}/"),
+        }
+    }
+
+    fn help(&self, ns: &str, path: &str) -> Done {
+        let document = self.route(ns, path).and_then(|m| sys::help::document(self, &m.kind, below(&m.path, path)));
+        match document {
+            Some(raw) => Done {
+                outcome: Ok(Some(Reply { raw: Some(raw), ..Reply::default() })),
+                mount: None,
+                open: false,
+                wrap: None,
+            },
+            None => Done::plain(Refused::unsupported_path()),
         }
     }
 

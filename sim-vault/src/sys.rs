@@ -10,6 +10,7 @@ use crate::{
 };
 
 pub(crate) mod health;
+pub(crate) mod help;
 pub(crate) mod identity;
 mod mounts;
 mod namespaces;

@@ -608,12 +608,12 @@ fn renew_token(core: &mut Core, id: &str, call: &Call) -> Outcome {
     let now = core.now;
     core.tokens.set_expiry(id, Some(now + granted));
     core.tokens.update(id, |e| e.last_renewal = Some(now));
-    let auth = auth_block(&entry, granted);
-    Ok(Some(Reply {
-        auth: Some(auth),
-        warnings,
-        ..Reply::default()
-    }))
+    let mut auth = auth_block(&entry, granted);
+    if core.flavour.is_vault() && matches!(core.mount(issuer).map(|m| &m.backend), Some(Backend::Kubernetes(_))) {
+        // the method is an external plugin there, and the flag is lost on the way back
+        auth.orphan = false;
+    }
+    Ok(Some(Reply { auth: Some(auth), warnings, ..Reply::default() }))
 }
 
 fn revoke_self(core: &mut Core, call: &Call) -> Outcome {

@@ -144,8 +144,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                 }
                 Exchange::Answer(response, date, shape) => {
                     let last = closes || response.get("Connection").is_some_and(|v| v == "close");
+                    let gone = response.status == 0;
                     self.answer(&head, response, &date, shape, last).await?;
-                    if last || !matches!(shape, Shape::Whole) {
+                    if last || gone || !matches!(shape, Shape::Whole) {
                         return Ok(());
                     }
                 }
@@ -283,7 +284,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             && !response.whole();
         if chunked {
             out.push_str("Transfer-Encoding: chunked\r\n");
-        } else if !bodiless {
+        } else if !bodiless && !(head.method == "HEAD" && length == 0) {
             let _ = write!(out, "Content-Length: {announced}\r\n");
         }
         if last && !head.old {

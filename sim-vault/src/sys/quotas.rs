@@ -28,6 +28,8 @@ pub(crate) struct Quotas {
     headers: bool,
     audit: bool,
     exempt: Vec<String>,
+    /// Vault's second list is null until somebody writes the configuration.
+    written: bool,
 }
 
 impl Default for Quotas {
@@ -37,6 +39,7 @@ impl Default for Quotas {
             headers: false,
             audit: false,
             exempt: EXEMPT.iter().map(|p| (*p).to_owned()).collect(),
+            written: false,
         }
     }
 }
@@ -156,7 +159,7 @@ pub(super) fn read_config(core: &mut Core, _call: &Call) -> Outcome {
         "rate_limit_exempt_paths": core.quotas.exempt,
     });
     if core.flavour.is_vault() {
-        data["absolute_rate_limit_exempt_paths"] = Value::Null;
+        data["absolute_rate_limit_exempt_paths"] = if core.quotas.written { json!([]) } else { Value::Null };
     }
     ok(data)
 }
@@ -166,6 +169,7 @@ pub(super) fn write_config(core: &mut Core, call: &Call) -> Outcome {
     core.quotas.headers = call.args.flag("enable_rate_limit_response_headers");
     core.quotas.audit = call.args.flag("enable_rate_limit_audit_logging");
     core.quotas.exempt = call.args.texts("rate_limit_exempt_paths");
+    core.quotas.written = true;
     done()
 }
 

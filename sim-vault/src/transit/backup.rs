@@ -1,12 +1,17 @@
 //! Backup, restore, export, data keys, random bytes.
 
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use super::{
     Key, asymmetric,
     batch::{Item, ItemError},
-    engine, ops,
+    engine,
+    key::Version,
+    ops,
 };
 use crate::{
     Core,
@@ -23,6 +28,13 @@ pub(super) const RANDOM: &[Field] = &[
     ("source", Kind::Text),
 ];
 
+/// What a backup holds: the key, and its versions once more as the archive keeps them.
+#[derive(Serialize, Deserialize)]
+struct Backup {
+    policy: Key,
+    archived_keys: BTreeMap<u32, Version>,
+}
+
 pub(super) fn backup(core: &mut Core, call: &Call) -> Outcome {
     let name = call.args.text("name");
     let time = core.rfc3339(core.now);
@@ -38,7 +50,8 @@ pub(super) fn backup(core: &mut Core, call: &Call) -> Outcome {
         ));
     }
     key.backup_info = Some((time, key.latest));
-    let text = Zeroizing::new(serde_json::to_string(key).unwrap_or_default());
+    let whole = Backup { policy: key.clone(), archived_keys: key.versions.clone() };
+    let text = Zeroizing::new(serde_json::to_string_pretty(&whole).unwrap_or_default());
     ok(json!({ "backup": gobase64::encode(text.as_bytes()) }))
 }
 
@@ -48,8 +61,9 @@ pub(super) fn restore(core: &mut Core, call: &Call) -> Outcome {
         return Err(Refused::bad("'backup' must be supplied"));
     }
     let bytes = Zeroizing::new(gobase64::decode(backup).map_err(Refused::internal)?);
-    let mut key: Key = serde_json::from_slice(&bytes)
-        .map_err(|_| Refused::internal("invalid character in backup"))?;
+    let whole: Backup =
+        serde_json::from_slice(&bytes).map_err(|_| Refused::internal("invalid character in backup"))?;
+    let mut key = whole.policy;
     let name = call.args.opt_text("name").unwrap_or(&key.name).to_owned();
     let time = core.rfc3339(core.now);
     let keys = &mut engine(core, call)?.keys;
