@@ -258,7 +258,7 @@ impl Core {
         let mut end = full.len();
         loop {
             let slash = full.get(..end)?.rfind('/')?;
-            if slash + 1 <= ns.len() {
+            if slash < ns.len() {
                 return None;
             }
             if let Some(id) = self.routes.get(full.get(..=slash)?) {

@@ -38,12 +38,12 @@ impl Core {
                 .headers
                 .push(("Connection".to_owned(), "close".to_owned()));
         }
-        if let Some(ns) = request.get("X-Vault-Namespace").filter(|ns| !ns.is_empty()) {
-            if response.status != 0 {
-                response
-                    .headers
-                    .push(("X-Vault-Namespace".to_owned(), ns.to_owned()));
-            }
+        if let Some(ns) = request.get("X-Vault-Namespace").filter(|ns| !ns.is_empty())
+            && response.status != 0
+        {
+            response
+                .headers
+                .push(("X-Vault-Namespace".to_owned(), ns.to_owned()));
         }
         response
     }
@@ -277,10 +277,15 @@ impl Core {
     }
 
     fn help(&self, ns: &str, path: &str) -> Done {
-        let document = self.route(ns, path).and_then(|m| sys::help::document(self, &m.kind, below(&m.path, path)));
+        let document = self
+            .route(ns, path)
+            .and_then(|m| sys::help::document(self, &m.kind, below(&m.path, path)));
         match document {
             Some(raw) => Done {
-                outcome: Ok(Some(Reply { raw: Some(raw), ..Reply::default() })),
+                outcome: Ok(Some(Reply {
+                    raw: Some(raw),
+                    ..Reply::default()
+                })),
                 mount: None,
                 open: false,
                 wrap: None,
@@ -503,18 +508,19 @@ impl Core {
             self.wrote();
         }
         let mut outcome = handler(self, &call);
-        if (writes || op == Op::List) && !open {
-            if let Ok(Some(reply)) = &mut outcome {
-                if !ignored.is_empty() {
-                    reply.warnings.push(format!(
-                        "Endpoint ignored these unrecognized parameters: [{ignored}]"
-                    ));
-                }
-                if !replaced.is_empty() {
-                    reply.warnings.push(format!(
+        if (writes || op == Op::List)
+            && !open
+            && let Ok(Some(reply)) = &mut outcome
+        {
+            if !ignored.is_empty() {
+                reply.warnings.push(format!(
+                    "Endpoint ignored these unrecognized parameters: [{ignored}]"
+                ));
+            }
+            if !replaced.is_empty() {
+                reply.warnings.push(format!(
                         "Endpoint replaced the value of these parameters with the values captured from the endpoint's path: [{replaced}]"
                     ));
-                }
             }
         }
         (outcome, Some(id))

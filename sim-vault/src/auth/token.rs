@@ -406,16 +406,15 @@ fn chosen_policies(
             base
         };
         let chosen = effective_policies(&base, no_default);
-        if !role.allowed_policies.is_empty() {
-            if let Some(_extra) = chosen
+        if !role.allowed_policies.is_empty()
+            && chosen
                 .iter()
-                .find(|p| *p != "default" && !role.allowed_policies.contains(p))
-            {
-                return Err(Refused::bad(format!(
-                    "token policies ({:?}) must be subset of the role's allowed policies ({:?})",
-                    chosen, role.allowed_policies
-                )));
-            }
+                .any(|p| p != "default" && !role.allowed_policies.contains(p))
+        {
+            return Err(Refused::bad(format!(
+                "token policies ({:?}) must be subset of the role's allowed policies ({:?})",
+                chosen, role.allowed_policies
+            )));
         }
         if let Some(bad) = chosen.iter().find(|p| role.disallowed_policies.contains(p)) {
             return Err(Refused::bad(format!(
@@ -609,11 +608,20 @@ fn renew_token(core: &mut Core, id: &str, call: &Call) -> Outcome {
     core.tokens.set_expiry(id, Some(now + granted));
     core.tokens.update(id, |e| e.last_renewal = Some(now));
     let mut auth = auth_block(&entry, granted);
-    if core.flavour.is_vault() && matches!(core.mount(issuer).map(|m| &m.backend), Some(Backend::Kubernetes(_))) {
+    if core.flavour.is_vault()
+        && matches!(
+            core.mount(issuer).map(|m| &m.backend),
+            Some(Backend::Kubernetes(_))
+        )
+    {
         // the method is an external plugin there, and the flag is lost on the way back
         auth.orphan = false;
     }
-    Ok(Some(Reply { auth: Some(auth), warnings, ..Reply::default() }))
+    Ok(Some(Reply {
+        auth: Some(auth),
+        warnings,
+        ..Reply::default()
+    }))
 }
 
 fn revoke_self(core: &mut Core, call: &Call) -> Outcome {

@@ -284,7 +284,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             && !response.whole();
         if chunked {
             out.push_str("Transfer-Encoding: chunked\r\n");
-        } else if !bodiless && !(head.method == "HEAD" && length == 0) {
+        } else if !bodiless && (length > 0 || head.method != "HEAD") {
             let _ = write!(out, "Content-Length: {announced}\r\n");
         }
         if last && !head.old {

@@ -121,7 +121,11 @@ pub(crate) fn answer(core: &Core, request: &Request, target: &Target) -> Respons
         cluster_id: active.then_some(core.cluster_id.as_str()),
         tail: crate::reply::object(tail),
     };
-    let body = if request.method == "HEAD" { String::new() } else { serde_json::to_string(&health).unwrap_or_default() + "\n" };
+    let body = if request.method == "HEAD" {
+        String::new()
+    } else {
+        serde_json::to_string(&health).unwrap_or_default() + "\n"
+    };
     without_index(core.finish(status, Bytes::from(body), true))
 }
 

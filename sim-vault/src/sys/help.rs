@@ -18,5 +18,7 @@ pub(crate) fn document(core: &Core, kind: &str, path: &str) -> Option<Value> {
     let head = recorded["head"].as_str()?;
     let size = usize::try_from(recorded["size"].as_u64()?).ok()?;
     let filler = " ".repeat(size.saturating_sub(head.len()));
-    Some(json!({ "help": format!("{head}{filler}"), "see_also": null, "openapi": recorded["openapi"] }))
+    Some(
+        json!({ "help": format!("{head}{filler}"), "see_also": null, "openapi": recorded["openapi"] }),
+    )
 }

@@ -159,7 +159,11 @@ pub(super) fn read_config(core: &mut Core, _call: &Call) -> Outcome {
         "rate_limit_exempt_paths": core.quotas.exempt,
     });
     if core.flavour.is_vault() {
-        data["absolute_rate_limit_exempt_paths"] = if core.quotas.written { json!([]) } else { Value::Null };
+        data["absolute_rate_limit_exempt_paths"] = if core.quotas.written {
+            json!([])
+        } else {
+            Value::Null
+        };
     }
     ok(data)
 }

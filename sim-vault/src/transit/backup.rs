@@ -33,6 +33,8 @@ pub(super) const RANDOM: &[Field] = &[
 struct Backup {
     policy: Key,
     archived_keys: BTreeMap<u32, Version>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    document: Option<Map<String, Value>>,
 }
 
 pub(super) fn backup(core: &mut Core, call: &Call) -> Outcome {
@@ -50,9 +52,16 @@ pub(super) fn backup(core: &mut Core, call: &Call) -> Outcome {
         ));
     }
     key.backup_info = Some((time, key.latest));
-    let whole = Backup { policy: key.clone(), archived_keys: key.versions.clone() };
-    let text = Zeroizing::new(serde_json::to_string_pretty(&whole).unwrap_or_default());
-    ok(json!({ "backup": gobase64::encode(text.as_bytes()) }))
+    let key = key.clone();
+    let whole = Backup {
+        // OpenBao's backups say more of the key
+        document: core.flavour.is_openbao().then(|| key.document(core)),
+        archived_keys: key.versions.clone(),
+        policy: key,
+    };
+    let text = serde_json::to_vec(&whole).map(Zeroizing::new);
+    let text = text.map_err(|_| Refused::internal("failed to encode the backup"))?;
+    ok(json!({ "backup": gobase64::encode(&text) }))
 }
 
 pub(super) fn restore(core: &mut Core, call: &Call) -> Outcome {
@@ -61,8 +70,8 @@ pub(super) fn restore(core: &mut Core, call: &Call) -> Outcome {
         return Err(Refused::bad("'backup' must be supplied"));
     }
     let bytes = Zeroizing::new(gobase64::decode(backup).map_err(Refused::internal)?);
-    let whole: Backup =
-        serde_json::from_slice(&bytes).map_err(|_| Refused::internal("invalid character in backup"))?;
+    let whole: Backup = serde_json::from_slice(&bytes)
+        .map_err(|_| Refused::internal("invalid character in backup"))?;
     let mut key = whole.policy;
     let name = call.args.opt_text("name").unwrap_or(&key.name).to_owned();
     let time = core.rfc3339(core.now);

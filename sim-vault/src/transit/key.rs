@@ -91,6 +91,9 @@ impl KeyType {
     }
 }
 
+/// Wiped when dropped.
+pub(super) type Secret = Zeroizing<Vec<u8>>;
+
 /// Wiped when dropped, and never printed.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Version {
@@ -208,11 +211,7 @@ impl Key {
     }
 
     /// The key to encrypt or decrypt with, and the one for convergent nonces.
-    pub(super) fn material(
-        &self,
-        version: u32,
-        context: &[u8],
-    ) -> Option<(Zeroizing<Vec<u8>>, Zeroizing<Vec<u8>>)> {
+    pub(super) fn material(&self, version: u32, context: &[u8]) -> Option<(Secret, Secret)> {
         let found = self.versions.get(&version)?;
         if !self.derived {
             return Some((found.material.clone(), Zeroizing::new(Vec::new())));

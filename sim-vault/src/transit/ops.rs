@@ -29,10 +29,8 @@ pub(super) fn encrypt(core: &mut Core, call: &Call) -> Outcome {
             "context should be set either in all the request blocks or in none",
         ));
     }
-    if !many {
-        if let Some(text) = items.first().and_then(|i| i.fault.clone()) {
-            return Err(Refused::bad(text));
-        }
+    if !many && let Some(text) = items.first().and_then(|i| i.fault.clone()) {
+        return Err(Refused::bad(text));
     }
     if core.flavour.is_vault() && !call.args.text("nonce").is_empty() {
         return Err(Refused::bad("provided nonce not allowed for this key"));
@@ -168,10 +166,8 @@ fn associated_data(item: &Item) -> Result<Vec<u8>, ItemError> {
 
 pub(super) fn decrypt(core: &mut Core, call: &Call) -> Outcome {
     let (items, many) = batch::items(core, call, What::Ciphertext)?;
-    if !many {
-        if let Some(text) = items.first().and_then(|i| i.fault.clone()) {
-            return Err(Refused::bad(text));
-        }
+    if !many && let Some(text) = items.first().and_then(|i| i.fault.clone()) {
+        return Err(Refused::bad(text));
     }
     let Some(key) = super::view(core, call)? else {
         return Err(Refused::bad(NOT_FOUND));
@@ -250,10 +246,8 @@ pub(super) fn decrypt_item(key: &Key, item: &Item) -> Result<Vec<u8>, ItemError>
 /// A batch keeps its 200 whatever its items' errors; associated data is not known here.
 pub(super) fn rewrap(core: &mut Core, call: &Call) -> Outcome {
     let (items, many) = batch::items(core, call, What::Rewrap)?;
-    if !many {
-        if let Some(text) = items.first().and_then(|i| i.fault.clone()) {
-            return Err(Refused::bad(text));
-        }
+    if !many && let Some(text) = items.first().and_then(|i| i.fault.clone()) {
+        return Err(Refused::bad(text));
     }
     let Some(key) = super::view(core, call)? else {
         return Err(Refused::bad(NOT_FOUND));
