@@ -68,6 +68,12 @@ impl Faults {
                 return Err(Status::unauthenticated("who are you"));
             }
             Breakage::DeadlinesIgnored if header("grpc-timeout") == "250m" => pause(700).await,
+            Breakage::HangsAfterContact => {
+                // Status, Encrypt and Decrypt of the contact, and a Status of the next stimulus.
+                if self.in_flight.fetch_add(1, Ordering::Relaxed) >= 4 {
+                    std::future::pending().await
+                }
+            }
             Breakage::OversizedHangs if request.len() > 2 << 20 => std::future::pending().await,
             Breakage::StatusStrict if method == "Status" => strict::<StatusRequest>(&request)?,
             Breakage::EncryptStrict if method == "Encrypt" => strict::<EncryptRequest>(&request)?,

@@ -7,5 +7,6 @@
 mod breakages;
 mod faults;
 mod honest;
+mod hostile;
 mod plugin;
 mod server;
