@@ -192,7 +192,11 @@ impl Keyring {
         Ok(())
     }
 
-    async fn read(&self, at: usize, deadline: Instant) -> Result<KeyDocument, Fault> {
+    /// Reads the document of place `at`, and does nothing with it.
+    ///
+    /// # Errors
+    /// Why that was not possible.
+    pub async fn read(&self, at: usize, deadline: Instant) -> Result<KeyDocument, Fault> {
         let key_place = &self.places[at];
         let place = &key_place.place;
         let operation = Operation {
@@ -242,7 +246,7 @@ impl Keyring {
                 version.number
             ))),
         });
-        self.evidence(VaultOp::Decrypt, began, opened.as_ref().map(|()| ()));
+        self.evidence(VaultOp::Decrypt, began, opened.as_ref().copied());
         opened.map(|()| sealed)
     }
 

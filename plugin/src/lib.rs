@@ -6,10 +6,12 @@
 //! many at once), [`health`] and [`probe`] (what Status says), [`service`] and [`grpc`] (what the
 //! API server sees), [`plugin`] (all of it together); [`log`] and [`metrics`] (who listens),
 //! [`socket`] and [`http`] (where it is reached), [`process`] and [`run`] (how it lives as a process);
-//! [`secret_file`] (credentials as files leave them), [`policy`] (what Vault must allow).
+//! [`secret_file`] (credentials as files leave them), [`policy`] (what Vault must allow),
+//! [`doctor`] (what is wrong before it serves).
 
 pub mod batch;
 pub mod config;
+pub mod doctor;
 pub mod event;
 pub mod fault;
 pub mod grpc;

@@ -11,7 +11,8 @@ use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::time::{interval, sleep};
 
-use crate::config::{self, Command, Config, Invocation, Resolved};
+use crate::config::{self, Command, Config, DoctorArgs, Findings, Invocation, Resolved};
+use crate::doctor;
 use crate::event::Event;
 use crate::http::{Listeners, Pages};
 use crate::log::Log;
@@ -56,9 +57,31 @@ pub fn main_impl() -> ExitCode {
         }
         Ok(Invocation::Run(resolved)) => match resolved.command {
             Command::Serve => serve(*resolved, hardened),
-            Command::Doctor(_) => ExitCode::from(FAILED),
+            Command::Doctor(args) => {
+                ExitCode::from(examine(&resolved.config, &args, &resolved.warnings))
+            }
         },
     }
+}
+
+/// The `doctor` subcommand.
+fn examine(config: &Config, args: &DoctorArgs, warnings: &[String]) -> u8 {
+    let runtime = match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            print_lines(io::stderr(), [error.to_string()].into_iter());
+            return doctor::BLIND;
+        }
+    };
+    let env = world::env(Arc::new(Tee::new(Vec::new())));
+    let rows = runtime.block_on(Box::pin(doctor::examine(config, args, warnings, &env)));
+    runtime.shutdown_background();
+    let text = match args.format {
+        Findings::Text => doctor::text(&rows),
+        Findings::Json => doctor::json(&rows),
+    };
+    print_lines(io::stdout(), [text.trim_end().to_owned()].into_iter());
+    doctor::exit_code(&rows)
 }
 
 /// A reader that has gone away, such as `head`, is no failure.

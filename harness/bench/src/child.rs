@@ -90,7 +90,7 @@ impl Child {
             if let Some(status) = self.inner.try_wait()? {
                 return Ok(Some(status));
             }
-            sleep(Duration::from_millis(5)).await;
+            sleep(Duration::from_millis(1)).await;
         }
         Ok(None)
     }

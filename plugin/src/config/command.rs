@@ -66,6 +66,27 @@ pub struct DoctorArgs {
     pub sample: Option<Sample>,
     /// Major and minor version of the API server, to compare `-status-version` with (KMS2-STATUS-01).
     pub kubernetes: Option<(u32, u32)>,
+    /// How the findings are printed.
+    pub format: Findings,
+}
+
+/// How `doctor` prints what it found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Findings {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+/// `text` or `json`.
+pub fn findings(value: &str) -> Result<Findings, Bad> {
+    match value {
+        "text" => Ok(Findings::Text),
+        "json" => Ok(Findings::Json),
+        _ => Err(Bad::new("is no format of findings", "write text or json")),
+    }
 }
 
 /// Old data for `doctor`.

@@ -29,7 +29,7 @@ mod suggest;
 mod tls;
 mod values;
 
-pub use command::{DoctorArgs, Sample, Subcommand};
+pub use command::{DoctorArgs, Findings, Sample, Subcommand};
 pub use error::ConfigError;
 pub use picks::{Origin, Setting};
 pub use render::{config_check, help, readme_table, settings_line, version};

@@ -378,6 +378,9 @@ pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new(COMMANDS, "apiserver-version", Own, Value("major.minor"),
         "doctor: version of the API server that -status-version is compared with.")
         .effect(Effect::Only("doctor")),
+    OptionSpec::new(COMMANDS, "format", Own, Value("text|json"),
+        "doctor: how the findings are printed; text without it.")
+        .effect(Effect::Only("doctor")),
     OptionSpec::new(COMMANDS, "without-lookup-self", Own, Switch,
         "policy: leaves auth/token/lookup-self out; this plugin works without it.")
         .effect(Effect::Only("policy")),

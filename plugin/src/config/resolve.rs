@@ -107,6 +107,7 @@ where
         Subcommand::Doctor => Command::Doctor(DoctorArgs {
             sample: picks.take("sample", command::sample),
             kubernetes: picks.take("apiserver-version", command::kubernetes_version),
+            format: picks.take("format", command::findings).unwrap_or_default(),
         }),
         _ => Command::Serve,
     };

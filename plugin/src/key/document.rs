@@ -39,7 +39,8 @@ struct Data<'a> {
     #[serde(rename = "type")]
     kind: String,
     latest_version: u64,
-    #[serde(borrow)]
+    /// Keys without versions of their own, such as those for HMAC, have none.
+    #[serde(borrow, default)]
     keys: BTreeMap<u64, &'a RawValue>,
     #[serde(default)]
     min_decryption_version: u64,
@@ -67,12 +68,6 @@ pub fn parse(name: &str, body: &[u8]) -> Result<KeyDocument, String> {
         let text = if text.starts_with('{') { "" } else { text };
         versions.insert(*version, text.into());
     }
-    if data.latest_version == 0 || !data.keys.contains_key(&data.latest_version) {
-        return Err(format!(
-            "the key document does not list its latest version {}",
-            data.latest_version
-        ));
-    }
     let unfit = if !TYPES.contains(&data.kind.as_str()) {
         Some(format!(
             "key {name} has type {}, which cannot be used; create one of type aes256-gcm96 under another name",
@@ -93,6 +88,14 @@ pub fn parse(name: &str, body: &[u8]) -> Result<KeyDocument, String> {
     } else {
         None
     };
+    // A key that cannot be used anyway is named so, whatever its document lacks.
+    let listed = data.latest_version > 0 && data.keys.contains_key(&data.latest_version);
+    if unfit.is_none() && !listed {
+        return Err(format!(
+            "the key document does not list its latest version {}",
+            data.latest_version
+        ));
+    }
     Ok(KeyDocument {
         latest: data.latest_version,
         min_decryption: data.min_decryption_version,
@@ -133,6 +136,10 @@ mod tests {
                 .expect("unfit");
             assert!(unfit.contains(words) && unfit.contains("key k"), "{unfit}");
         }
+        // As both servers show a key for HMAC: without versions.
+        let hmac = r#"{"data":{"type":"hmac","latest_version":1}}"#;
+        let unfit = parse("k", hmac.as_bytes()).expect("readable").unfit;
+        assert!(unfit.expect("unfit").contains("has type hmac"));
         for kind in TYPES {
             let read =
                 parse("k", document(&format!(r#","type":"{kind}""#)).as_bytes()).expect("readable");

@@ -132,14 +132,19 @@ impl SecretSource for FileSecrets {
             .read(true)
             .custom_flags(OFlag::O_NONBLOCK.bits())
             .open(path)?;
-        if !file.metadata()?.is_file() {
+        let metadata = file.metadata()?;
+        if metadata.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        if !metadata.is_file() {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "not a regular file",
             ));
         }
-        // As large as it may get: growing would leave copies behind.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(limit.saturating_add(1)));
+        // As large as it is: growing would leave copies behind.
+        let size = usize::try_from(metadata.len()).unwrap_or(limit).min(limit);
+        let mut bytes = Zeroizing::new(Vec::with_capacity(size.saturating_add(1)));
         let most = u64::try_from(limit).map_or(u64::MAX, |limit| limit.saturating_add(1));
         file.take(most).read_to_end(&mut bytes)?;
         if bytes.len() > limit {
@@ -199,7 +204,7 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
 
         let error = FileSecrets.read(folder.path(), 8).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(error.kind(), io::ErrorKind::IsADirectory);
         let pipe = folder.path().join("pipe");
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let error = FileSecrets.read(&pipe, 8).unwrap_err();

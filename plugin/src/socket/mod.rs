@@ -37,6 +37,57 @@ pub struct SocketOptions {
     pub group: Option<String>,
 }
 
+/// What stands at the path before a start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nothing.
+    Free,
+    /// A socket that nobody answers on; a start replaces it.
+    Dead,
+    /// A process serves there.
+    Served {
+        /// ` (pid N)` where the system tells, or empty.
+        owner: String,
+    },
+}
+
+/// What a person should know about who can reach or replace the socket.
+pub fn warnings(options: &SocketOptions) -> Vec<String> {
+    // What keeps the folder from being looked at is an error elsewhere.
+    let folder = path::check(&options.path).ok().flatten();
+    let socket = (options.mode & 0o002 != 0).then(|| {
+        format!(
+            "every user of this machine can use the key: the socket's mode is {:04o}",
+            options.mode & 0o777
+        )
+    });
+    folder.into_iter().chain(socket).collect()
+}
+
+/// Looks at what a start would meet, and changes nothing.
+///
+/// # Errors
+/// What [`open`] would fail with, as far as that can be seen from outside.
+pub async fn examine(options: &SocketOptions) -> Result<State, SocketError> {
+    path::check(&options.path)?;
+    let place = bind::Place::resolve(options)?;
+    let state = match path::look(&place.path, None).await {
+        path::Found::Nothing | path::Found::Ours => State::Free,
+        path::Found::Dead(_) => State::Dead,
+        path::Found::Live { owner } => return Ok(State::Served { owner }),
+        path::Found::NotASocket(kind) => {
+            let path = place.path;
+            return Err(SocketError::NotASocket { path, kind });
+        }
+        path::Found::Unclear(source) => {
+            let path = place.path;
+            return Err(SocketError::Unclear { path, source });
+        }
+    };
+    path::may_write(&place.path)?;
+    Ok(state)
+}
+
 /// Opens the socket: waits up to 10 s for a predecessor that holds the lock, removes a dead
 /// socket, binds, and watches the path from then on.
 ///
@@ -46,15 +97,9 @@ pub async fn open(
     options: SocketOptions,
     observer: Arc<dyn Observer>,
 ) -> Result<(Incoming, Handle), SocketError> {
-    let warn = |text: &str| observer.event(&Event::Notice { warn: true, text });
-    if let Some(warning) = path::check(&options.path)? {
-        warn(&warning);
-    }
-    if options.mode & 0o002 != 0 {
-        warn(&format!(
-            "every user of this machine can use the key: the socket's mode is {:04o}",
-            options.mode & 0o777
-        ));
+    path::check(&options.path)?;
+    for text in &warnings(&options) {
+        observer.event(&Event::Notice { warn: true, text });
     }
     let place = bind::Place::resolve(&options)?;
     let lock_path = lock::lock_path(&place.path);

@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
-use nix::unistd::{getegid, geteuid};
+use nix::unistd::{AccessFlags, access, getegid, geteuid};
 use tokio::net::UnixStream;
 
 use super::error::SocketError;
@@ -141,6 +141,20 @@ pub(super) fn check(path: &Path) -> Result<Option<String>, SocketError> {
             meta.mode() & 0o7777
         )
     }))
+}
+
+/// Whether this process may make a file beside `path`.
+pub(super) fn may_write(path: &Path) -> Result<(), SocketError> {
+    let wanted = AccessFlags::W_OK | AccessFlags::X_OK;
+    access(folder_of(path), wanted).map_err(|errno| {
+        let source = io::Error::from(errno);
+        SocketError::System {
+            action: "make",
+            path: path.to_owned(),
+            hint: hint(path, &source),
+            source,
+        }
+    })
 }
 
 /// The folder that holds `path`.

@@ -40,9 +40,17 @@ fn bug_114_no_canary_leaves_the_plugin() {
         let world = World::new(flavour);
         let read = |path: &str| {
             use vault_kubernetes_kms::seam::SecretSource;
-            world.files.read(std::path::Path::new(path), 4096).expect("a file").to_vec()
+            world
+                .files
+                .read(std::path::Path::new(path), 4096)
+                .expect("a file")
+                .to_vec()
         };
-        let mut canaries = vec![read("/creds/role-id"), read("/creds/secret-id"), PLAINTEXT.to_vec()];
+        let mut canaries = vec![
+            read("/creds/role-id"),
+            read("/creds/secret-id"),
+            PLAINTEXT.to_vec(),
+        ];
         let mut running = world.start_good().await;
         let sealed = running.client.round_trip(PLAINTEXT).await;
         let token = world.vault.log().iter().any(|r| r.authenticated);
@@ -54,16 +62,33 @@ fn bug_114_no_canary_leaves_the_plugin() {
             String::from_utf8_lossy(PLAINTEXT)
         );
         let mut said = Vec::new();
-        for code in [200, 204, 301, 307, 400, 403, 404, 412, 413, 429, 473, 500, 502, 503] {
+        for code in [
+            200, 204, 301, 307, 400, 403, 404, 412, 413, 429, 473, 500, 502, 503,
+        ] {
             for body in [
                 format!(r#"{{"errors":["{quoted}"]}}"#),
                 format!(r#"{{"data":{{"batch_results":[{{"error":"{quoted}"}}]}}}}"#),
-                format!(r#"{{"data":{{"ciphertext":"{quoted}","plaintext":"{quoted}","error":"{quoted}"}}}}"#),
+                format!(
+                    r#"{{"data":{{"ciphertext":"{quoted}","plaintext":"{quoted}","error":"{quoted}"}}}}"#
+                ),
                 format!("<html>{quoted}</html>"),
             ] {
-                let headers = vec![("Location".to_owned(), format!("http://elsewhere.sim/{}", quoted.replace(' ', "%20")))];
-                world.vault.fault(Fault::on("/v1/", Action::Status { code, body: body.into(), headers }));
-                said.push(format!("{:?}", running.client.encrypt(PLAINTEXT).await.err()));
+                let headers = vec![(
+                    "Location".to_owned(),
+                    format!("http://elsewhere.sim/{}", quoted.replace(' ', "%20")),
+                )];
+                world.vault.fault(Fault::on(
+                    "/v1/",
+                    Action::Status {
+                        code,
+                        body: body.into(),
+                        headers,
+                    },
+                ));
+                said.push(format!(
+                    "{:?}",
+                    running.client.encrypt(PLAINTEXT).await.err()
+                ));
                 said.push(format!("{:?}", running.client.decrypt(&sealed).await.err()));
                 seconds(4).await;
                 said.push(format!("{:?}", running.client.status().await.err()));
@@ -92,9 +117,13 @@ impl Authority {
     fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, name);
         let key = KeyPair::generate().expect("a key");
-        Self { issuer: CertifiedIssuer::self_signed(params, key).expect("self-signed") }
+        Self {
+            issuer: CertifiedIssuer::self_signed(params, key).expect("self-signed"),
+        }
     }
 
     fn pem(&self) -> String {
@@ -121,11 +150,20 @@ impl Authority {
 
 fn tls_world(flavour: Flavour, authority: &Authority, acceptor: TlsAcceptor) -> World {
     let mut world = World::new(flavour);
-    let at = HostPort { host: "vault.sim".into(), port: 8200 };
-    world.config.vault.addresses = vec![VaultAddress { https: true, at, prefix: String::new() }];
+    let at = HostPort {
+        host: "vault.sim".into(),
+        port: 8200,
+    };
+    world.config.vault.addresses = vec![VaultAddress {
+        https: true,
+        at,
+        prefix: String::new(),
+    }];
     world.config.vault.tls.ca_file = Some("/ca.pem".into());
     world.files.write("/ca.pem", &authority.pem());
-    world.network.put("vault.sim", 8200, Host::Tls(world.vault.clone(), acceptor));
+    world
+        .network
+        .put("vault.sim", 8200, Host::Tls(world.vault.clone(), acceptor));
     world
 }
 
@@ -144,7 +182,11 @@ fn bug_116_bad_certificates_are_refused() {
             let mut running = world.start().await;
             seconds(4).await;
             let error = running.client.status().await.expect_err("refused");
-            assert!(error.message().contains(words), "{words}: {}", error.message());
+            assert!(
+                error.message().contains(words),
+                "{words}: {}",
+                error.message()
+            );
             assert_eq!(world.requests(), 0, "{words}: nothing was sent");
         }
     });
@@ -160,13 +202,29 @@ fn bug_116_the_ca_file_is_read_again() {
         let mut running = world.start_good().await;
         running.client.round_trip(&[1; 32]).await;
         // The server moves to a certificate of another authority; connections are opened anew.
-        world.network.put("vault.sim", 8200, Host::Tls(world.vault.clone(), new.acceptor("inner.sim", 2020, 2040)));
-        world.vault.close_idle_after(Some(Duration::from_millis(10)));
+        world.network.put(
+            "vault.sim",
+            8200,
+            Host::Tls(world.vault.clone(), new.acceptor("inner.sim", 2020, 2040)),
+        );
+        world
+            .vault
+            .close_idle_after(Some(Duration::from_millis(10)));
         seconds(61).await;
-        let error = running.client.encrypt(&[1; 32]).await.expect_err("not trusted yet");
+        let error = running
+            .client
+            .encrypt(&[1; 32])
+            .await
+            .expect_err("not trusted yet");
         assert_eq!(error.code(), Code::Unavailable);
-        world.files.write("/ca.pem", &format!("{}{}", old.pem(), new.pem()));
-        running.client.wait_good(20).await.expect("trusted without a restart");
+        world
+            .files
+            .write("/ca.pem", &format!("{}{}", old.pem(), new.pem()));
+        running
+            .client
+            .wait_good(20)
+            .await
+            .expect("trusted without a restart");
         running.client.round_trip(&[1; 32]).await;
     });
 }
@@ -176,7 +234,11 @@ fn bug_116_the_ca_file_is_read_again() {
 fn bug_116_skip_verify_is_a_choice() {
     virtual_time().block_on(async {
         let (ours, foreign) = (Authority::new("ours"), Authority::new("foreign"));
-        let mut world = tls_world(Flavour::OpenBao, &ours, foreign.acceptor("other.sim", 2020, 2021));
+        let mut world = tls_world(
+            Flavour::OpenBao,
+            &ours,
+            foreign.acceptor("other.sim", 2020, 2021),
+        );
         world.config.vault.tls.skip_verify = true;
         world.start_good().await.client.round_trip(&[1; 32]).await;
     });

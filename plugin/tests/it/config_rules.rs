@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use vault_kubernetes_kms::config::{
-    Auth, Command, Config, Credential, DoctorArgs, LogFormat, LogLevel, Place, Sample, Secret,
-    settings_line,
+    Auth, Command, Config, Credential, DoctorArgs, Findings, LogFormat, LogLevel, Place, Sample,
+    Secret, settings_line,
 };
 
 use crate::config_world::{BASE, CANARY, base_and, fit_for_a_log, printed, refused, resolved};
@@ -501,13 +501,15 @@ fn subcommands() {
         ]),
         DoctorArgs {
             sample: Some(Sample::KeyId("v1.abc_-".into())),
-            kubernetes: Some((1, 28))
+            kubernetes: Some((1, 28)),
+            format: Findings::Text,
         }
     );
     assert_eq!(
         doctor(&["doctor", "-sample=./v.bin"]).sample,
         Some(Sample::File("./v.bin".into()))
     );
+    assert_eq!(doctor(&["doctor", "-format=json"]).format, Findings::Json);
     assert_eq!(
         doctor(&["doctor", "-sample=3"]).sample,
         Some(Sample::KeyId("3".into()))

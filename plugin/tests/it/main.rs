@@ -1,4 +1,8 @@
 //! The plugin's integration tests: one binary, a module a subject.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and so do its helpers"
+)]
 
 mod basics;
 mod bugs_auth;
@@ -12,6 +16,8 @@ mod config_field;
 mod config_properties;
 mod config_rules;
 mod config_world;
+mod deploy;
+mod doctor;
 mod http;
 mod log;
 mod metrics;

@@ -6,12 +6,14 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener as StdListener};
 use std::time::Duration;
 
+use kms_v2_api::{DecryptRequest, EncryptRequest};
 use nix::sys::signal::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixStream};
 use tokio::process::Command;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::doctor::real_vault;
 use crate::real::{
     BINARY, SERVING, World, answers, answers_within, decrypt_request, dial, listener_pid,
 };
@@ -521,4 +523,101 @@ async fn bug_114_no_log_line_shows_the_token() {
     plugin.signal(Signal::SIGTERM);
     assert_eq!(plugin.exit(STOP).await, 0);
     assert!(!plugin.log().contains("canary"), "{}", plugin.log());
+}
+
+/// The whole of it: TLS, login, key, calls, readiness, metrics, and no secret anywhere.
+#[tokio::test]
+async fn bug_114_a_served_cluster_leaves_no_secret_behind() {
+    let real = real_vault().await;
+    let world = World::new().await;
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let http = taken.local_addr().unwrap();
+    drop(taken);
+    let path = |name: &str| real.folder.path().join(name).display().to_string();
+    let args = [
+        format!("-listen-address=unix://{}", world.socket().display()),
+        format!("-vault-address=https://localhost:{}", real.port),
+        format!("-tls-ca-file={}", path("ca.pem")),
+        format!("-approle-role-id-path={}", path("role-id")),
+        format!("-approle-secret-id-path={}", path("secret-id")),
+        "-transit-key=kms-key".to_owned(),
+        format!("-health-address={http}"),
+        format!("-metrics-address={http}"),
+        "-log-level=trace".to_owned(),
+    ];
+    let mut plugin = world.start_with("plugin", Command::new(BINARY), &args);
+    plugin.log_has("key version in use").await;
+    let mut client = dial(&world.socket()).await.unwrap();
+    let plaintext = b"canary-plaintext-0123456789abcde";
+    let request = EncryptRequest {
+        plaintext: plaintext.to_vec().into(),
+        uid: "uid-of-an-encrypt".to_owned(),
+    };
+    let sealed = client.encrypt(request).await.unwrap().into_inner();
+    let request = DecryptRequest {
+        ciphertext: sealed.ciphertext.clone(),
+        uid: "uid-of-a-decrypt".to_owned(),
+        key_id: sealed.key_id.clone(),
+        annotations: sealed.annotations.clone(),
+    };
+    let opened = client.decrypt(request.clone()).await.unwrap().into_inner();
+    assert_eq!(&opened.plaintext[..], plaintext);
+    let foreign = DecryptRequest {
+        key_id: format!("v1.{}", "A".repeat(43)),
+        uid: "uid-of-a-foreign-value".to_owned(),
+        ..request
+    };
+    client.decrypt(foreign).await.unwrap_err();
+    // KMS2-LOG-04: exactly one line about it, with its uid.
+    plugin.log_has("uid-of-a-foreign-value").await;
+    let log = plugin.log();
+    let about = log
+        .lines()
+        .filter(|line| line.contains("uid-of-a-foreign-value"));
+    assert_eq!(about.count(), 1, "{log}");
+
+    let page = async |path: &str| {
+        let mut stream = tokio::net::TcpSocket::new_v4()
+            .unwrap()
+            .connect(http)
+            .await
+            .unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    assert!(page("/readyz").await.starts_with("HTTP/1.1 200"));
+    let metrics = page("/metrics").await;
+    for line in [
+        "healthy 1",
+        &format!("key_info{{key_id=\"{}\"}} 1", sealed.key_id),
+        "requests_total{method=\"Decrypt\",code=\"OK\"} 1",
+        "requests_total{method=\"Decrypt\",code=\"INVALID_ARGUMENT\"} 1",
+        "logins_total{result=\"ok\"} 1",
+        "token_ttl_seconds 3600",
+    ] {
+        assert!(
+            metrics.contains(&format!("vault_kubernetes_kms_{line}\n")),
+            "{line} in\n{metrics}"
+        );
+    }
+    let arguments = fs::read(format!("/proc/{}/cmdline", plugin.pid())).unwrap();
+    plugin.signal(Signal::SIGTERM);
+    assert_eq!(plugin.exit(STOP).await, 0);
+    let everything = [
+        plugin.log(),
+        metrics,
+        String::from_utf8_lossy(&arguments).into_owned(),
+    ]
+    .concat();
+    let ids = ["role-id", "secret-id"].map(|name| fs::read_to_string(path(name)).unwrap());
+    for secret in ids
+        .iter()
+        .map(String::as_str)
+        .chain(["canary", "hvs.", "\"s."])
+    {
+        assert!(!everything.contains(secret), "{secret} in\n{everything}");
+    }
 }

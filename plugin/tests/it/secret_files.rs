@@ -1,8 +1,10 @@
 //! BUG-012, BUG-099: credential files as editors, `echo` and Kubernetes leave them.
 
+use std::io;
 use std::path::Path;
 
 use vault_kubernetes_kms::process::world::FileSecrets;
+use vault_kubernetes_kms::seam::SecretSource;
 use vault_kubernetes_kms::secret_file::{
     Kind, MAX_CREDENTIAL, SecretFileError, Unfit, read_credential,
 };
@@ -138,6 +140,42 @@ fn bug_099_a_folder_of_the_host() {
     assert!(error.ends_with("; found: ROLE_ID"), "{error}");
     std::fs::write(folder.path().join("role_id"), "role\n").unwrap();
     assert_eq!(read(Kind::Id).unwrap().expose(), "role");
+}
+
+#[test]
+fn a_file_of_the_host_is_read_whole_and_within_its_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret");
+    std::fs::write(&path, "0123456789").unwrap();
+    assert_eq!(
+        FileSecrets.read(&path, 10).unwrap().as_slice(),
+        b"0123456789"
+    );
+    assert_eq!(
+        FileSecrets.read(&path, 9).unwrap_err().kind(),
+        io::ErrorKind::InvalidData
+    );
+    assert_eq!(
+        FileSecrets
+            .read(&folder.path().join("none"), 9)
+            .unwrap_err()
+            .kind(),
+        io::ErrorKind::NotFound
+    );
+    assert_eq!(
+        FileSecrets.read(folder.path(), 9).unwrap_err().kind(),
+        io::ErrorKind::IsADirectory
+    );
+    let empty = folder.path().join("empty");
+    std::fs::write(&empty, "").unwrap();
+    assert!(FileSecrets.read(&empty, 9).unwrap().is_empty());
+    assert!(
+        !FileSecrets
+            .read(Path::new("/proc/self/status"), 1 << 20)
+            .unwrap()
+            .is_empty(),
+        "size 0 by its metadata"
+    );
 }
 
 #[test]

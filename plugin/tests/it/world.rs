@@ -73,10 +73,18 @@ pub struct Files(Arc<Mutex<BTreeMap<PathBuf, Vec<u8>>>>);
 
 impl Files {
     pub fn write(&self, path: &str, content: &str) {
+        self.write_bytes(path, content.as_bytes());
+    }
+
+    pub fn write_bytes(&self, path: &str, content: &[u8]) {
         self.0
             .lock()
             .expect("no panic")
-            .insert(path.into(), content.as_bytes().to_vec());
+            .insert(path.into(), content.to_vec());
+    }
+
+    pub fn remove(&self, path: &str) {
+        self.0.lock().expect("no panic").remove(Path::new(path));
     }
 }
 
@@ -143,7 +151,9 @@ impl Connector for Network {
                     let (ours, theirs) = tokio::io::duplex(256 * 1024);
                     tokio::spawn(async move {
                         if let Ok(io) = acceptor.accept(theirs).await {
-                            vault.serve_io(io, IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))).await;
+                            vault
+                                .serve_io(io, IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)))
+                                .await;
                         }
                     });
                     Ok(Box::new(ours) as BoxIo)

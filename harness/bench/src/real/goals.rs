@@ -130,7 +130,7 @@ pub(super) fn judge(report: &Report) -> Vec<Goal> {
                 figure(
                     format!("{} {}", start.auth, label(start.tls)),
                     start.median_ms - start.login_ms,
-                    true,
+                    start.quiet > 0,
                 )
             })
             .collect()

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Report, Side, label};
+use super::{Cell, Report, Side, label};
 use crate::load::Failures;
 
 pub(super) fn markdown(report: &Report) -> String {
@@ -136,6 +136,17 @@ fn cells(out: &mut String, report: &Report) -> std::fmt::Result {
             status.plugin_cpu_us,
             status.server_cpu_us
         )?;
+        // What a plugin that costs nothing but the hop would come to.
+        let alone = |cell: &&Cell| cell.concurrency == 1 && cell.tls == status.tls;
+        for cell in report.load.cells.iter().filter(alone) {
+            let direct = cell.direct.p50_us;
+            let floor = (direct + status.p50_us) / direct;
+            writeln!(
+                out,
+                "Direct {:?} and this hop together: {floor:.2} x direct.",
+                cell.op
+            )?;
+        }
     }
     Ok(())
 }
@@ -183,20 +194,22 @@ fn starts_and_outages(out: &mut String, report: &Report) -> std::fmt::Result {
     if !report.starts.is_empty() {
         writeln!(
             out,
-            "\n## Start to first good Status\n\n| auth | | median (range) ms | one login ms | SIGTERM to exit ms |"
+            "\n## Start to first good Status\n\n| auth | | median (range) ms | one login ms | SIGTERM to exit ms | undisturbed |"
         )?;
-        writeln!(out, "{}", "| --- ".repeat(5) + "|")?;
+        writeln!(out, "{}", "| --- ".repeat(6) + "|")?;
     }
     for s in &report.starts {
         let (fastest, slowest) = s.range_ms;
         writeln!(
             out,
-            "| {} | {} | {:.1} ({fastest:.1}-{slowest:.1}) | {:.1} | {:.1} |",
+            "| {} | {} | {:.1} ({fastest:.1}-{slowest:.1}) | {:.1} | {:.1} | {} of {} |",
             s.auth,
             label(s.tls),
             s.median_ms,
             s.login_ms,
-            s.stop_ms
+            s.stop_ms,
+            s.quiet,
+            s.ran
         )?;
     }
     if !report.outages.is_empty() {

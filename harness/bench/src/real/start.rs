@@ -6,17 +6,21 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::world::token_fill;
 use super::{Options, label};
+use crate::proc::Foreign;
 use crate::progress;
 use crate::server::{Identity, Server};
 use crate::stats::median;
 use crate::subject::{Auth, Fill, Plugin};
 
-/// Starts of each kind, in turns.
+/// Undisturbed starts of each kind that are wanted, in turns; at most twice as many are made.
 const STARTS: usize = 15;
+/// How long the machine is listened to before each turn. A start itself is too short to tell
+/// the load of others from our own.
+const LISTEN: Duration = Duration::from_millis(150);
 const STOP: Duration = Duration::from_secs(6);
 const PASSWORD: &str = "correct horse battery";
 
@@ -35,6 +39,10 @@ pub struct Start {
     pub login_ms: f64,
     /// SIGTERM to the end of the process: median, milliseconds.
     pub stop_ms: f64,
+    /// Undisturbed turns; when there was none the figures are of all.
+    pub quiet: usize,
+    /// Turns that ran.
+    pub ran: usize,
 }
 
 struct Kind {
@@ -42,9 +50,15 @@ struct Kind {
     name: &'static str,
     /// Path and body of the login.
     login: Option<(&'static str, Value)>,
-    starts: Vec<f64>,
-    logins: Vec<f64>,
-    stops: Vec<f64>,
+    turns: Vec<Turn>,
+}
+
+/// One start of one kind, milliseconds.
+struct Turn {
+    start: f64,
+    login: f64,
+    stop: f64,
+    quiet: bool,
 }
 
 /// All kinds that the subject knows, on one server, in turns.
@@ -73,9 +87,7 @@ pub(super) async fn measure(options: &Options, tls: bool) -> Result<Vec<Start>> 
         auth,
         name,
         login,
-        starts: vec![],
-        logins: vec![],
-        stops: vec![],
+        turns: vec![],
     };
     let approle = (
         "auth/approle/login",
@@ -88,39 +100,76 @@ pub(super) async fn measure(options: &Options, tls: bool) -> Result<Vec<Start>> 
         kind(Auth::Userpass, "userpass", Some(userpass)),
     ];
     kinds.retain(|kind| options.subject.knows(kind.auth));
-    for _ in 0..STARTS {
+    let mut quiet_turns = 0;
+    for _ in 0..2 * STARTS {
+        if quiet_turns == STARTS {
+            break;
+        }
+        let foreign = Foreign::watch(&[server.process.pid()])?;
+        sleep(LISTEN).await;
+        let quiet = foreign.cores()? <= options.max_foreign;
+        quiet_turns += usize::from(quiet);
         for kind in &mut kinds {
-            let plugin = Plugin::start(
-                &options.subject,
-                kind.name,
-                kind.auth,
-                fill()?,
-                server.dir.path(),
-            )
-            .await?;
-            kind.starts.push(plugin.started_in.as_secs_f64() * 1e3);
-            let begin = Instant::now();
-            plugin.process.stop(STOP).await?;
-            kind.stops.push(begin.elapsed().as_secs_f64() * 1e3);
-            if let Some((path, body)) = &kind.login {
-                let begin = Instant::now();
-                server.post(path, body.clone()).await?;
-                kind.logins.push(begin.elapsed().as_secs_f64() * 1e3);
-            }
+            let turn = one(options, &server, kind, fill()?, quiet).await?;
+            kind.turns.push(turn);
         }
     }
-    Ok(kinds.into_iter().map(|kind| sum_up(&kind, tls)).collect())
+    Ok(kinds.iter().map(|kind| sum_up(kind, tls)).collect())
+}
+
+async fn one(
+    options: &Options,
+    server: &Server,
+    kind: &Kind,
+    fill: Fill,
+    quiet: bool,
+) -> Result<Turn> {
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    let plugin = Plugin::start(
+        &options.subject,
+        kind.name,
+        kind.auth,
+        fill,
+        server.dir.path(),
+    )
+    .await?;
+    let start = ms(plugin.started_in);
+    let begin = Instant::now();
+    plugin.process.stop(STOP).await?;
+    let stop = ms(begin.elapsed());
+    let mut login = 0.0;
+    if let Some((path, body)) = &kind.login {
+        let begin = Instant::now();
+        server.post(path, body.clone()).await?;
+        login = ms(begin.elapsed());
+    }
+    Ok(Turn {
+        start,
+        login,
+        stop,
+        quiet,
+    })
 }
 
 fn sum_up(kind: &Kind, tls: bool) -> Start {
-    let fastest = kind.starts.iter().copied().fold(f64::INFINITY, f64::min);
-    let slowest = kind.starts.iter().copied().fold(0.0, f64::max);
+    let quiet = kind.turns.iter().filter(|turn| turn.quiet).count();
+    let counted = || kind.turns.iter().filter(|turn| turn.quiet || quiet == 0);
+    let of = |field: fn(&Turn) -> f64| {
+        median(&counted().map(field).collect::<Vec<_>>()).unwrap_or(f64::INFINITY)
+    };
     Start {
         auth: kind.name,
         tls,
-        median_ms: median(&kind.starts).unwrap_or(f64::INFINITY),
-        range_ms: (fastest, slowest),
-        login_ms: median(&kind.logins).unwrap_or(0.0),
-        stop_ms: median(&kind.stops).unwrap_or(f64::INFINITY),
+        median_ms: of(|turn| turn.start),
+        range_ms: (
+            counted()
+                .map(|turn| turn.start)
+                .fold(f64::INFINITY, f64::min),
+            counted().map(|turn| turn.start).fold(0.0, f64::max),
+        ),
+        login_ms: of(|turn| turn.login),
+        stop_ms: of(|turn| turn.stop),
+        quiet,
+        ran: kind.turns.len(),
     }
 }

@@ -1,0 +1,20 @@
+# What people run. CI runs the same through .ci/run.
+
+# List the recipes.
+default:
+    @just --list
+
+# Formatting, lints and documentation as errors.
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+    "$(ci/tools cargo-deny)" --all-features check bans licenses sources
+
+# Everything a machine can run: tests, the main job, the real tiers that are there.
+test:
+    ci/test
+
+# The main job: build the plugin alone, start it on an embedded Vault, judge it.
+run *ARGS:
+    cargo run --release --locked -p kms-harness -- run {{ ARGS }}
