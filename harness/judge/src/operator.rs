@@ -71,7 +71,7 @@ fn rotation(check: &Check, history: &History) -> Vec<CheckResult> {
         reported.holds(seq, step.effect_ns.is_some(), || {
             "no new key_id in time".into()
         });
-        delay.holds(seq, step.effect_ns.is_some(), || {
+        delay.should(seq, step.effect_ns.is_some(), || {
             "no new key_id in time".into()
         });
         if let Some(ns) = step.effect_ns {

@@ -97,7 +97,7 @@ fn deadlines(check: &Check, history: &History) -> Vec<CheckResult> {
             tally.still_succeeds(&call);
             continue;
         }
-        let Some(answered) = call.answered else {
+        let Some(answered) = call.answered.filter(|a| arrived(&a.outcome)) else {
             continue;
         };
         // Without a deadline here the call had next to no time: ending at all is enough.
@@ -219,4 +219,9 @@ fn status<'a>(call: &Call<'a>) -> Option<(&'a str, &'a str)> {
 fn constant<'a>(mut values: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let first = values.next()?;
     values.all(|value| value == first).then_some(first)
+}
+
+/// Whether the subject has seen the call.
+fn arrived(outcome: &Outcome) -> bool {
+    !matches!(outcome, Outcome::NotConnected { .. })
 }

@@ -68,11 +68,9 @@ impl Faults {
                 return Err(Status::unauthenticated("who are you"));
             }
             Breakage::DeadlinesIgnored if header("grpc-timeout") == "250m" => pause(700).await,
-            Breakage::HangsAfterContact => {
-                // Status, Encrypt and Decrypt of the contact, and a Status of the next stimulus.
-                if self.in_flight.fetch_add(1, Ordering::Relaxed) >= 4 {
-                    std::future::pending().await
-                }
+            // Status, Encrypt and Decrypt of the contact, and a Status of the next stimulus.
+            Breakage::HangsAfterContact if self.in_flight.fetch_add(1, Ordering::Relaxed) >= 4 => {
+                std::future::pending().await
             }
             Breakage::OversizedHangs if request.len() > 2 << 20 => std::future::pending().await,
             Breakage::StatusStrict if method == "Status" => strict::<StatusRequest>(&request)?,
@@ -82,16 +80,16 @@ impl Faults {
                 return Err(Status::unimplemented("not yet"));
             }
             Breakage::KeyIdNotUtf8 => return Ok(replaced(&request, 0xff, b'~')),
-            Breakage::NotProtobufServed if method == "Encrypt" => {
-                if EncryptRequest::decode(request.clone()).is_err() {
-                    let plaintext = Bytes::from_static(b"anything");
-                    return Ok(EncryptRequest {
-                        plaintext,
-                        uid: "u".into(),
-                    }
-                    .encode_to_vec()
-                    .into());
+            Breakage::NotProtobufServed
+                if method == "Encrypt" && EncryptRequest::decode(request.clone()).is_err() =>
+            {
+                let plaintext = Bytes::from_static(b"anything");
+                return Ok(EncryptRequest {
+                    plaintext,
+                    uid: "u".into(),
                 }
+                .encode_to_vec()
+                .into());
             }
             Breakage::OverloadedByBurst if method == "Decrypt" => {
                 self.in_flight.fetch_add(1, Ordering::Relaxed);

@@ -1,7 +1,8 @@
 //! Nothing seen is never a pass, whatever part of a run is there.
 
 use kms_history::{
-    Answer, Answered, Body, Event, Header, History, Outcome, Request, Sent, Text, What,
+    Answer, Answered, Blob, Body, Digest, Event, Header, History, Outcome, Request, Sent, Text,
+    What,
 };
 use kms_judge::{CheckStatus, checks, judge, stimuli};
 use proptest::prelude::*;
@@ -30,6 +31,28 @@ fn status_sent() -> What {
         deadline_ns: None,
         conn: None,
     })
+}
+
+/// A call of each kind, as an unlucky stimulus would leave it.
+fn unlucky(stimulus: &str) -> Vec<Request> {
+    let blob = || Blob {
+        len: 32,
+        sha256: Digest([7; 32]),
+        payload: None,
+    };
+    let decrypt = Request::Decrypt {
+        ciphertext: blob(),
+        key_id: text("k"),
+        annotations: Vec::new(),
+    };
+    match stimulus {
+        stimuli::SOCKET | stimuli::LOGS => Vec::new(),
+        _ => vec![
+            Request::Status,
+            Request::Encrypt { plaintext: blob() },
+            decrypt,
+        ],
+    }
 }
 
 fn text(text: &str) -> Text {
@@ -83,25 +106,45 @@ fn a_stimulus_that_did_not_run_gives_its_reason() {
 /// Calls that never reached the subject are no evidence against it.
 #[test]
 fn an_unreachable_subject_is_inconclusive() {
+    let names: std::collections::BTreeSet<&'static str> = checks()
+        .iter()
+        .flat_map(|check| check.stimuli)
+        .copied()
+        .collect();
     let mut events = Vec::new();
-    for stimulus in [
-        stimuli::CONTACT,
-        stimuli::STATUS,
-        stimuli::BURST,
-        stimuli::DAMAGE,
-    ] {
-        let call = events.len() as u64;
-        events.push(event(call, stimulus, status_sent()));
-        let outcome = Outcome::NotConnected {
-            reason: "connection refused".into(),
-        };
-        let answered = Answered {
-            call,
-            elapsed_ns: 1,
-            outcome,
-            leaks: Vec::new(),
-        };
-        events.push(event(call + 1, stimulus, What::Answered(answered)));
+    for stimulus in names {
+        for request in unlucky(stimulus) {
+            for case in [
+                "",
+                stimuli::AFTERWARDS,
+                "key-id:other",
+                "annotation:added",
+                "earlier-key",
+            ] {
+                let call = events.len() as u64;
+                let mut sent = status_sent();
+                if let What::Sent(sent) = &mut sent {
+                    sent.request = request.clone();
+                    sent.case = case.into();
+                    sent.method = match request {
+                        Request::Encrypt { .. } => "Encrypt".into(),
+                        Request::Decrypt { .. } => "Decrypt".into(),
+                        _ => "Status".into(),
+                    };
+                }
+                events.push(event(call, stimulus, sent));
+                let outcome = Outcome::NotConnected {
+                    reason: "connection refused".into(),
+                };
+                let answered = Answered {
+                    call,
+                    elapsed_ns: 1,
+                    outcome,
+                    leaks: Vec::new(),
+                };
+                events.push(event(call + 1, stimulus, What::Answered(answered)));
+            }
+        }
     }
     for result in judge(&History::new(header(), events).unwrap()) {
         let harmless = matches!(
