@@ -39,6 +39,10 @@ pub struct Options {
     pub flips: u32,
     /// How long a restart may take to serve, and a rotation to show.
     pub hook_limit: Duration,
+    /// How long to watch what the subject makes of bytes that are no request.
+    pub patience: Duration,
+    /// Pause before calls that the log is searched for: a plugin may limit its lines per second.
+    pub log_pause: Duration,
     /// Keep the bytes of inputs that the harness made in the transcript.
     pub keep_payloads: bool,
     /// Told after each step of long work.
@@ -62,6 +66,8 @@ impl Default for Options {
             pings: 200,
             flips: 256,
             hook_limit: Duration::from_secs(90),
+            patience: Duration::from_millis(150),
+            log_pause: Duration::from_millis(1100),
             keep_payloads: false,
             progress: None,
         }

@@ -2,7 +2,7 @@
 
 use kms_history::{Body, Call, History, HookStep, LogSearch, Needle, Outcome, SocketFacts, What};
 
-use crate::stimuli::{LOGS, ROTATION, SOCKET};
+use crate::stimuli::{BINDING, DAMAGE, LOGS, ROTATION, SOCKET};
 use crate::tally::Tally;
 use crate::{Check, CheckResult};
 
@@ -32,7 +32,7 @@ pub(crate) const CHECKS: &[Check] = &[
         id: "no-plaintext-in-errors",
         requirements: &["KMS2-SEC-01"],
         title: "No error text holds the plaintext of its call",
-        stimuli: &[],
+        stimuli: &[DAMAGE, BINDING],
         judge: errors_without_plaintext,
     },
     Check {
@@ -71,7 +71,7 @@ fn rotation(check: &Check, history: &History) -> Vec<CheckResult> {
         reported.holds(seq, step.effect_ns.is_some(), || {
             "no new key_id in time".into()
         });
-        delay.holds(seq, step.effect_ns.is_some(), || {
+        delay.should(seq, step.effect_ns.is_some(), || {
             "no new key_id in time".into()
         });
         if let Some(ns) = step.effect_ns {
@@ -202,7 +202,10 @@ fn errors_without_plaintext(check: &Check, history: &History) -> Vec<CheckResult
         .calls()
         .filter(|call| call.sent.of.is_some() || call.sent.method == "Encrypt")
     {
-        if let Some(answered) = call.answered.filter(|_| call.answer().is_none()) {
+        if let Some(answered) = call
+            .answered
+            .filter(|a| matches!(a.outcome, Outcome::Error { .. }))
+        {
             let leaks = answered.leaks.iter().any(|leak| leak.place == "error");
             tally.holds(call.seq(), !leaks, || {
                 format!("the error text of {} holds its plaintext", call.sent.method)

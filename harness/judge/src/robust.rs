@@ -6,7 +6,7 @@ use crate::stimuli::{
     AFTERWARDS, BINDING, BYSTANDERS, CANCELLED, CONTACT, DAMAGE, DEADLINES, LENGTHS, MALFORMED,
     OVERSIZED, STATUS, UIDS,
 };
-use crate::tally::{Tally, describe, millis};
+use crate::tally::{Tally, describe, millis, works};
 use crate::{Check, CheckResult};
 
 pub(crate) const CHECKS: &[Check] = &[
@@ -94,10 +94,10 @@ fn deadlines(check: &Check, history: &History) -> Vec<CheckResult> {
     let mut slowest = 0;
     for call in history.calls_of(DEADLINES) {
         if call.sent.case == AFTERWARDS {
-            tally.succeeds(&call);
+            tally.still_succeeds(&call);
             continue;
         }
-        let Some(answered) = call.answered else {
+        let Some(answered) = call.answered.filter(|a| arrived(&a.outcome)) else {
             continue;
         };
         // Without a deadline here the call had next to no time: ending at all is enough.
@@ -125,7 +125,7 @@ fn cancelled(check: &Check, history: &History) -> Vec<CheckResult> {
         .calls_of(CANCELLED)
         .filter(|call| call.sent.case == AFTERWARDS)
     {
-        tally.succeeds(&call);
+        tally.still_succeeds(&call);
     }
     vec![tally.finish(
         "no harm seen",
@@ -145,6 +145,9 @@ fn survives(check: &Check, history: &History) -> Vec<CheckResult> {
             continue;
         };
         if call.sent.case == AFTERWARDS {
+            if !works(history, &call.sent.method) {
+                continue;
+            }
             let ok = matches!(outcome, Outcome::Ok(_));
             tally.holds(call.seq(), ok, || {
                 format!("after {}: {}", call.event.stimulus, describe(&call))
@@ -182,7 +185,7 @@ fn bystanders(check: &Check, history: &History) -> Vec<CheckResult> {
     let key_id = constant(baseline.iter().filter_map(status).map(|(_, key_id)| key_id));
     for call in rest.iter().filter(|call| call.sent.case == AFTERWARDS) {
         if call.sent.method != "Status" {
-            tally.succeeds(call);
+            tally.still_succeeds(call);
             continue;
         }
         // Where Status was not steady before, nothing can be said of what changed it.
@@ -216,4 +219,9 @@ fn status<'a>(call: &Call<'a>) -> Option<(&'a str, &'a str)> {
 fn constant<'a>(mut values: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let first = values.next()?;
     values.all(|value| value == first).then_some(first)
+}
+
+/// Whether the subject has seen the call.
+fn arrived(outcome: &Outcome) -> bool {
+    !matches!(outcome, Outcome::NotConnected { .. })
 }

@@ -331,7 +331,7 @@ fn cheap(check: &Check, history: &History) -> Vec<CheckResult> {
     for (case, name) in [("", "one at a time"), ("hammer", "at once")] {
         let calls: Vec<_> = history
             .calls_of(STATUS)
-            .filter(|c| c.sent.case == case)
+            .filter(|c| c.sent.case == case && arrived(c))
             .collect();
         let samples = calls
             .iter()
@@ -347,4 +347,12 @@ fn cheap(check: &Check, history: &History) -> Vec<CheckResult> {
         seen.join(", "),
         "Status is polled for ever and by every health probe, so it must not wait for a remote call",
     )]
+}
+
+/// Whether the subject has seen the call and did something about it.
+fn arrived(call: &Call<'_>) -> bool {
+    !matches!(
+        call.outcome(),
+        None | Some(Outcome::NotConnected { .. } | Outcome::Closed { .. })
+    )
 }

@@ -1,7 +1,8 @@
 //! Counts assertions of one check on one requirement and makes the result.
 
-use kms_history::{Call, History, Outcome, What};
+use kms_history::{Body, Call, History, Outcome, Request, What};
 
+use crate::stimuli::CONTACT;
 use crate::{Check, CheckResult, CheckStatus};
 
 /// Findings that are written out; the rest is counted.
@@ -77,6 +78,13 @@ impl<'a> Tally<'a> {
         });
     }
 
+    /// The same, where the method worked at the run's beginning: otherwise others name the fault.
+    pub fn still_succeeds(&mut self, call: &Call<'_>) {
+        if works(self.history, &call.sent.method) {
+            self.succeeds(call);
+        }
+    }
+
     /// How many assertions were made so far.
     pub fn count(&self) -> u64 {
         self.assertions
@@ -134,7 +142,14 @@ impl<'a> Tally<'a> {
                 .iter()
                 .flat_map(|name| self.history.stimulus(name))
         };
-        let reasons = events().filter_map(|event| match &event.what {
+        // The first stimulus is the one that the check cannot do without.
+        let main = self
+            .check
+            .stimuli
+            .iter()
+            .take(1)
+            .flat_map(|name| self.history.stimulus(name));
+        let reasons = main.filter_map(|event| match &event.what {
             What::NotRun(reason) => Some(reason.clone()),
             _ => None,
         });
@@ -166,6 +181,27 @@ impl<'a> Tally<'a> {
             ),
         }
     }
+}
+
+/// Whether an ordinary call of the method did what it should when the run began.
+pub(crate) fn works(history: &History, method: &str) -> bool {
+    history
+        .calls_of(CONTACT)
+        .filter(|call| call.sent.method == method)
+        .any(|call| {
+            let sent = call
+                .sent
+                .of
+                .and_then(|seq| history.call(seq))
+                .map(|call| &call.sent.request);
+            match (call.answer().map(|answer| &answer.body), sent) {
+                (
+                    Some(Body::Decrypt { plaintext: given }),
+                    Some(Request::Encrypt { plaintext }),
+                ) => given.same(plaintext),
+                (answer, _) => answer.is_some(),
+            }
+        })
 }
 
 fn listed(findings: &[(u64, String)], assertions: u64) -> String {

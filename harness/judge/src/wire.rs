@@ -3,7 +3,7 @@
 use kms_history::{Answer, Body, Call, FrameDetail, History, Outcome, Request, What};
 
 use crate::stimuli::{AUTHORITIES, CONTACT, GRPC_GO, PINGS, WIRE};
-use crate::tally::{Tally, describe, ending};
+use crate::tally::{Tally, describe, ending, works};
 use crate::{Check, CheckResult};
 
 const UNIMPLEMENTED: u32 = 12;
@@ -102,6 +102,9 @@ fn requests(check: &Check, history: &History) -> Vec<CheckResult> {
                 continue;
             };
             let arrived = !matches!(outcome, Outcome::NotConnected { .. });
+            if !works(history, method) {
+                continue;
+            }
             let right = match (outcome, &call.sent.request) {
                 (Outcome::Ok(answer), Request::Decrypt { .. }) => came_back(history, &call, answer),
                 (Outcome::Ok(_), _) => true,
@@ -225,7 +228,7 @@ fn grpc_go(check: &Check, history: &History) -> Vec<CheckResult> {
         "preface, empty SETTINGS and header fields in grpc-go's order are answered",
     );
     for call in history.calls_of(GRPC_GO) {
-        tally.succeeds(&call);
+        tally.still_succeeds(&call);
     }
     for event in history.stimulus(GRPC_GO) {
         if let What::NotRun(reason) = &event.what {
@@ -255,7 +258,7 @@ fn authorities(check: &Check, history: &History) -> Vec<CheckResult> {
         };
         let served = matches!(outcome, Outcome::Ok(_));
         let case = call.sent.case.as_ref();
-        if needed.contains(&case) {
+        if needed.contains(&case) && works(history, "Status") {
             tally.holds(call.seq(), served, || describe(&call));
         }
         notes.push(format!(
@@ -283,7 +286,7 @@ fn pings(check: &Check, history: &History) -> Vec<CheckResult> {
         "every call succeeds, every PING is acknowledged, no GOAWAY",
     );
     for call in history.calls_of(PINGS) {
-        tally.succeeds(&call);
+        tally.still_succeeds(&call);
     }
     let (mut sent, mut acknowledged, mut last) = (0u64, 0u64, 0);
     for event in history.stimulus(PINGS) {

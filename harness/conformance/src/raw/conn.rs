@@ -35,8 +35,8 @@ pub(crate) struct RawCall<'c> {
     pub method: &'c str,
     pub case: &'static str,
     pub fields: Vec<(&'c str, &'c str)>,
-    /// What goes into DATA frames; the last ends the stream unless `open` is set.
-    pub data: Vec<Bytes>,
+    /// What goes into DATA frames; the last of them ends the stream unless `open` is set.
+    pub data: Bytes,
     pub open: bool,
     pub request: Request,
     pub uid: String,
@@ -186,10 +186,12 @@ impl<'a> Conn<'a> {
         let ends = call.data.is_empty() && !call.open;
         let flags = if ends { frame::END_STREAM } else { 0 };
         self.headers(stream, flags, &call.fields).await;
-        for (i, data) in call.data.iter().enumerate() {
-            let last = i + 1 == call.data.len() && !call.open;
+        let mut chunks = call.data.chunks(frame::MAX_PAYLOAD).peekable();
+        while let Some(chunk) = chunks.next() {
+            let last = chunks.peek().is_none() && !call.open;
             let flags = if last { frame::END_STREAM } else { 0 };
-            self.send(Frame::new(frame::DATA, flags, stream, data.clone()))
+            let payload = call.data.slice_ref(chunk);
+            self.send(Frame::new(frame::DATA, flags, stream, payload))
                 .await;
         }
         (stream, seq)
@@ -197,13 +199,12 @@ impl<'a> Conn<'a> {
 
     /// HEADERS, and CONTINUATION where the block is longer than a frame may be.
     async fn headers(&mut self, stream: u32, flags: u8, fields: &[(&str, &str)]) {
-        const FRAME: usize = 16384;
         let block = frame::header_block(fields);
         let mut detail = fields
             .iter()
             .map(|(n, v)| (clipped(n), clipped(v)))
             .collect();
-        let mut chunks = block.chunks(FRAME).peekable();
+        let mut chunks = block.chunks(frame::MAX_PAYLOAD).peekable();
         let mut first = true;
         while let Some(chunk) = chunks.next() {
             let kind = if first {

@@ -28,6 +28,9 @@ pub(crate) const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
 const PRIORITY: u8 = 0x20;
 
+/// Longest payload that every HTTP/2 peer takes, in bytes.
+pub(crate) const MAX_PAYLOAD: usize = 16384;
+
 /// Length of a frame's head in bytes.
 pub(crate) const HEAD: usize = 9;
 

@@ -83,9 +83,6 @@ pub(crate) async fn oversized(scene: Scene<'_>) {
     scene.round_trip(AFTERWARDS, "afterwards").await;
 }
 
-/// How long a subject may take to react to nonsense before the harness goes on.
-const PATIENCE: Duration = Duration::from_millis(150);
-
 /// Proper HTTP/2 with improper gRPC, then improper HTTP/2.
 pub(crate) async fn malformed(scene: Scene<'_>) {
     for case in CALLS {
@@ -98,7 +95,7 @@ pub(crate) async fn malformed(scene: Scene<'_>) {
             break;
         };
         connection(scene, &mut conn, case).await;
-        conn.drain(PATIENCE).await;
+        conn.drain(scene.lab.options.patience).await;
         drop(conn);
         scene.status(AFTERWARDS).await;
         scene.progress(i as u64, CONNECTIONS.len() as u64);
@@ -174,11 +171,7 @@ async fn call(scene: Scene<'_>, case: &'static str) -> bool {
         method,
         case,
         fields,
-        data: if data.is_empty() {
-            Vec::new()
-        } else {
-            vec![data]
-        },
+        data,
         open: false,
         request: Request::Bytes(facts::blob(&bytes)),
         uid,

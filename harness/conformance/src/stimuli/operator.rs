@@ -184,8 +184,6 @@ fn look(path: &Path) -> std::io::Result<SocketFacts> {
 
 /// Calls that succeed and fail, looked for in the log (KMS2-LOG-04, OBS-01, SEC-01).
 pub(crate) async fn logs(scene: Scene<'_>) {
-    /// A plugin may limit its lines per second; this leaves that second behind.
-    const QUIET: Duration = Duration::from_millis(1100);
     /// How long a line may take to reach the file.
     const FLUSH: Duration = Duration::from_secs(3);
     const CALLS: u32 = 5;
@@ -193,7 +191,7 @@ pub(crate) async fn logs(scene: Scene<'_>) {
         scene.not_run("no-log: not told where the log is");
         return;
     };
-    sleep(QUIET).await;
+    sleep(scene.lab.options.log_pause).await;
     let mut needles: Vec<(&str, u64, Bytes)> = Vec::new();
     for i in 0..CALLS {
         let (plaintext, uid) = (scene.seed(i), scene.uid(i));

@@ -5,6 +5,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod breakages;
+mod faults;
 mod honest;
+mod hostile;
 mod plugin;
 mod server;

@@ -17,20 +17,24 @@ use kms_v2_api::{
 };
 use prost::Message;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use tonic::codegen::http::HeaderMap;
 use tonic::{Code, Status};
 
 use crate::breakages::Breakage;
+use crate::faults::Faults;
 
 const ANNOTATION: &str = "format.plugin.example";
 
 /// State that outlives a restart, as a remote KMS does.
 pub struct Plugin {
     pub breakage: Option<Breakage>,
+    pub faults: Faults,
     keys: Mutex<Vec<(String, LessSafeKey)>>,
     nonces: AtomicU64,
     pub calls: AtomicU64,
     pub log: Option<PathBuf>,
     crash: AtomicBool,
+    statuses: AtomicU64,
     rotations: AtomicU64,
     last_plaintext: Mutex<Bytes>,
     sick: AtomicBool,
@@ -42,6 +46,16 @@ type Annotations = BTreeMap<String, Bytes>;
 fn key(number: u8) -> LessSafeKey {
     let unbound = UnboundKey::new(&AES_256_GCM, &[number; 32]).unwrap();
     LessSafeKey::new(unbound)
+}
+
+/// The key_id of the numbered key.
+fn name(breakage: Option<Breakage>, number: u8) -> String {
+    match breakage {
+        Some(Breakage::KeyIdTooLong) => format!("{number:k>1025}"),
+        Some(Breakage::KeyIdAtItsLimit) => format!("{number:k>1024}"),
+        Some(Breakage::KeyIdNotUtf8) => format!("key-4f1c9a{number:02}~"),
+        _ => format!("key-4f1c9a{number:02}"),
+    }
 }
 
 fn associated_data(key_id: &str, annotations: &Annotations) -> Vec<u8> {
@@ -57,11 +71,13 @@ impl Plugin {
     pub fn new(breakage: Option<Breakage>) -> Self {
         Plugin {
             breakage,
-            keys: Mutex::new(vec![("key-4f1c9a01".into(), key(1))]),
+            faults: Faults::default(),
+            keys: Mutex::new(vec![(name(breakage, 1), key(1))]),
             nonces: AtomicU64::new(1),
             calls: AtomicU64::new(0),
             log: None,
             crash: AtomicBool::new(false),
+            statuses: AtomicU64::new(0),
             rotations: AtomicU64::new(0),
             last_plaintext: Mutex::new(Bytes::new()),
             sick: AtomicBool::new(false),
@@ -89,7 +105,7 @@ impl Plugin {
         if self.is(Breakage::RotationDropsOldKeys) {
             keys.clear();
         }
-        keys.push((format!("key-4f1c9a{number:02}"), key(number)));
+        keys.push((name(self.breakage, number), key(number)));
     }
 
     /// Whether a breakage wants the process to die now.
@@ -175,8 +191,26 @@ impl Plugin {
         Ok(Bytes::copy_from_slice(opened))
     }
 
+    /// One call through a transport that may be broken.
+    pub async fn serve(
+        &self,
+        method: &str,
+        headers: &HeaderMap,
+        request: Bytes,
+    ) -> Result<Bytes, Status> {
+        let Some(breakage) = self.breakage else {
+            return self.call(method, request).await;
+        };
+        let request = self
+            .faults
+            .before(breakage, method, headers, request)
+            .await?;
+        let answer = self.call(method, request).await?;
+        Ok(self.faults.after(breakage, method, answer))
+    }
+
     /// One call: request bytes in, answer bytes out.
-    pub async fn call(&self, method: &str, request: Bytes) -> Result<Bytes, Status> {
+    async fn call(&self, method: &str, request: Bytes) -> Result<Bytes, Status> {
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
         match method {
             "Status" => self.status(number).await,
@@ -187,6 +221,7 @@ impl Plugin {
     }
 
     async fn status(&self, number: u64) -> Result<Bytes, Status> {
+        let statuses = self.statuses.fetch_add(1, Ordering::Relaxed);
         let mut answer = StatusResponse {
             version: "v2".into(),
             healthz: "ok".into(),
@@ -197,7 +232,9 @@ impl Plugin {
             Some(Breakage::VersionFlips) if number % 5 == 4 => answer.version = "v2beta1".into(),
             Some(Breakage::HealthzUpperCase) => answer.healthz = "OK".into(),
             Some(Breakage::StatusRefuses) => return Err(Status::unavailable("not ready")),
-            Some(Breakage::KeyIdFlipFlops) if (8..12).contains(&number) => answer.key_id.push('x'),
+            Some(Breakage::KeyIdFlipFlops) if (8..10).contains(&statuses) => {
+                answer.key_id.push('x')
+            }
             Some(Breakage::KeyIdNames) => {
                 answer.key_id = format!("arn:aws:kms:eu-1:1234:{}", answer.key_id)
             }
@@ -226,6 +263,9 @@ impl Plugin {
     async fn wrap(&self, plaintext: &Bytes, uid: &str) -> Result<EncryptResponse, Status> {
         if uid.is_empty() && self.is(Breakage::EmptyUidInternal) {
             return Err(Status::internal("no uid"));
+        }
+        if self.faults.poisoned.swap(false, Ordering::Relaxed) {
+            return Err(Status::internal("a lock is poisoned"));
         }
         if plaintext.is_empty() || plaintext.len() > 512 {
             return Err(Status::invalid_argument(
@@ -263,6 +303,20 @@ impl Plugin {
             Some(Breakage::PlaintextEchoed) => {
                 ciphertext = [&ciphertext[..], plaintext].concat().into()
             }
+            Some(Breakage::CiphertextAtItsLimit) => {
+                ciphertext = [&ciphertext[..], &vec![0; 1024 - ciphertext.len()]]
+                    .concat()
+                    .into();
+            }
+            Some(Breakage::SimpleSeedsShareAnAnswer)
+                if plaintext.iter().all(|b| *b == plaintext[0]) =>
+            {
+                let mut first = self.last_plaintext.lock().unwrap();
+                if first.len() != 60 {
+                    *first = ciphertext.clone();
+                }
+                ciphertext = first.clone();
+            }
             Some(Breakage::CiphertextTooLong) => {
                 ciphertext = [&ciphertext[..], &vec![0; 1025 - ciphertext.len()]]
                     .concat()
@@ -274,7 +328,9 @@ impl Plugin {
             Some(Breakage::EncryptKeyIdLags) => "key-4f1c9b77".into(),
             _ => key_id,
         };
-        *self.last_plaintext.lock().unwrap() = plaintext.clone();
+        if self.is(Breakage::ErrorHoldsPlaintext) {
+            *self.last_plaintext.lock().unwrap() = plaintext.clone();
+        }
         Ok(EncryptResponse {
             ciphertext,
             key_id,
@@ -295,7 +351,7 @@ impl Plugin {
         let mut plaintext = outcome?;
         match self.breakage {
             Some(Breakage::DecryptDropsLastByte) => drop(plaintext.split_off(plaintext.len() - 1)),
-            Some(Breakage::DecryptTrimsLineEnds) => {
+            Some(Breakage::DecryptTrimsLineEnds) if plaintext.ends_with(b"\n\n") => {
                 let len = plaintext
                     .iter()
                     .rposition(|b| *b != b'\n')
@@ -319,6 +375,12 @@ impl Plugin {
         }
         let ciphertext = match self.breakage {
             Some(Breakage::PlaintextEchoed) if ciphertext.len() > 60 => ciphertext.slice(..60),
+            Some(Breakage::CiphertextAtItsLimit) if ciphertext.len() == 1024 => {
+                match ciphertext[60..].iter().all(|b| *b == 0) {
+                    true => ciphertext.slice(..60),
+                    false => ciphertext,
+                }
+            }
             Some(Breakage::CiphertextTooLong) if ciphertext.len() == 1025 => ciphertext.slice(..60),
             _ => ciphertext,
         };

@@ -23,6 +23,7 @@ use tonic::server::UnaryService;
 use tonic::{Request, Response, Status};
 
 use crate::breakages::Breakage;
+use crate::faults::{Unfinished, Wire};
 use crate::plugin::Plugin;
 
 /// A served plugin. The socket goes with it.
@@ -113,7 +114,9 @@ async fn accept(listener: UnixListener, service: Service) {
             () = service.crash.notified() => return,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => {
-                let (stream, _) = accepted.unwrap();
+                let (inner, _) = accepted.unwrap();
+                let pings_left = service.plugin.is(Breakage::PingsAreAFlood).then_some(10);
+                let stream = Wire { inner, pings_left };
                 let service = TowerToHyperService::new(service.clone());
                 connections.spawn(
                     http2::Builder::new(TokioExecutor::new())
@@ -144,12 +147,39 @@ impl tower::Service<http::Request<Incoming>> for Service {
         let service = self.clone();
         Box::pin(async move {
             let path = request.uri().path();
-            let Some(method) = path.strip_prefix("/v2.KeyManagementService/") else {
-                return Ok(Status::unimplemented("no such service").into_http());
+            let any = service.plugin.is(Breakage::AnyPackageServed);
+            let method = match path.strip_prefix("/v2.KeyManagementService/") {
+                Some(method) => method,
+                None if any => path.rsplit('/').next().unwrap_or(""),
+                None => return Ok(Status::unimplemented("no such service").into_http()),
             };
+            let kind = request.headers().get("content-type").map(|v| v.as_bytes());
+            if !kind.is_some_and(|kind| kind.starts_with(b"application/grpc"))
+                && !service.plugin.is(Breakage::AnyContentTypeServed)
+            {
+                let mut response = http::Response::new(Body::default());
+                *response.status_mut() = http::StatusCode::UNSUPPORTED_MEDIA_TYPE;
+                return Ok(response);
+            }
             let method = method.to_string();
             let mut grpc = tonic::server::Grpc::new(RawCodec);
-            Ok(grpc.unary(Method { service, method }, request).await)
+            let cancellable = service.plugin.is(Breakage::CancelPoisons);
+            let poisoned = &service.plugin.faults.poisoned;
+            let mut unfinished = Unfinished {
+                poisoned,
+                done: !cancellable,
+            };
+            let answer = grpc
+                .unary(
+                    Method {
+                        service: service.clone(),
+                        method,
+                    },
+                    request,
+                )
+                .await;
+            unfinished.done = true;
+            Ok(answer)
         })
     }
 }
@@ -166,7 +196,11 @@ impl UnaryService<Bytes> for Method {
     fn call(&mut self, request: Request<Bytes>) -> Self::Future {
         let (service, method) = (self.service.clone(), self.method.clone());
         Box::pin(async move {
-            let answer = service.plugin.call(&method, request.into_inner()).await;
+            let headers = request.metadata().clone().into_headers();
+            let answer = service
+                .plugin
+                .serve(&method, &headers, request.into_inner())
+                .await;
             if service.plugin.crashed() {
                 service.crash.notify_one();
                 std::future::pending::<()>().await;
