@@ -13,13 +13,13 @@ pub fn tell(text: &str) {
     eprintln!("kms-harness: {text}");
 }
 
-/// How far long work is: on a terminal a line that the next one overwrites, elsewhere a line when a
-/// new piece of work begins.
-pub fn progress(work: &str, done: u64, total: u64) {
+/// How far long work is: on a terminal a line that the next one overwrites, elsewhere a line for
+/// each piece of work when it `begins`.
+pub fn progress(work: &str, done: u64, total: u64, begins: bool) {
     if io::stderr().is_terminal() {
         eprint!("\r\x1b[K{work} {done}/{total}");
         let _ = io::stderr().flush();
-    } else if done == 0 {
+    } else if begins {
         eprintln!("kms-harness: {work}");
     }
 }

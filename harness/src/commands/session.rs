@@ -82,7 +82,7 @@ impl Session {
             profile: suite.profile.as_str().to_owned(),
             server_version: suite.server_version.map(|minor| u32::from(minor.0)),
             seed: suite.seed,
-            progress: Some(Arc::new(show)),
+            progress: Some(Arc::new(shower())),
             ..Options::default()
         };
         options
@@ -387,11 +387,18 @@ fn empty(header: &Header) -> History {
     History::new(header.clone(), Vec::new()).expect("no events cannot contradict")
 }
 
-fn show(progress: Progress) {
-    let Progress {
-        stimulus,
-        done,
-        total,
-    } = progress;
-    console::progress(stimulus, done, total);
+/// Shows how far a stimulus is. Some begin twice, once as a stage and once with their own count.
+fn shower() -> impl Fn(Progress) {
+    let last = Mutex::new("");
+    move |Progress {
+              stimulus,
+              done,
+              total,
+          }| {
+        let mut last = last
+            .lock()
+            .expect("no code panics while it holds this lock");
+        console::progress(stimulus, done, total, *last != stimulus);
+        *last = stimulus;
+    }
 }
