@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use kms_history::Request;
+use kms_history::{Request, What};
 use kms_judge::stimuli::AFTERWARDS;
 
 use crate::facts;
@@ -94,6 +94,7 @@ pub(crate) async fn malformed(scene: Scene<'_>) {
         let Ok(mut conn) = Conn::dial(scene).await else {
             break;
         };
+        scene.record(What::Note(format!("connection {}: {case}", conn.id)));
         connection(scene, &mut conn, case).await;
         conn.drain(scene.lab.options.patience).await;
         drop(conn);
