@@ -4,7 +4,7 @@
 //! thing wrong. Not for production: everybody who reads the file reads the data.
 //!
 //! ```text
-//! toy_plugin --socket PATH --key FILE [--break key-id|decrypt|start]
+//! toy_plugin --socket PATH --key FILE [--break key-id|decrypt|start] [--say TEXT]
 //! ```
 
 use std::io::{Read, Write};
@@ -39,6 +39,9 @@ struct Args {
     /// What to do wrong
     #[arg(long = "break", default_value = "")]
     broken: String,
+    /// Printed at the start
+    #[arg(long, default_value = "")]
+    say: String,
 }
 
 struct Toy {
@@ -127,6 +130,7 @@ fn main() -> Result<()> {
     if args.broken == "start" {
         bail!("told not to start");
     }
+    writeln!(std::io::stderr(), "toy: {}", args.say)?;
     let toy = Toy {
         key: key(&args.key)?,
         broken: args.broken,

@@ -124,8 +124,11 @@ pub struct RunArgs {
 #[derive(Debug, Args)]
 pub struct CheckArgs {
     /// Socket of the plugin, unix:///PATH
-    #[arg(long, value_name = "URL")]
-    pub socket: String,
+    #[arg(long, value_name = "URL", required_unless_present = "subject")]
+    pub socket: Option<String>,
+    /// A plugin that is started instead, by a TOML that says how; the same as run --subject FILE
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["socket", "restart_command"])]
+    pub subject: Option<PathBuf>,
     /// Shell command that restarts the plugin and ends with exit code 0; without it nothing is
     /// known about old data after a restart
     #[arg(long, value_name = "COMMAND")]

@@ -13,11 +13,14 @@ pub fn tell(text: &str) {
     eprintln!("kms-harness: {text}");
 }
 
-/// A line that the next one overwrites; nothing where standard error is no terminal.
-pub fn progress(text: &str) {
+/// How far long work is: on a terminal a line that the next one overwrites, elsewhere a line when a
+/// new piece of work begins.
+pub fn progress(work: &str, done: u64, total: u64) {
     if io::stderr().is_terminal() {
-        eprint!("\r\x1b[K{text}");
+        eprint!("\r\x1b[K{work} {done}/{total}");
         let _ = io::stderr().flush();
+    } else if done == 0 {
+        eprintln!("kms-harness: {work}");
     }
 }
 

@@ -7,7 +7,7 @@ use kms_harness::{commands, console};
 
 fn main() -> ExitCode {
     let (cli, given) = Cli::read();
-    match commands::run(&cli, given) {
+    match commands::run(cli, given) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             console::tell(&format!("error: {failure}"));

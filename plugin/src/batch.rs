@@ -5,7 +5,7 @@
 //! lives until its last waiter has gone.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -183,6 +183,8 @@ pub struct Lane {
     work: Notify,
     completed: Notify,
     flights: Mutex<JoinSet<()>>,
+    /// Ids count up from a random start: the system's randomness costs a call each time.
+    next_id: AtomicU64,
 }
 
 #[derive(Default)]
@@ -221,6 +223,7 @@ impl Lane {
             at,
             keyring,
             gate,
+            next_id: AtomicU64::new(env.entropy.next_u64()),
             env,
             max_waiting,
             waiting: AtomicUsize::new(0),
@@ -351,7 +354,7 @@ impl Lane {
     fn launch(self: &Arc<Self>, jobs: Vec<Arc<Job>>, pass: Pass) {
         self.with(|inner| inner.in_flight += 1);
         let flight = Arc::new(Flight {
-            id: self.env.entropy.next_u64(),
+            id: self.next_id.fetch_add(1, Ordering::Relaxed),
             alive: AtomicUsize::new(jobs.len()),
             abandoned: Notify::new(),
         });

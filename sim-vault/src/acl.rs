@@ -38,7 +38,9 @@ impl Core {
         }
         let needed = match op {
             Op::Create => Cap::Create,
-            Op::Read | Op::Header => Cap::Read,
+            Op::Read => Cap::Read,
+            // no capability stands for HEAD
+            Op::Header => return false,
             Op::Update => Cap::Update,
             Op::Patch => Cap::Patch,
             Op::Delete => Cap::Delete,

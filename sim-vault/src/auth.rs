@@ -15,6 +15,9 @@ use crate::{
 };
 
 pub(crate) mod approle;
+pub(crate) mod cert;
+pub(crate) mod jwt;
+pub(crate) mod kubernetes;
 pub(crate) mod token;
 pub(crate) mod userpass;
 

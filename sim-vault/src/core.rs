@@ -1,6 +1,9 @@
 //! The model's state and what everything in it shares: time, randomness, names.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
@@ -11,7 +14,9 @@ use crate::{
     lockout::Lockouts,
     mounts::{Mount, MountId},
     namespace::Namespace,
+    node::Node,
     seal::Seal,
+    sys::quotas::Quotas,
     token::{Entry, Store},
 };
 
@@ -23,6 +28,16 @@ pub enum Storage {
     Inmem,
     /// Integrated storage.
     Raft,
+}
+
+/// What a cluster's TokenReview says to the kubernetes method.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TokenReview {
+    /// The token is what it claims to be.
+    #[default]
+    Agrees,
+    /// Not authenticated, another account, forbidden, or no answer at all: the servers treat them alike.
+    Fails,
 }
 
 /// How a simulated server is born.
@@ -40,6 +55,12 @@ pub struct Options {
     pub storage: Storage,
     /// True: initialised with one key share and unsealed. False: waits for `sys/init`.
     pub initialised: bool,
+    /// Largest body in bytes; more is 413.
+    pub max_request_size: usize,
+    /// Most JSON strings in one body (OpenBao); keys count too.
+    pub max_json_strings: usize,
+    /// Bound on the estimated memory of a JSON body in bytes (OpenBao).
+    pub max_json_memory: usize,
     /// Address in `sys/leader` and redirects, e.g. `http://127.0.0.1:8200`.
     pub api_addr: String,
 }
@@ -53,6 +74,9 @@ impl Default for Options {
             start_unix: 1_767_225_600,
             storage: Storage::Inmem,
             initialised: true,
+            max_request_size: 33_554_432,
+            max_json_strings: 1000,
+            max_json_memory: 34_078_720,
             api_addr: "http://127.0.0.1:8200".to_owned(),
         }
     }
@@ -73,8 +97,16 @@ pub struct Core {
     pub(crate) tokens: Store,
     pub(crate) identity: Identity,
     pub(crate) lockouts: Lockouts,
+    pub(crate) quotas: Quotas,
+    pub(crate) token_review: TokenReview,
     /// Counts writes; the value in `X-Vault-Index`.
     pub(crate) index: u64,
+    /// Time and index of the latest writes, for standbys that lag.
+    pub(crate) history: VecDeque<(Duration, u64)>,
+    /// The node that is asked.
+    pub(crate) node: Node,
+    /// No audit device takes entries: nothing may be carried out.
+    pub(crate) audit_broken: bool,
     /// Items of the latest Transit request.
     pub(crate) items: usize,
     pub(crate) cluster_id: String,
@@ -96,7 +128,12 @@ impl Core {
             tokens: Store::default(),
             identity: Identity::default(),
             lockouts: Lockouts::default(),
+            quotas: Quotas::default(),
+            token_review: TokenReview::default(),
             index: 1,
+            history: VecDeque::new(),
+            node: Node::default(),
+            audit_broken: false,
             items: 0,
             cluster_id: String::new(),
             cluster_name: String::new(),
@@ -248,6 +285,40 @@ impl Core {
     /// Items of the latest Transit request, once.
     pub(crate) fn take_items(&mut self) -> usize {
         std::mem::take(&mut self.items)
+    }
+
+    /// Every audit device refuses entries, or one takes them again: without, no request is carried out.
+    pub fn set_audit_broken(&mut self, broken: bool) {
+        self.audit_broken = broken;
+    }
+
+    /// One write: the raft index grows.
+    pub(crate) fn wrote(&mut self) {
+        /// More than a standby can lag behind.
+        const KEPT: usize = 4096;
+        self.index += 1;
+        if self.history.len() >= KEPT {
+            self.history.pop_front();
+        }
+        self.history.push_back((self.now, self.index));
+    }
+
+    /// A rotation of a key that OpenBao answers with `transaction commit failed` because others collided with it:
+    /// not stored, yet in the node's memory, and used. Lost by [`Core::restart`] unless a later rotation stores it.
+    pub fn collide_rotation(&mut self, mount: &str, key: &str) -> bool {
+        crate::transit::phantom_rotation(self, mount, key)
+    }
+
+    /// Restarts the process: what was never stored is gone, and the server is sealed if its shares are not at hand.
+    pub fn restart(&mut self, sealed: bool) {
+        crate::transit::forget_phantoms(self);
+        self.seal.sealed = sealed;
+        self.seal.reset();
+    }
+
+    /// Sets what the cluster behind the kubernetes method says.
+    pub fn set_token_review(&mut self, review: TokenReview) {
+        self.token_review = review;
     }
 
     /// Seals or unseals without shares.

@@ -170,10 +170,18 @@ pub(crate) fn conversion_error(flavour: Flavour, name: &str, value: &Value, text
     if flavour.is_openbao() {
         return format!("error converting input for field {name:?}: {text}");
     }
-    format!(
-        "error converting input {} for field {name:?}: {text}",
-        go_value(value)
-    )
+    let shown = go_value(value);
+    let text = match text {
+        t if t.contains("as 'int'") => {
+            format!("cannot parse '' as int: strconv.ParseInt: parsing {shown:?}: invalid syntax")
+        }
+        t if t.contains("as 'bool'") => {
+            format!("cannot parse '' as bool: strconv.ParseBool: parsing {shown:?}: invalid syntax")
+        }
+        t if t.contains("unconvertible") => format!("{t}, value: '{shown}'"),
+        t => t.to_owned(),
+    };
+    format!("error converting input {shown} for field {name:?}: {text}")
 }
 
 /// A value as Go's `%v` prints it.

@@ -69,11 +69,6 @@ impl Flavour {
         }
     }
 
-    /// Most JSON strings (keys included) in one body.
-    pub(crate) fn json_string_limit(self) -> Option<usize> {
-        self.is_openbao().then_some(1000)
-    }
-
     /// Whether namespaces exist; in Vault's community edition the header has no effect.
     pub(crate) fn namespaces(self) -> bool {
         self.is_openbao()

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug)]
 pub(crate) struct Entity {
     pub id: String,
-    pub ns: String,
     pub name: String,
     pub disabled: bool,
     pub policies: Vec<String>,
@@ -41,7 +40,7 @@ impl crate::Core {
         let name = format!("entity_{}", self.hex(4));
         let entity = Entity {
             id: id.clone(),
-            ns: ns.to_owned(),
+
             name,
             disabled: false,
             policies: Vec::new(),

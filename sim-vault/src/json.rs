@@ -5,32 +5,36 @@
 
 use serde_json::{Map, Number, Value};
 
-use crate::flavour::Flavour;
+use crate::core::Options;
 
-/// Deepest nesting that is read.
+/// Deepest nesting that is accepted.
 const MAX_DEPTH: usize = 10_000;
-/// OpenBao's bound on the estimated memory of a body, 32.5 MiB.
-const MAX_MEMORY: usize = 34_078_720;
+/// Deepest nesting that is kept; what lies deeper is checked and replaced by null. No endpoint looks so deep, and
+/// handling it would need as much stack.
+const KEPT_DEPTH: usize = 64;
 
 /// The parameters of a request body, or the error text.
-pub(crate) fn decode(body: &[u8], flavour: Flavour) -> Result<Map<String, Value>, String> {
-    let limits = flavour.json_string_limit();
+pub(crate) fn decode(body: &[u8], options: &Options) -> Result<Map<String, Value>, String> {
+    let openbao = options.flavour.is_openbao();
+    let (strings, memory) = if openbao {
+        (options.max_json_strings, options.max_json_memory)
+    } else {
+        (usize::MAX, usize::MAX)
+    };
     let mut reader = Reader {
         src: body,
         at: 0,
-        strings: 0,
-        memory: 0,
-        limit: limits.unwrap_or(usize::MAX),
+        strings,
+        memory,
+        openbao,
     };
-    reader
-        .document(flavour.is_openbao())
-        .map_err(|text| match text {
-            Refusal::Limit(text) => format!("refused JSON input due to high complexity: {text}"),
-            Refusal::Syntax(text) if flavour.is_openbao() => {
-                format!("failed to decode JSON input: {text}")
-            }
-            Refusal::Syntax(_) => "error parsing JSON".to_owned(),
-        })
+    reader.document().map_err(|text| match text {
+        Refusal::Limit(text) => format!("refused JSON input due to high complexity: {text}"),
+        Refusal::Syntax(text) if openbao => {
+            format!("failed to decode JSON input: {text}")
+        }
+        Refusal::Syntax(_) => "error parsing JSON".to_owned(),
+    })
 }
 
 /// JSON text with `<`, `>` and `&` escaped, as Go writes it.
@@ -64,21 +68,22 @@ fn syntax<T>(text: impl Into<String>) -> Result<T, Refusal> {
 struct Reader<'a> {
     src: &'a [u8],
     at: usize,
+    /// Strings and bytes that may still come.
     strings: usize,
     memory: usize,
-    limit: usize,
+    openbao: bool,
 }
 
 impl Reader<'_> {
     /// Empty text and `null` stand for no parameters. OpenBao reads on after the first object and refuses garbage.
-    fn document(&mut self, strict_tail: bool) -> Result<Map<String, Value>, Refusal> {
+    fn document(&mut self) -> Result<Map<String, Value>, Refusal> {
         self.blank();
         if self.at == self.src.len() {
             return Ok(Map::new());
         }
         let first = self.value(0)?;
         self.blank();
-        while strict_tail && self.at < self.src.len() {
+        while self.openbao && self.at < self.src.len() {
             self.value(0)?;
             self.blank();
         }
@@ -106,16 +111,18 @@ impl Reader<'_> {
     }
 
     fn spend(&mut self, bytes: usize) -> Result<(), Refusal> {
-        self.memory += bytes;
-        if self.limit != usize::MAX && self.memory > MAX_MEMORY {
-            return Err(Refusal::Limit("exceeded maximum estimated memory limits"));
+        match self.memory.checked_sub(bytes) {
+            Some(left) => {
+                self.memory = left;
+                Ok(())
+            }
+            None => Err(Refusal::Limit("exceeded maximum estimated memory limits")),
         }
-        Ok(())
     }
 
     fn value(&mut self, depth: usize) -> Result<Value, Refusal> {
-        if depth > MAX_DEPTH {
-            return syntax("exceeded max depth");
+        if depth > KEPT_DEPTH {
+            return self.skip(depth).map(|()| Value::Null);
         }
         self.blank();
         match self.src.get(self.at) {
@@ -125,6 +132,72 @@ impl Reader<'_> {
             Some(b'"') => Ok(Value::String(self.string()?)),
             Some(b'-' | b'0'..=b'9') => self.number(),
             Some(_) => self.word(),
+        }
+    }
+
+    /// Reads a value without keeping it, and without recursion.
+    fn skip(&mut self, depth: usize) -> Result<(), Refusal> {
+        let mut open: Vec<u8> = Vec::new();
+        loop {
+            if depth + open.len() > MAX_DEPTH {
+                return syntax("exceeded max depth");
+            }
+            self.blank();
+            match self.src.get(self.at) {
+                None => return syntax("unexpected EOF"),
+                Some(b'{') => {
+                    self.at += 1;
+                    self.blank();
+                    if !self.eat(b'}') {
+                        self.key()?;
+                        open.push(b'}');
+                        continue;
+                    }
+                }
+                Some(b'[') => {
+                    self.at += 1;
+                    self.blank();
+                    if !self.eat(b']') {
+                        open.push(b']');
+                        continue;
+                    }
+                }
+                Some(b'"') => drop(self.string()?),
+                Some(b'-' | b'0'..=b'9') => drop(self.number()?),
+                Some(_) => drop(self.word()?),
+            }
+            loop {
+                let Some(&close) = open.last() else {
+                    return Ok(());
+                };
+                self.blank();
+                self.spend(16)?;
+                if self.eat(close) {
+                    open.pop();
+                } else if self.eat(b',') {
+                    if close == b'}' {
+                        self.key()?;
+                    }
+                    break;
+                } else {
+                    return self.unexpected();
+                }
+            }
+        }
+    }
+
+    /// A key and the colon after it.
+    fn key(&mut self) -> Result<String, Refusal> {
+        self.blank();
+        if self.src.get(self.at) != Some(&b'"') {
+            return self.unexpected();
+        }
+        let key = self.string()?;
+        self.blank();
+        if self.eat(b':') {
+            Ok(key)
+        } else {
+            self.unexpected()
         }
     }
 
@@ -146,11 +219,7 @@ impl Reader<'_> {
                 // `,}`: the complaint is about the comma
                 Some(_) => return syntax("invalid character ',' looking for beginning of value"),
             }
-            let key = self.string()?;
-            self.blank();
-            if !self.eat(b':') {
-                return self.unexpected();
-            }
+            let key = self.key()?;
             self.spend(64)?;
             let value = self.value(depth + 1)?;
             map.insert(key, value);
@@ -253,6 +322,8 @@ impl Reader<'_> {
         }
         match text.parse::<f64>().ok().and_then(Number::from_f64) {
             Some(n) => Ok(Value::Number(n)),
+            // Vault keeps the text until a field wants a number
+            None if !self.openbao => Ok(Value::String(text.to_owned())),
             None => syntax(format!(
                 "json: cannot unmarshal number {text} into Go value of type float64"
             )),
@@ -260,10 +331,10 @@ impl Reader<'_> {
     }
 
     fn string(&mut self) -> Result<String, Refusal> {
-        self.strings += 1;
-        if self.strings > self.limit {
+        let Some(left) = self.strings.checked_sub(1) else {
             return Err(Refusal::Limit("exceeded maximum number of strings"));
-        }
+        };
+        self.strings = left;
         self.at += 1;
         let mut out = Vec::new();
         loop {
@@ -348,5 +419,89 @@ impl Reader<'_> {
             Some(code) => Ok(code),
             None => syntax("invalid escape sequence in string"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Flavour;
+
+    fn read(text: &str, flavour: Flavour) -> Result<Map<String, Value>, String> {
+        decode(
+            text.as_bytes(),
+            &Options {
+                flavour,
+                ..Options::default()
+            },
+        )
+    }
+
+    #[test]
+    fn the_servers_error_texts() {
+        for (text, wanted) in [
+            ("{", "unexpected EOF"),
+            (
+                "{\"a\":1,}",
+                "invalid character ',' looking for beginning of value",
+            ),
+            (
+                "{'a':1}",
+                "invalid character '\\'' looking for beginning of value",
+            ),
+            ("{\"a\":\"\\x\"}", "invalid escape sequence `\\x` in string"),
+            (
+                "[]",
+                "json: cannot unmarshal array into Go value of type map[string]interface {}",
+            ),
+        ] {
+            assert_eq!(
+                read(text, Flavour::OpenBao),
+                Err(format!("failed to decode JSON input: {wanted}")),
+                "{text}"
+            );
+            assert_eq!(
+                read(text, Flavour::Vault),
+                Err("error parsing JSON".to_owned()),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn depth_is_bounded_without_using_up_the_stack() {
+        let nested = |n: usize| format!("{{\"x\":{}1{}}}", "[".repeat(n), "]".repeat(n));
+        for (depth, fine) in [
+            (10, true),
+            (9_999, true),
+            (20_000, false),
+            (1_000_000, false),
+        ] {
+            assert_eq!(
+                read(&nested(depth), Flavour::OpenBao).is_ok(),
+                fine,
+                "{depth}"
+            );
+        }
+        let mixed = format!("{{\"x\":{}1{}}}", "[{\"a\":".repeat(200), "}]".repeat(200));
+        assert!(read(&mixed, Flavour::OpenBao).is_ok());
+        assert!(read(&mixed.replace("1}", "1]"), Flavour::OpenBao).is_err());
+    }
+
+    #[test]
+    fn the_last_of_two_equal_keys_wins() {
+        assert_eq!(read("{\"a\":1,\"a\":2}", Flavour::OpenBao).unwrap()["a"], 2);
+    }
+
+    #[test]
+    fn a_thousand_strings_and_no_more() {
+        let list = |n: usize| format!("{{\"x\":[{}]}}", vec!["\"s\""; n].join(","));
+        assert!(read(&list(999), Flavour::OpenBao).is_ok());
+        let refused = read(&list(1000), Flavour::OpenBao);
+        assert_eq!(
+            refused.unwrap_err(),
+            "refused JSON input due to high complexity: exceeded maximum number of strings"
+        );
+        assert!(read(&list(1000), Flavour::Vault).is_ok());
     }
 }

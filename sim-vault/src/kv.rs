@@ -108,16 +108,13 @@ fn list(core: &mut Core, call: &Call) -> Outcome {
     Reply::keys(keys)
 }
 
+/// By token id and path.
+type Cubbyholes = BTreeMap<(String, String), Map<String, Value>>;
+
 fn cubby<'a>(
     core: &'a mut Core,
     call: &Call,
-) -> Result<
-    (
-        &'a mut BTreeMap<(String, String), Map<String, Value>>,
-        (String, String),
-    ),
-    Refused,
-> {
+) -> Result<(&'a mut Cubbyholes, (String, String)), Refused> {
     let token = call
         .token
         .as_ref()

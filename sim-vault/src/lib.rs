@@ -24,6 +24,7 @@ mod lockout;
 mod message;
 mod mounts;
 mod namespace;
+mod node;
 mod pipeline;
 mod policy;
 mod reply;
@@ -35,9 +36,10 @@ mod token;
 mod transit;
 mod ttl;
 
-pub use crate::core::{Core, Options, Storage};
+pub use crate::core::{Core, Options, Storage, TokenReview};
 pub use crate::flavour::Flavour;
 pub use crate::message::{ClientCert, Request, Response};
+pub use crate::node::{Leader, Node};
 pub use crate::sim::server;
 pub use crate::sim::{
     Action, Fault, FaultId, Hook, Logged, SimVault, TokenSettings,

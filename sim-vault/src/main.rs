@@ -1,6 +1,6 @@
 //! `sim-vault`: the simulated Vault or OpenBao as a process.
 
-use std::{fs, io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{fs, io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
@@ -82,14 +82,17 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         .with_context(|| format!("--control {}", arguments.control))?;
     let address = listener.local_addr()?;
     let scheme = if arguments.tls { "https" } else { "http" };
+    let started = wall_clock();
     let vault = SimVault::new(Options {
         flavour,
         root_token: arguments.root_token.clone(),
         seed: arguments.seed,
-        start_unix: wall_clock(),
+        start_unix: started.as_secs(),
         api_addr: format!("{scheme}://{address}"),
         ..Options::default()
     });
+    // whole seconds of the model are whole seconds of the wall clock
+    vault.advance(Duration::from_nanos(u64::from(started.subsec_nanos())));
     if let Some(path) = &arguments.init_file {
         let text =
             fs::read_to_string(path).with_context(|| format!("--init-file {}", path.display()))?;
@@ -141,9 +144,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     clippy::disallowed_methods,
     reason = "the process is the outermost arm: it owns the wall clock"
 )]
-fn wall_clock() -> u64 {
+fn wall_clock() -> Duration {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
-        .map(|d| d.as_secs())
         .unwrap_or_default()
 }

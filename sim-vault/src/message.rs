@@ -99,6 +99,11 @@ impl Response {
             .map(|(_, v)| v.as_str())
     }
 
+    /// It goes out with a length even when it is long.
+    pub(crate) fn whole(&self) -> bool {
+        self.get("Accept-Ranges").is_some()
+    }
+
     /// The body as JSON; `Null` if there is none or it is something else.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or(serde_json::Value::Null)

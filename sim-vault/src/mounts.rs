@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     Core,
-    auth::{approle::Approle, userpass::Userpass},
+    auth::{approle::Approle, cert::Cert, jwt::Jwt, kubernetes::Kubernetes, userpass::Userpass},
     lockout::LockoutConfig,
     route::Endpoint,
     transit::Transit,
@@ -28,6 +28,9 @@ pub(crate) enum Backend {
     Transit(Box<Transit>),
     Userpass(Userpass),
     Approle(Approle),
+    Jwt(Jwt),
+    Kubernetes(Kubernetes),
+    Cert(Cert),
 }
 
 impl Backend {
@@ -42,6 +45,9 @@ impl Backend {
             "transit" => Self::Transit(Box::default()),
             "userpass" => Self::Userpass(Userpass::default()),
             "approle" => Self::Approle(Approle::default()),
+            "jwt" | "oidc" => Self::Jwt(Jwt::default()),
+            "kubernetes" => Self::Kubernetes(Kubernetes::default()),
+            "cert" => Self::Cert(Cert::default()),
             _ => return None,
         })
     }
@@ -58,6 +64,9 @@ impl Backend {
             Self::Transit(_) => crate::transit::TABLE,
             Self::Userpass(_) => crate::auth::userpass::TABLE,
             Self::Approle(_) => crate::auth::approle::TABLE,
+            Self::Jwt(_) => crate::auth::jwt::TABLE,
+            Self::Kubernetes(_) => crate::auth::kubernetes::TABLE,
+            Self::Cert(_) => crate::auth::cert::TABLE,
         }
     }
 
@@ -67,7 +76,9 @@ impl Backend {
             Self::Userpass(_) => path
                 .strip_prefix("login/")
                 .is_some_and(|rest| !rest.is_empty()),
-            Self::Approle(_) => path == "login",
+            Self::Approle(_) | Self::Jwt(_) | Self::Kubernetes(_) | Self::Cert(_) => {
+                path == "login"
+            }
             Self::System => crate::sys::is_open(path),
             _ => false,
         }
@@ -159,7 +170,7 @@ impl Mount {
             "local": self.kind == "cubbyhole",
             "options": self.options,
             "plugin_version": "",
-            "running_plugin_version": core.flavour.builtin_version(),
+            "running_plugin_version": if kind == "kv" && core.flavour.is_vault() { "v0.21.0+builtin" } else { core.flavour.builtin_version() },
             "running_sha256": "",
             "seal_wrap": self.kind == "system",
             "type": kind,
@@ -213,7 +224,9 @@ impl Core {
             accessor,
             uuid: self.uuid(),
             description: description.to_owned(),
-            options: if builtin {
+            options: if kind == "kv-v2" {
+                Some(Map::from_iter([("version".to_owned(), "2".into())]))
+            } else if builtin {
                 None
             } else {
                 Some(options.unwrap_or_default())
@@ -245,7 +258,7 @@ impl Core {
         let mut end = full.len();
         loop {
             let slash = full.get(..end)?.rfind('/')?;
-            if slash + 1 <= ns.len() {
+            if slash < ns.len() {
                 return None;
             }
             if let Some(id) = self.routes.get(full.get(..=slash)?) {

@@ -28,6 +28,7 @@ impl Core {
         let uuid = self.uuid();
         let mut policies = BTreeMap::new();
         policies.insert("default".to_owned(), Policy::default_policy(self.flavour));
+        policies.insert("response-wrapping".to_owned(), Policy::response_wrapping());
         let space = Namespace {
             id,
             uuid,

@@ -12,8 +12,9 @@ use crate::{
     fields::{self, Args},
     gobase64, json,
     mounts::{Backend, MountId},
+    node::Answered,
     reply::{AuthBlock, Outcome, Refused, Reply},
-    route,
+    route, sys,
     token::{Entry, TokenKind},
 };
 
@@ -22,39 +23,54 @@ mod url;
 
 pub(crate) use url::Target;
 
-/// Largest body, in bytes.
-const MAX_BODY: usize = 33_554_432;
-
 impl Core {
     /// Answers one request. `now` counts from the server's birth and never goes back: an earlier value counts as the latest one.
     pub fn handle(&mut self, now: Duration, request: &Request) -> Response {
         self.now = self.now.max(now);
         self.tokens.expire(self.now);
-        let mut response = self.dispatch(request);
-        if let Some(ns) = request.get("X-Vault-Namespace").filter(|ns| !ns.is_empty()) {
-            if response.status != 0 {
-                response
-                    .headers
-                    .push(("X-Vault-Namespace".to_owned(), ns.to_owned()));
-            }
+        let mut limits = Vec::new();
+        let mut response = self.dispatch(request, &mut limits);
+        if response.status != 0 {
+            response.headers.extend(limits);
+        }
+        if request.method == "CONNECT" && self.flavour.is_openbao() {
+            response
+                .headers
+                .push(("Connection".to_owned(), "close".to_owned()));
+        }
+        if let Some(ns) = request.get("X-Vault-Namespace").filter(|ns| !ns.is_empty())
+            && response.status != 0
+        {
+            response
+                .headers
+                .push(("X-Vault-Namespace".to_owned(), ns.to_owned()));
         }
         response
     }
 
-    fn dispatch(&mut self, request: &Request) -> Response {
+    fn dispatch(&mut self, request: &Request, limits: &mut Vec<(String, String)>) -> Response {
         let target = match Target::parse(&request.path) {
             Ok(target) => target,
-            Err(response) => return response,
+            Err(response) => return self.redirected(response),
         };
         let Some(path) = target.path.strip_prefix("/v1/") else {
             return self.outside(request, &target);
         };
-        if request.body.len() > MAX_BODY {
+        if request.body.len() > self.options.max_request_size {
             let mut response = self.too_large();
             response
                 .headers
                 .push(("Connection".to_owned(), "close".to_owned()));
             return response;
+        }
+        let (ns, inner) = self.resolve_namespace(&self.header_namespace(request), path);
+        let inner = inner.to_owned();
+        if let Some(checked) = self.check_quota(request, &ns, &inner) {
+            *limits = checked.headers;
+            if checked.refused {
+                let text = format!("request path {path:?}: rate limit quota exceeded");
+                return self.refuse(Refused::Plain(429, text));
+            }
         }
         if let Some(response) = self.front(request, path, &target) {
             return response;
@@ -71,7 +87,8 @@ impl Core {
         if path.chars().any(|c| c.is_control()) {
             return Done::plain(Refused::Bodiless(400));
         }
-        if self.flavour.is_vault() && self.sealed() {
+        let early = self.flavour.is_vault() || !self.seal.initialised || self.node.uninitialised;
+        if early && self.sealed() {
             return Done::plain(sealed());
         }
         let (op, raw) = match self.read_request(request, target) {
@@ -80,6 +97,9 @@ impl Core {
         };
         if self.sealed() {
             return Done::plain(sealed());
+        }
+        if let Err(refused) = self.check_headers(request) {
+            return Done::plain(refused);
         }
         let (ns, path) = match self.place(request, path) {
             Ok(place) => place,
@@ -93,6 +113,23 @@ impl Core {
         } else {
             path
         };
+        let place = Place { ns, path };
+        match self.elsewhere(request, op, &place) {
+            Some(Answered::Refused(refused)) => return Done::plain(refused),
+            Some(Answered::Redirect(to)) => return Done::plain(Refused::Redirect(to)),
+            None => {}
+        }
+        let Place { ns, path } = place;
+        if self.audit_broken {
+            // the use is counted before the audit device is asked
+            if let Ok(Some(token)) = self.caller(request) {
+                self.spend_use(token);
+            }
+            return Done::plain(Refused::Plain(500, "internal error".to_owned()));
+        }
+        if let Err(refused) = self.check_wrapping_token(request, &path, &raw) {
+            return Done::plain(refused);
+        }
         let login = self.route(&ns, &path).is_some_and(|m| {
             m.backend.is_login(below(&m.path, &path)) && !matches!(op, Op::List | Op::Scan)
         });
@@ -100,6 +137,39 @@ impl Core {
             self.log_in(request, op, ns, path, raw)
         } else {
             self.with_token(request, op, ns, path, raw)
+        }
+    }
+
+    /// Headers that are read before the request itself.
+    fn check_headers(&self, request: &Request) -> Result<(), Refused> {
+        if let Some(text) = request.get("X-Vault-Wrap-TTL").filter(|t| !t.is_empty()) {
+            let fault = match crate::duration::parse(text) {
+                Some(Ok(_)) => None,
+                Some(Err(_)) => Some("requested wrap ttl cannot be negative".to_owned()),
+                None => Some(format!("time: invalid duration {text:?}")),
+            };
+            if let Some(fault) = fault {
+                return Err(Refused::bad(format!(
+                    "error parsing X-Vault-Wrap-TTL header: {fault}"
+                )));
+            }
+        }
+        if self.flavour.is_vault()
+            && request.get("X-Vault-Inconsistent") == Some("forward-active-node")
+        {
+            return Err(Refused::bad(
+                "forwarding via header X-Vault-Inconsistent=forward-active-node disabled in configuration",
+            ));
+        }
+        let index = request
+            .get("X-Vault-Index")
+            .filter(|_| self.flavour.is_openbao());
+
+        match index {
+            Some(text) if Self::index_value(text).is_none() => {
+                Err(Refused::bad("failed to decode \"X-Vault-Index\""))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -117,6 +187,7 @@ impl Core {
             .route(&ns, &path)
             .is_some_and(|m| matches!(m.backend, Backend::System));
         let token = if system { token } else { None };
+        let full = path.clone();
         let (outcome, mount) = self.run(request, op, ns, path, raw, token);
         let outcome = outcome.map_err(|refused| match refused {
             Refused::Wrapped(status, text) if !system => Refused::Plain(status, text),
@@ -125,9 +196,8 @@ impl Core {
         Done {
             outcome,
             mount,
-            login: !system,
-            core_error: false,
-            wrap: self.wrap_ttl(request),
+            open: true,
+            wrap: self.wanted_wrap(request, &full),
         }
     }
 
@@ -161,6 +231,10 @@ impl Core {
                 Err(refused) => verdict = Err(refused),
             }
         }
+        if op == Op::Read && raw.contains_key("help") {
+            // any living token may ask for help
+            return self.help(&ns, &path);
+        }
         if verdict.is_ok() && !self.may(&token, op, &ns, &path, &raw) {
             verdict = Err(Refused::Wrapped(403, "permission denied".to_owned()));
         }
@@ -173,7 +247,7 @@ impl Core {
                 (Err(Refused::Plain(404, text)), None)
             }
             Ok(()) => {
-                wrap = self.wrap_ttl(request);
+                wrap = self.wanted_wrap(request, &path);
                 self.run(request, op, ns, path, raw, Some(Arc::clone(&token)))
             }
         };
@@ -183,9 +257,40 @@ impl Core {
         Done {
             outcome,
             mount,
-            login: false,
-            core_error: false,
+            open: false,
             wrap,
+        }
+    }
+
+    /// The namespace that the header names, whether there is one of that name or not.
+    fn header_namespace(&self, request: &Request) -> String {
+        match request
+            .get("X-Vault-Namespace")
+            .unwrap_or_default()
+            .trim_matches('/')
+        {
+            name if name.is_empty() || name == "root" || !self.flavour.namespaces() => {
+                String::new()
+            }
+            name => format!("{name}/"),
+        }
+    }
+
+    fn help(&self, ns: &str, path: &str) -> Done {
+        let document = self
+            .route(ns, path)
+            .and_then(|m| sys::help::document(self, &m.kind, below(&m.path, path)));
+        match document {
+            Some(raw) => Done {
+                outcome: Ok(Some(Reply {
+                    raw: Some(raw),
+                    ..Reply::default()
+                })),
+                mount: None,
+                open: false,
+                wrap: None,
+            },
+            None => Done::plain(Refused::unsupported_path()),
         }
     }
 
@@ -194,14 +299,7 @@ impl Core {
         if !self.flavour.namespaces() {
             return Ok((String::new(), path.to_owned()));
         }
-        let header = request
-            .get("X-Vault-Namespace")
-            .unwrap_or_default()
-            .trim_matches('/');
-        let base = match header {
-            "" | "root" => String::new(),
-            name => format!("{name}/"),
-        };
+        let base = self.header_namespace(request);
         if !self.namespaces.contains_key(&base) {
             return Err(Refused::Plain(404, "namespace not found".to_owned()));
         }
@@ -294,7 +392,7 @@ impl Core {
             return Ok(None);
         };
         let (table, inner) = (mount.backend.table(), below(&mount.path, path));
-        let Some((endpoint, captured)) = route::find(table, inner) else {
+        let Some((endpoint, captured)) = self.find(table, inner) else {
             return Ok(None);
         };
         let Some(check) = endpoint.exists else {
@@ -354,7 +452,7 @@ impl Core {
         let id = mount.id;
         let (table, inner) = (mount.backend.table(), below(&mount.path, &path).to_owned());
         let place = (id, mount.path.clone(), inner.clone());
-        let Some((endpoint, captured)) = route::find(table, &inner) else {
+        let Some((endpoint, captured)) = self.find(table, &inner) else {
             return (Err(Refused::unsupported_path()), Some(id));
         };
         let Some(handler) = endpoint.handler(op) else {
@@ -374,14 +472,28 @@ impl Core {
                 .collect::<Vec<_>>()
                 .join(" ")
         };
-        let known = |k: &str| endpoint.fields.iter().any(|(n, _)| *n == k);
+        let openbao = self.flavour.is_openbao();
+        // `nonce` is Vault's alone, paging OpenBao's
+        let foreign = |k: &str| {
+            if openbao {
+                k == "nonce"
+            } else {
+                k == "after" || k == "limit"
+            }
+        };
+        let known = |k: &str| endpoint.fields.iter().any(|(n, _)| *n == k) && !foreign(k);
         let ignored = names(&|k| !known(k) && !captured.contains_key(k));
         let replaced = names(&|k| captured.contains_key(k));
         let open = endpoint.fields.iter().any(|(n, _)| *n == "*");
         let args = match self.convert(endpoint.fields, &raw, captured) {
             Ok(args) => args,
             Err(text) => {
-                let status = if token.is_none() { 500 } else { 400 };
+                let login = token.is_none();
+                if login && self.flavour.is_vault() && path.contains("/login/") {
+                    // the handler that asks for the user's name takes the password for a string and panics
+                    return (Err(Refused::Panic), Some(id));
+                }
+                let status = if login { 500 } else { 400 };
                 return (
                     Err(Refused::Plain(
                         status,
@@ -393,44 +505,60 @@ impl Core {
         };
         let call = new_call(request, op, ns, path, place, args, raw, token);
         if op != Op::Read && op != Op::List {
-            self.index += 1;
+            self.wrote();
         }
         let mut outcome = handler(self, &call);
-        if writes && !open {
-            if let Ok(Some(reply)) = &mut outcome {
-                if !ignored.is_empty() {
-                    reply.warnings.push(format!(
-                        "Endpoint ignored these unrecognized parameters: [{ignored}]"
-                    ));
-                }
-                if !replaced.is_empty() {
-                    reply.warnings.push(format!(
+        if (writes || op == Op::List)
+            && !open
+            && let Ok(Some(reply)) = &mut outcome
+        {
+            if !ignored.is_empty() {
+                reply.warnings.push(format!(
+                    "Endpoint ignored these unrecognized parameters: [{ignored}]"
+                ));
+            }
+            if !replaced.is_empty() {
+                reply.warnings.push(format!(
                         "Endpoint replaced the value of these parameters with the values captured from the endpoint's path: [{replaced}]"
                     ));
-                }
             }
         }
         (outcome, Some(id))
     }
 
+    fn find<'t>(
+        &self,
+        table: &'t [route::Endpoint],
+        path: &str,
+    ) -> Option<(&'t route::Endpoint, Map<String, Value>)> {
+        let found = route::find(table, path)?;
+        (self.flavour.is_openbao() || !found.0.pattern.contains("soft-delete")).then_some(found)
+    }
+
     pub(crate) fn sealed(&self) -> bool {
-        self.seal.sealed || !self.seal.initialised
+        self.seal.sealed || !self.seal.initialised || self.node.sealed || self.node.uninitialised
     }
 
     fn relative_path(&self) -> Refused {
         if self.flavour.is_openbao() {
             Refused::bad("relative paths not supported")
         } else {
-            Refused::denied()
+            Refused::Wrapped(403, "permission denied".to_owned())
         }
     }
 
-    fn wrap_ttl(&self, request: &Request) -> Option<Duration> {
-        request
+    fn wanted_wrap(&self, request: &Request, path: &str) -> Option<Wrap> {
+        let ttl = request
             .get("X-Vault-Wrap-TTL")
             .and_then(crate::duration::parse)?
             .ok()
-            .filter(|d| !d.is_zero())
+            .filter(|d| !d.is_zero())?;
+        let jwt = request.get("X-Vault-Wrap-Format") == Some("jwt");
+        Some(Wrap {
+            ttl,
+            jwt,
+            path: path.to_owned(),
+        })
     }
 
     /// Dresses an outcome as HTTP.
@@ -445,7 +573,14 @@ impl Core {
         let reply = match done.outcome {
             Err(refused) => return self.refuse(refused),
             Ok(reply) => match (done.wrap, reply) {
-                (Some(ttl), Some(reply)) => Some(self.wrap(&reply, ttl, done.mount)),
+                (Some(wrap), Some(reply)) => {
+                    let kind = if done.open {
+                        String::new()
+                    } else {
+                        mount_type.clone().unwrap_or_default()
+                    };
+                    Some(self.wrap(&reply, &wrap, kind))
+                }
                 (_, reply) => reply,
             },
         };
@@ -456,9 +591,7 @@ impl Core {
         let body = match &reply.raw {
             Some(raw) => raw.to_string(),
             None => {
-                let blank = done.login && reply.auth.is_some()
-                    || reply.no_mount_type
-                    || reply.wrap_info.is_some();
+                let blank = done.open || reply.no_mount_type || reply.wrap_info.is_some();
                 let kind = if blank {
                     String::new()
                 } else {
@@ -512,8 +645,15 @@ impl Core {
                 (status, vec![format!("1 error occurred:\n\t* {text}\n\n")])
             }
             Refused::Empty(status) => (status, Vec::new()),
-            Refused::Bodiless(status) => return self.finish(status, Bytes::new(), false),
+            Refused::Bodiless(status) => {
+                return Response {
+                    status,
+                    headers: Vec::new(),
+                    body: Bytes::new(),
+                };
+            }
             Refused::Panic => return Response::closed(),
+            Refused::Redirect(to) => return self.redirected(url::redirect(&to, false)),
         };
         let text = json::escape_html(&serde_json::json!({ "errors": errors }).to_string());
         self.finish(status, Bytes::from(text + "\n"), true)
@@ -548,6 +688,37 @@ impl Core {
         gobase64::encode(text.to_string().as_bytes())
     }
 
+    /// Redirects carry the headers of all answers, but a content type only with a page.
+    fn redirected(&self, mut response: Response) -> Response {
+        if response.status == 307 {
+            response
+                .headers
+                .insert(0, ("Cache-Control".to_owned(), "no-store".to_owned()));
+            response.headers.push((
+                "Strict-Transport-Security".to_owned(),
+                "max-age=31536000; includeSubDomains".to_owned(),
+            ));
+        }
+        response
+    }
+
+    /// A body that ended too early.
+    pub(crate) fn unreadable_body(&self, text: &str) -> Response {
+        if self.flavour.is_vault() {
+            return self.refuse(Refused::Plain(400, "error reading data".to_owned()));
+        }
+        let mut response = self.refuse(Refused::Plain(500, text.to_owned()));
+        response.headers.retain(|(name, _)| name == "Content-Type");
+        response
+    }
+
+    /// The number in an `X-Vault-Index`.
+    pub(crate) fn index_value(text: &str) -> Option<u64> {
+        let bytes = gobase64::decode(text).ok()?;
+        let value: Value = serde_json::from_slice(&bytes).ok()?;
+        value.get("value")?.as_str()?.parse().ok()
+    }
+
     fn too_large(&self) -> Response {
         let text = if self.flavour.is_openbao() {
             "http: request body too large"
@@ -562,14 +733,28 @@ impl Core {
     }
 }
 
+/// Where a request goes: a namespace and the path below it.
+pub(crate) struct Place {
+    pub ns: String,
+    pub path: String,
+}
+
+/// How the client wants its answer put aside.
+pub(crate) struct Wrap {
+    pub ttl: Duration,
+    /// The token comes inside a JWT.
+    pub jwt: bool,
+    /// The path of the request.
+    pub path: String,
+}
+
 /// The outcome of a request and what its rendering depends on.
 pub(crate) struct Done {
     pub outcome: Outcome,
     pub mount: Option<MountId>,
-    /// It was a login: errors are not wrapped.
-    pub login: bool,
-    pub core_error: bool,
-    pub wrap: Option<Duration>,
+    /// The path needs no token.
+    pub open: bool,
+    pub wrap: Option<Wrap>,
 }
 
 impl Done {
@@ -577,8 +762,7 @@ impl Done {
         Self {
             outcome: Err(refused),
             mount: None,
-            login: false,
-            core_error: true,
+            open: false,
             wrap: None,
         }
     }

@@ -121,6 +121,30 @@ impl Policy {
         })
     }
 
+    /// What a wrapping token may do.
+    pub(crate) fn response_wrapping() -> Self {
+        let mut caps = Caps::default();
+        [Cap::Create, Cap::Read, Cap::Update]
+            .iter()
+            .for_each(|c| caps.add(*c));
+        let rule = |pattern: &str| Rule {
+            pattern: pattern.to_owned(),
+            caps,
+            ..Rule::default()
+        };
+        let rules = vec![
+            rule("cubbyhole/response"),
+            rule("sys/wrapping/unwrap"),
+            rule("sys/wrapping/lookup"),
+        ];
+        Self {
+            text: String::new(),
+            rules,
+            version: 1,
+            modified: String::new(),
+        }
+    }
+
     /// The policy that every token has unless it was made without.
     pub(crate) fn default_policy(flavour: Flavour) -> Self {
         let rules = DEFAULT
@@ -203,6 +227,9 @@ fn rule(path: &str, body: &Value, flavour: Flavour) -> Result<Rule, String> {
                 for name in texts(value) {
                     match NAMES.iter().find(|(n, _)| *n == name) {
                         Some((_, cap)) => rule.caps.add(*cap),
+                        None if flavour.is_vault() => {
+                            return Err(at(format!("invalid capability {name:?}")));
+                        }
                         None => {
                             return Err(at(format!("path {path:?}: invalid capability {name:?}")));
                         }

@@ -15,6 +15,8 @@ pub(crate) enum Refused {
     Wrapped(u16, String),
     /// A status without any body.
     Bodiless(u16),
+    /// 307 to this place, without a body.
+    Redirect(String),
     /// The handler of the real server panics here: the connection closes without an answer.
     Panic,
 }

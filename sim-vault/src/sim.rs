@@ -6,14 +6,14 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use tokio::{sync::watch, time::Instant};
 
-use crate::{Core, Options, Request, Response};
+use crate::{Core, Node, Options, Request, Response};
 
 mod admin;
 pub mod control;
 mod fault;
+mod http1;
 pub mod init_file;
 mod serve;
 pub mod server;
@@ -56,16 +56,22 @@ pub struct SimVault {
 }
 
 struct Inner {
+    shared: Arc<Mutex<Shared>>,
     state: Mutex<State>,
     born: Instant,
     freeze: watch::Sender<Freeze>,
 }
 
-struct State {
+/// What all nodes of a cluster have in common.
+struct Shared {
     core: Core,
+    added: Duration,
+}
+
+struct State {
+    node: Node,
     faults: Faults,
     log: VecDeque<Logged>,
-    added: Duration,
     connections: u64,
     idle_limit: Option<Duration>,
 }
@@ -87,22 +93,45 @@ impl Freeze {
 impl SimVault {
     /// A fresh server, born now.
     pub fn new(options: Options) -> Self {
-        let state = State {
+        let shared = Shared {
             core: Core::new(options),
+            added: Duration::ZERO,
+        };
+        Self::node_of(
+            Arc::new(Mutex::new(shared)),
+            Instant::now(),
+            Node::default(),
+        )
+    }
+
+    fn node_of(shared: Arc<Mutex<Shared>>, born: Instant, node: Node) -> Self {
+        let state = State {
+            node,
             faults: Faults::default(),
             log: VecDeque::new(),
-            added: Duration::ZERO,
             connections: 0,
             idle_limit: None,
         };
         let freeze = watch::Sender::new(Freeze::default());
         Self {
             inner: Arc::new(Inner {
+                shared,
                 state: Mutex::new(state),
-                born: Instant::now(),
+                born,
                 freeze,
             }),
         }
+    }
+
+    /// Another node of the same cluster: same data and clock, but faults, connections and log of its own.
+    #[must_use]
+    pub fn join(&self, node: Node) -> Self {
+        Self::node_of(Arc::clone(&self.inner.shared), self.inner.born, node)
+    }
+
+    /// Changes what this node is: leader or standby, how far it lags, whether it has a leader.
+    pub fn set_node(&self, change: impl FnOnce(&mut Node)) {
+        change(&mut self.state().node);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -113,33 +142,36 @@ impl SimVault {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.inner
+            .shared
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Time since birth, what was added included.
     pub fn now(&self) -> Duration {
-        self.inner.born.elapsed() + self.state().added
+        self.inner.born.elapsed() + self.shared().added
     }
 
     /// Moves the server's clock forward: tokens expire, lockouts end.
     pub fn advance(&self, by: Duration) {
-        self.state().added += by;
+        self.shared().added += by;
     }
 
     /// The root token.
     pub fn root_token(&self) -> String {
-        self.state().core.root_token().to_owned()
+        self.shared().core.root_token().to_owned()
     }
 
     /// Works on the model directly, between two requests.
     pub fn core<R>(&self, work: impl FnOnce(&mut Core) -> R) -> R {
-        work(&mut self.state().core)
+        work(&mut self.shared().core)
     }
 
     /// Answers a request without a connection; faults do not apply, the log does.
     pub fn call(&self, request: &Request) -> Response {
-        let now = self.now();
-        let mut state = self.state();
-        let response = state.core.handle(now, request);
-        state.note(now, request, Some(response.status), 0);
-        response
+        self.answer(request, 0, None).0
     }
 
     /// Installs a fault; the earliest installed one that fits a request and is not used up decides.
@@ -211,6 +243,24 @@ impl SimVault {
         self.state().connections
     }
 
+    fn idle_limit(&self) -> Option<Duration> {
+        self.state().idle_limit
+    }
+
+    /// What is answered to a body that ends too early.
+    fn unreadable_body(&self, text: &str) -> Response {
+        self.shared().core.unreadable_body(text)
+    }
+
+    /// Vault reads JSON as it comes: what is none is refused long before its end.
+    fn refuses_early(&self, body: &[u8]) -> bool {
+        let json = body
+            .iter()
+            .find(|b| !b.is_ascii_whitespace())
+            .is_none_or(|b| *b == b'{');
+        !json && self.core(|core| core.flavour().is_vault())
+    }
+
     fn next_connection(&self) -> u64 {
         let mut state = self.state();
         state.connections += 1;
@@ -230,7 +280,7 @@ impl SimVault {
         let mut state = self.state();
         let verdict = state.faults.judge(request);
         if !verdict.reaches_model() {
-            state.note(now, request, None, connection);
+            state.note(now, request, None, 0, connection);
         }
         verdict
     }
@@ -242,28 +292,31 @@ impl SimVault {
         connection: u64,
         then: Option<FaultId>,
     ) -> (Response, Duration) {
-        let now = self.now();
         let mut state = self.state();
-        let response = state.core.handle(now, request);
-        state.note(now, request, Some(response.status), connection);
+        let mut shared = self.shared();
+        let now = self.inner.born.elapsed() + shared.added;
+        let response = shared.core.handle_on(&mut state.node, now, request);
+        let items = shared.core.take_items();
+        state.note(now, request, Some(response.status), items, connection);
         if let Some(id) = then {
-            let State { core, faults, .. } = &mut *state;
-            faults.run_hook(id, core);
+            state.faults.run_hook(id, &mut shared.core);
         }
         (response, now)
     }
 }
 
 impl State {
-    fn note(&mut self, at: Duration, request: &Request, status: Option<u16>, connection: u64) {
+    fn note(
+        &mut self,
+        at: Duration,
+        request: &Request,
+        status: Option<u16>,
+        items: usize,
+        connection: u64,
+    ) {
         if self.log.len() >= LOG_LIMIT {
             self.log.pop_front();
         }
-        let items = if status.is_some() {
-            self.core.take_items()
-        } else {
-            0
-        };
         self.log.push_back(Logged {
             at,
             method: request.method.clone(),
@@ -286,8 +339,4 @@ impl std::fmt::Debug for SimVault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SimVault").finish_non_exhaustive()
     }
-}
-
-pub(crate) fn no_bytes() -> Bytes {
-    Bytes::new()
 }

@@ -5,14 +5,17 @@ use crate::{
     call::{Call, Op},
     fields::{Field, Kind},
     lockout::LockoutConfig,
+    reply::Refused,
     route::Endpoint,
 };
 
 pub(crate) mod health;
+pub(crate) mod help;
 pub(crate) mod identity;
 mod mounts;
 mod namespaces;
 mod policies;
+pub(crate) mod quotas;
 pub(crate) mod seal;
 mod wrapping;
 
@@ -213,9 +216,62 @@ pub(crate) const TABLE: &[Endpoint] = &[
         exists: None,
     },
     Endpoint {
-        pattern: "step-down",
+        pattern: "quotas/config",
+        fields: &[
+            ("enable_rate_limit_response_headers", Kind::Bool),
+            ("enable_rate_limit_audit_logging", Kind::Bool),
+            ("rate_limit_exempt_paths", Kind::Texts),
+        ],
+        ops: &[
+            (Op::Read, quotas::read_config),
+            (Op::Update, quotas::write_config),
+        ],
+        exists: None,
+    },
+    Endpoint {
+        pattern: "quotas/rate-limit/{name}",
+        fields: &[
+            ("rate", Kind::Any),
+            ("interval", Kind::Any),
+            ("block_interval", Kind::Any),
+            ("path", Kind::Text),
+            ("role", Kind::Text),
+            ("type", Kind::Text),
+            ("inheritable", Kind::Bool),
+        ],
+        ops: &[
+            (Op::Read, quotas::read),
+            (Op::Update, quotas::write),
+            (Op::Delete, quotas::delete),
+        ],
+        exists: None,
+    },
+    Endpoint {
+        pattern: "quotas/lease-count/{name}",
+        fields: &[("max_leases", Kind::Int)],
+        ops: &[
+            (Op::Read, quotas::leases),
+            (Op::Update, quotas::leases),
+            (Op::Delete, quotas::leases),
+        ],
+        exists: None,
+    },
+    Endpoint {
+        pattern: "audit/{path:any}",
+        fields: &[
+            ("type", Kind::Text),
+            ("description", Kind::Text),
+            ("options", Kind::Pairs),
+            ("local", Kind::Bool),
+        ],
+        // the devices take whatever comes; [`Core::set_audit_broken`] says when they do not
+        ops: &[(Op::Update, |_, _| Ok(None)), (Op::Delete, |_, _| Ok(None))],
+        exists: None,
+    },
+    Endpoint {
+        pattern: "license/status",
         fields: &[],
-        ops: &[(Op::Update, |_, _| Ok(None))],
+        ops: &[(Op::Read, quotas::leases)],
         exists: None,
     },
 ];
@@ -228,7 +284,7 @@ const MOUNT_AND_TUNE: &[Field] = &[
 
 /// System paths that need no token.
 pub(crate) fn is_open(path: &str) -> bool {
-    path.starts_with("internal/ui/mounts") || path == "wrapping/lookup" && false
+    path.starts_with("internal/ui/mounts") || path == "wrapping/lookup"
 }
 
 /// System paths that need `sudo`.
@@ -248,6 +304,15 @@ pub(crate) fn needs_sudo(path: &str, op: Op) -> bool {
         || rest == "step-down"
         || rest.starts_with("revoke-prefix")
         || rest.starts_with("leases/revoke-")
+}
+
+/// The refusal of what only the paid edition has; OpenBao does not know such paths at all.
+pub(crate) fn enterprise_only(core: &Core) -> Refused {
+    if core.flavour.is_vault() {
+        Refused::Plain(404, "enterprise-only feature".to_owned())
+    } else {
+        Refused::unsupported_path()
+    }
 }
 
 impl Core {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use zeroize::Zeroizing;
+
 use crate::{
     Core,
     call::{Call, Op},
@@ -12,9 +14,11 @@ use crate::{
 };
 
 mod admin;
+mod asymmetric;
 mod backup;
 mod batch;
 mod cipher;
+mod import;
 mod key;
 mod ops;
 
@@ -26,6 +30,8 @@ pub(crate) struct Transit {
     pub keys: BTreeMap<String, Key>,
     pub disable_upsert: bool,
     pub cache_size: i64,
+    /// For imports; made when it is first needed.
+    pub wrapping_key: Option<Zeroizing<Vec<u8>>>,
 }
 
 const CREATE: &[Field] = &[
@@ -52,6 +58,7 @@ const ENCRYPT: &[Field] = &[
     ("plaintext", Kind::Text),
     ("context", Kind::Text),
     ("associated_data", Kind::Text),
+    ("nonce", Kind::Text),
     ("key_version", Kind::Int),
     ("type", Kind::Text),
     ("convergent_encryption", Kind::Bool),
@@ -59,6 +66,7 @@ const ENCRYPT: &[Field] = &[
     ("batch_input", Kind::Any),
 ];
 const DECRYPT: &[Field] = &[
+    ("nonce", Kind::Text),
     ("ciphertext", Kind::Text),
     ("context", Kind::Text),
     ("associated_data", Kind::Text),
@@ -106,7 +114,7 @@ pub(crate) const TABLE: &[Endpoint] = &[
     },
     Endpoint {
         pattern: "keys?",
-        fields: &[],
+        fields: &[("after", Kind::Text), ("limit", Kind::Int)],
         ops: &[(Op::List, admin::list)],
         exists: None,
     },
@@ -212,11 +220,84 @@ pub(crate) const TABLE: &[Endpoint] = &[
         ],
         exists: None,
     },
+    Endpoint {
+        pattern: "wrapping_key",
+        fields: &[],
+        ops: &[(Op::Read, import::wrapping_key)],
+        exists: None,
+    },
+    Endpoint {
+        pattern: "keys/{name}/import",
+        fields: import::FIELDS,
+        ops: &[(Op::Update, import::import)],
+        exists: None,
+    },
+    Endpoint {
+        pattern: "keys/{name}/import_version",
+        fields: import::FIELDS,
+        ops: &[(Op::Update, import::import_version)],
+        exists: None,
+    },
 ];
 
 pub(crate) fn engine<'a>(core: &'a mut Core, call: &Call) -> Result<&'a mut Transit, Refused> {
     match core.mounts.get_mut(&call.mount).map(|m| &mut m.backend) {
         Some(Backend::Transit(engine)) => Ok(engine),
         _ => Err(Refused::unsupported_path()),
+    }
+}
+
+/// The key that a request names, as the asked node sees it.
+fn view(core: &mut Core, call: &Call) -> Result<Option<Key>, Refused> {
+    let horizon = core.horizon();
+    let key = engine(core, call)?
+        .keys
+        .get(call.args.text("name"))
+        .cloned();
+    Ok(key.map(|k| k.seen_until(horizon)))
+}
+
+/// See [`Core::collide_rotation`].
+pub(crate) fn phantom_rotation(core: &mut Core, mount: &str, name: &str) -> bool {
+    let Some(id) = core.mount_at("", mount).map(|m| m.id) else {
+        return false;
+    };
+    let transit = |core: &mut Core| match core.mounts.get_mut(&id).map(|m| &mut m.backend) {
+        Some(Backend::Transit(engine)) => engine.keys.get(name).cloned(),
+        _ => None,
+    };
+    let Some(mut key) = transit(core) else {
+        return false;
+    };
+    let stored: Vec<u32> = key
+        .versions
+        .iter()
+        .filter(|(_, v)| v.phantom)
+        .map(|(n, _)| *n)
+        .collect();
+    key.rotate(core);
+    for (n, version) in &mut key.versions {
+        version.phantom = *n == key.latest || stored.contains(n);
+    }
+    if let Some(Backend::Transit(engine)) = core.mounts.get_mut(&id).map(|m| &mut m.backend) {
+        engine.keys.insert(name.to_owned(), key);
+    }
+    true
+}
+
+/// Drops what no rotation has stored.
+pub(crate) fn forget_phantoms(core: &mut Core) {
+    for mount in core.mounts.values_mut() {
+        if let Backend::Transit(engine) = &mut mount.backend {
+            for key in engine.keys.values_mut() {
+                key.versions.retain(|_, v| !v.phantom);
+                key.latest = key
+                    .versions
+                    .keys()
+                    .next_back()
+                    .copied()
+                    .unwrap_or(key.latest);
+            }
+        }
     }
 }

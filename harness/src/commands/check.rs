@@ -8,8 +8,9 @@ use kms_conformance::{BoxFuture, Hook, Target};
 use kms_report::model::{Launch, LaunchKind, Subject};
 use kms_report::redact;
 
+use super::run;
 use super::session::{Judged, Session};
-use crate::cli::CheckArgs;
+use crate::cli::{CheckArgs, Output, RunArgs, Suite};
 use crate::exit::{Failure, OrUsage};
 use crate::interrupt::Interrupt;
 use crate::plan::Planned;
@@ -19,29 +20,59 @@ use crate::{environment, socket};
 /// Limit for a restart command.
 const RESTARTS: Duration = Duration::from_secs(120);
 
-/// Judges the plugin behind a socket.
-pub async fn check(
-    args: &CheckArgs,
+/// Judges the plugin behind a socket, or one that is started.
+pub async fn check(args: CheckArgs, plan: Planned, interrupt: Interrupt) -> Result<u8, Failure> {
+    match (args.socket.clone(), args.subject) {
+        (Some(socket), _) => {
+            behind(
+                &socket,
+                args.restart_command,
+                args.suite,
+                args.output,
+                plan,
+                interrupt,
+            )
+            .await
+        }
+        (None, subject) => {
+            let args = RunArgs {
+                vault: vec!["sim".to_owned()],
+                vault_token_path: None,
+                plugin: None,
+                subject,
+                suite: args.suite,
+                output: args.output,
+            };
+            run::run(args, plan, interrupt).await
+        }
+    }
+}
+
+async fn behind(
+    url: &str,
+    restart_command: Option<String>,
+    suite: Suite,
+    output: Output,
     mut plan: Planned,
     interrupt: Interrupt,
 ) -> Result<u8, Failure> {
-    let path = socket::parse(&args.socket).or_usage()?;
-    plan.option("socket", redact::endpoint(&args.socket));
+    let path = socket::parse(url).or_usage()?;
+    plan.option("socket", redact::endpoint(url));
     // The command itself may hold anything.
     plan.option(
         "restart-command",
-        if args.restart_command.is_some() {
+        if restart_command.is_some() {
             "given"
         } else {
             "none"
         },
     );
 
-    let session = Session::start(&args.suite, &args.output, plan, "plugin")?;
+    let session = Session::start(&suite, &output, plan, "plugin")?;
     let mut target = Target::unix(&path);
-    if let Some(command) = &args.restart_command {
+    if let Some(command) = restart_command {
         target.restart = Some(Arc::new(RestartCommand {
-            command: command.clone(),
+            command,
             log: session.bundle().path("restart.log"),
         }));
     }
@@ -49,7 +80,7 @@ pub async fn check(
         project: "plugin".to_owned(),
         launch: Some(Launch {
             how: LaunchKind::ExternalSocket,
-            endpoint: redact::endpoint(&args.socket),
+            endpoint: redact::endpoint(url),
         }),
         ..Subject::default()
     };

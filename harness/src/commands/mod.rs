@@ -2,6 +2,7 @@
 //! the bundle.
 
 pub mod check;
+mod choice;
 pub mod judge;
 pub mod list;
 pub mod run;
@@ -18,15 +19,15 @@ use crate::interrupt::Interrupt;
 use crate::plan::Planned;
 
 /// Does what the command line says; `given` are the options that stand there. The exit code.
-pub fn run(cli: &Cli, given: BTreeSet<String>) -> Result<u8, Failure> {
-    match &cli.command {
+pub fn run(cli: Cli, given: BTreeSet<String>) -> Result<u8, Failure> {
+    match cli.command {
         Command::Run(args) => block_on(|interrupt| run::run(args, Planned::new(given), interrupt)),
         Command::Check(args) => {
             block_on(|interrupt| check::check(args, Planned::new(given), interrupt))
         }
-        Command::Judge(args) => judge::judge(args),
-        Command::List(args) => list::list(args).map(|()| exit::HELD),
-        Command::Explain(args) => list::explain(args).map(|()| exit::HELD),
+        Command::Judge(args) => judge::judge(&args),
+        Command::List(args) => list::list(&args).map(|()| exit::HELD),
+        Command::Explain(args) => list::explain(&args).map(|()| exit::HELD),
     }
 }
 

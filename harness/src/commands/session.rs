@@ -393,5 +393,5 @@ fn show(progress: Progress) {
         done,
         total,
     } = progress;
-    console::progress(&format!("{stimulus} {done}/{total}"));
+    console::progress(stimulus, done, total);
 }

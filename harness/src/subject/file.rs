@@ -129,6 +129,35 @@ impl SubjectFile {
         Ok(subject)
     }
 
+    /// The command as it stands in the file, and the environment.
+    pub fn source(&self) -> String {
+        let command = self.command.iter().map(Template::source);
+        let environment = self.environment.iter();
+        let environment = environment.map(|(name, value)| format!("{name}={}", value.source()));
+        command
+            .map(str::to_owned)
+            .chain(environment)
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    /// The command fit for a report: the program's name, options' names, and values that are made
+    /// of placeholders. Any other word may be a secret, and is left out.
+    pub fn shown(&self) -> String {
+        let words = self.command.iter().enumerate().map(|(position, word)| {
+            let source = word.source();
+            let name = source.split_once('=').map_or(source, |(name, _)| name);
+            match position {
+                0 => source.rsplit('/').next().unwrap_or(source).to_owned(),
+                _ if word.has_placeholder() => source.to_owned(),
+                _ if name.len() < source.len() => format!("{name}=[redacted]"),
+                _ if source.starts_with('-') => source.to_owned(),
+                _ => "[redacted]".to_owned(),
+            }
+        });
+        words.collect::<Vec<_>>().join(" ")
+    }
+
     /// Whether the command or the environment has this placeholder.
     pub fn mentions(&self, placeholder: &str) -> bool {
         self.command
@@ -180,6 +209,12 @@ impl Template {
     /// As it stands in the file.
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    fn has_placeholder(&self) -> bool {
+        self.parts
+            .iter()
+            .any(|part| matches!(part, Part::Placeholder(_)))
     }
 
     /// Whether it has this placeholder.
@@ -378,6 +413,18 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_report_shows_no_word_that_may_be_a_secret() {
+        let text = r#"
+            name = "a"
+            command = ["/opt/acme/kms", "serve", "-v", "--token=hvs.abc", "--password", "hunter2", "--socket={socket}"]
+        "#;
+        assert_eq!(
+            SubjectFile::parse(text).unwrap().shown(),
+            "kms [redacted] -v --token=[redacted] --password [redacted] --socket={socket}"
+        );
     }
 
     #[test]

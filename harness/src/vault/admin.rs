@@ -100,6 +100,11 @@ impl Admin {
         self
     }
 
+    /// The token, to search files for it.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     /// `GET /v1/PATH`.
     pub async fn read(&self, path: &str) -> Result<Answer> {
         self.call(Method::GET, path, Value::Null).await

@@ -47,13 +47,25 @@ impl External {
         let version = health["version"].as_str().unwrap_or("unknown").to_owned();
         Ok(Self {
             product: Product {
-                name: "vault".to_owned(),
+                name: name(&health).to_owned(),
                 version,
             },
             addresses: addresses.to_vec(),
             ca,
             admin,
         })
+    }
+}
+
+/// The two products tell themselves apart by the date that they show.
+fn name(seal_status: &Value) -> &'static str {
+    match (
+        seal_status.get("commit_date"),
+        seal_status.get("build_date"),
+    ) {
+        (Some(_), None) => "openbao",
+        (None, Some(_)) => "vault",
+        _ => "vault or openbao",
     }
 }
 

@@ -115,9 +115,13 @@ impl Wanted {
             password: Zeroizing::new(format!("pw-{}", uuid::Uuid::new_v4().simple())),
             password_file: folder.join("password"),
         };
-        self.fill(admin, access)
-            .await
-            .context("set up Vault for the plugin")
+        let paths = access.paths();
+        let filled = self.fill(admin, access).await;
+        if filled.is_err() && !self.suffix.is_empty() {
+            // Somebody else's Vault: half a set-up is not left there. The first error is the one to tell.
+            let _ = remove(admin, &paths).await;
+        }
+        filled.context("set up Vault for the plugin")
     }
 
     async fn fill(&self, admin: &Admin, mut access: Access) -> Result<Access> {
@@ -230,19 +234,27 @@ impl Access {
 
     /// Takes everything away again that [`Wanted::create`] made.
     pub async fn remove(&self, admin: &Admin) -> Result<()> {
-        for path in [
+        remove(admin, &self.paths()).await
+    }
+
+    fn paths(&self) -> [String; 4] {
+        [
             format!("sys/auth/{}", self.approle_mount),
             format!("sys/auth/{}", self.userpass_mount),
             format!("sys/policies/acl/{}", self.policy),
             format!("sys/mounts/{}", self.mount),
-        ] {
-            admin
-                .delete(&path)
-                .await
-                .context("clean Vault up after the run")?;
-        }
-        Ok(())
+        ]
     }
+}
+
+/// Deletes all of them, whatever becomes of each; the first error.
+async fn remove(admin: &Admin, paths: &[String]) -> Result<()> {
+    let mut done = Ok(());
+    for path in paths {
+        let deleted = admin.delete(path).await.map(drop);
+        done = done.and(deleted);
+    }
+    done.context("clean Vault up after the run")
 }
 
 fn text(answer: &Value, pointer: &str) -> Result<String> {

@@ -27,16 +27,28 @@ where
     F: FnOnce(P) -> R + Send + 'static,
     R: Future<Output = anyhow::Result<()>>,
 {
+    let required = std::env::var_os("KMS_REQUIRE").is_some_and(|value| value == "all");
+    test_when(required, name, part, body)
+}
+
+/// The same, told whether an absent part is a failure.
+pub fn test_when<P, F, R>(
+    required: bool,
+    name: &str,
+    part: Result<P, impl Display>,
+    body: F,
+) -> Trial
+where
+    P: Send + 'static,
+    F: FnOnce(P) -> R + Send + 'static,
+    R: Future<Output = anyhow::Result<()>>,
+{
     let part = part.map_err(|reason| reason.to_string());
     Trial::ignorable_test(name, move || match part {
         Ok(part) => block_on(body(part)).map(|()| Completion::Completed),
-        Err(reason) if required() => Err(Failed::from(format!("KMS_REQUIRE=all, and {reason}"))),
+        Err(reason) if required => Err(Failed::from(format!("KMS_REQUIRE=all, and {reason}"))),
         Err(reason) => Ok(Completion::ignored_with(reason)),
     })
-}
-
-fn required() -> bool {
-    std::env::var_os("KMS_REQUIRE").is_some_and(|value| value == "all")
 }
 
 fn block_on(body: impl Future<Output = anyhow::Result<()>>) -> Result<(), Failed> {

@@ -4,7 +4,7 @@ use std::os::unix::net::UnixListener;
 
 use serde_json::Value;
 
-use crate::support::{folder, run, toy, toy_subject};
+use crate::support::{folder, harness, run, said, toy, toy_subject};
 
 #[test]
 fn list_prints_rows_of_the_promised_form() {
@@ -183,6 +183,29 @@ fn wrong_usage() {
         }
         assert_eq!(said.out, "", "{args:?}");
     }
+}
+
+/// A real server that is not there: the message says how to have one.
+#[test]
+fn openbao_that_is_not_there() {
+    let toy = toy().display().to_string();
+    let args = ["run", "--vault", "openbao", "--plugin", &toy];
+    let nowhere = folder();
+    let absent = said(
+        harness(&args)
+            .env("PATH", nowhere.path())
+            .env("KMS_CACHE", nowhere.path())
+            .output()
+            .unwrap(),
+    );
+    let absent = absent.ended(2);
+    assert!(
+        absent.err.contains("$BAO") && absent.err.contains("ci/openbao"),
+        "{}",
+        absent.err
+    );
+    let wrong = said(harness(&args).env("BAO", "/nowhere/bao").output().unwrap()).ended(2);
+    assert!(wrong.err.contains("/nowhere/bao"), "{}", wrong.err);
 }
 
 /// What cannot be reached is not judged: exit 3 and an inconclusive report, never a pass.

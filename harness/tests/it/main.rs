@@ -7,5 +7,6 @@ mod cli;
 mod processes;
 mod product;
 mod support;
+mod tiers;
 mod toy;
 mod workspace;

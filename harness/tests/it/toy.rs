@@ -166,6 +166,45 @@ fn a_broken_plugin_is_exit_1_and_the_requirement_is_named() {
     }
 }
 
+/// A plugin that logs the token it was given: a finding, and our copy of the log no longer has it.
+#[test]
+fn a_credential_in_the_plugins_log_is_a_finding_and_is_taken_out() {
+    let home = folder();
+    let subject = home.path().join("chatty.toml");
+    let command = [
+        toy().display().to_string(),
+        "--socket={socket}".into(),
+        "--key={folder}/toy.key".into(),
+        "--say=my token is {token}".into(),
+    ];
+    fs::write(
+        &subject,
+        format!("name = \"chatty\"\ncommand = {command:?}\n"),
+    )
+    .unwrap();
+    let out = home.path().join("out");
+    let subject = subject.display().to_string();
+    // `check` takes a description as well.
+    let said = run(&[
+        "check",
+        "--subject",
+        &subject,
+        "--format",
+        "json",
+        "--out",
+        &out.display().to_string(),
+    ]);
+    let report = said.ended(0).json();
+    let finding = &report["findings"][0];
+    assert!(
+        finding["title"].as_str().unwrap().contains("credential"),
+        "{finding}"
+    );
+    assert_eq!(finding["requirements"][0], "KMS2-SEC-01");
+    let log = fs::read_to_string(out.join("plugin.log")).unwrap();
+    assert!(log.contains("toy: my token is [credential]"), "{log}");
+}
+
 /// A plugin that somebody else runs, restarted by a command of theirs.
 #[test]
 fn check_restarts_by_the_command_it_was_given() {

@@ -14,7 +14,7 @@ use kms_harness::subject::own::Vocabulary;
 use world::{Parts, Server, World};
 
 fn main() {
-    let parts = Parts::find().map_err(|error| format!("{error:#}"));
+    let parts = Parts::find();
     let mut trials = Vec::new();
     let policy = server::credentials_have_exactly_the_policy;
     trials.push(tier::test(
@@ -64,6 +64,16 @@ fn main() {
         parts.clone(),
         outage::one_of_three_nodes_lost,
     ));
-    trials.push(tier::test("suite::main_job", parts, suite::main_job));
+    trials.push(tier::test(
+        "suite::main_job",
+        parts.clone(),
+        suite::main_job,
+    ));
+    let address = suite::somebody_elses_vault_is_given_back;
+    trials.push(tier::test(
+        "suite::somebody_elses_vault_is_given_back",
+        parts,
+        address,
+    ));
     tier::run(trials)
 }

@@ -23,18 +23,25 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Finds the server and, only where it is there, builds the plugin alone.
-    pub fn find() -> Result<Self> {
-        let bao = openbao::find()?;
-        let workspace = own::workspace().context("the checkout with the plugin is gone")?;
+    /// Finds the server, and builds the plugin alone where it is there. An absent server is a
+    /// reason to ignore tests; a plugin that does not build is a failure of all of them.
+    pub fn find() -> Result<Self, String> {
+        let bao = openbao::find().map_err(|error| format!("{error:#}"))?;
+        let build = async {
+            let workspace = own::workspace().context("the checkout with the plugin is gone")?;
+            own::build(&workspace).await
+        };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            .build()?;
-        let plugin = runtime.block_on(own::build(&workspace))?;
-        Ok(Self {
-            bao,
-            plugin: Arc::new(plugin),
-        })
+            .build()
+            .expect("a runtime starts");
+        match runtime.block_on(build) {
+            Ok(plugin) => Ok(Self {
+                bao,
+                plugin: Arc::new(plugin),
+            }),
+            Err(error) => panic!("{error:#}"),
+        }
     }
 }
 

@@ -388,6 +388,7 @@ fn tidy(core: &mut Core, call: &Call) -> Outcome {
     Ok(Some(
         Reply {
             status: Some(202),
+            no_mount_type: true,
             ..Reply::default()
         }
         .warn(text),

@@ -247,7 +247,7 @@ fn create(core: &mut Core, call: &Call) -> Outcome {
             }
         }
     }
-    let policies = chosen_policies(core, &parent, role.as_ref(), call, sudo)?;
+    let policies = chosen_policies(&parent, role.as_ref(), call, sudo)?;
     let mut warnings = Vec::new();
     if let Some(space) = core.namespace(&call.ns) {
         for policy in &policies {
@@ -371,7 +371,6 @@ fn sanitized(name: &str) -> String {
 }
 
 fn chosen_policies(
-    core: &Core,
     parent: &Entry,
     role: Option<&TokenRole>,
     call: &Call,
@@ -407,16 +406,15 @@ fn chosen_policies(
             base
         };
         let chosen = effective_policies(&base, no_default);
-        if !role.allowed_policies.is_empty() {
-            if let Some(_extra) = chosen
+        if !role.allowed_policies.is_empty()
+            && chosen
                 .iter()
-                .find(|p| *p != "default" && !role.allowed_policies.contains(p))
-            {
-                return Err(Refused::bad(format!(
-                    "token policies ({:?}) must be subset of the role's allowed policies ({:?})",
-                    chosen, role.allowed_policies
-                )));
-            }
+                .any(|p| p != "default" && !role.allowed_policies.contains(p))
+        {
+            return Err(Refused::bad(format!(
+                "token policies ({:?}) must be subset of the role's allowed policies ({:?})",
+                chosen, role.allowed_policies
+            )));
         }
         if let Some(bad) = chosen.iter().find(|p| role.disallowed_policies.contains(p)) {
             return Err(Refused::bad(format!(
@@ -438,7 +436,6 @@ fn chosen_policies(
             "root tokens may not be created without parent token being root",
         ));
     }
-    let _ = core;
     Ok(chosen)
 }
 
@@ -586,6 +583,9 @@ fn renew_token(core: &mut Core, id: &str, call: &Call) -> Outcome {
     let current = match core.mount(issuer).map(|m| &m.backend) {
         Some(Backend::Userpass(_)) => super::userpass::renewal(core, issuer, &entry)?,
         Some(Backend::Approle(_)) => super::approle::renewal(core, issuer, &entry)?,
+        Some(Backend::Jwt(_)) => super::jwt::renewal(core, issuer, &entry)?,
+        Some(Backend::Kubernetes(_)) => super::kubernetes::renewal(core, issuer, &entry)?,
+        Some(Backend::Cert(_)) => super::cert::renewal(core, issuer, &entry, call.cert.as_ref())?,
         _ => Some(TokenParams {
             ttl: entry.creation_ttl,
             period: entry.period,
@@ -607,7 +607,16 @@ fn renew_token(core: &mut Core, id: &str, call: &Call) -> Outcome {
     let now = core.now;
     core.tokens.set_expiry(id, Some(now + granted));
     core.tokens.update(id, |e| e.last_renewal = Some(now));
-    let auth = auth_block(&entry, granted);
+    let mut auth = auth_block(&entry, granted);
+    if core.flavour.is_vault()
+        && matches!(
+            core.mount(issuer).map(|m| &m.backend),
+            Some(Backend::Kubernetes(_))
+        )
+    {
+        // the method is an external plugin there, and the flag is lost on the way back
+        auth.orphan = false;
+    }
     Ok(Some(Reply {
         auth: Some(auth),
         warnings,
@@ -680,6 +689,7 @@ fn tidy(core: &mut Core, _call: &Call) -> Outcome {
     Ok(Some(
         Reply {
             status: Some(202),
+            no_mount_type: true,
             ..Reply::default()
         }
         .warn(text),
@@ -710,7 +720,10 @@ fn write_role(core: &mut Core, call: &Call) -> Outcome {
     if let Some(suffix) = args.opt_text("path_suffix") {
         suffix.clone_into(&mut role.path_suffix);
     }
+    // token roles go by the old name `explicit_max_ttl` alone
+    let explicit = role.params.explicit_max_ttl;
     role.params.update(args);
+    role.params.explicit_max_ttl = explicit;
     for (name, to) in [
         ("period", &mut role.params.period),
         ("explicit_max_ttl", &mut role.params.explicit_max_ttl),

@@ -16,10 +16,21 @@ impl Core {
     pub(super) fn outside(&mut self, request: &Request, target: &Target) -> Response {
         let page = matches!(request.method.as_str(), "GET" | "HEAD");
         match target.path.as_str() {
-            "/" => url::redirect("/ui/", page),
-            "/v1" if self.flavour.is_vault() => url::redirect("/v1/", page),
-            _ if self.flavour.is_vault() => url::redirect("/ui/", page),
-            _ => self.refuse(Refused::nothing()),
+            "/" => self.redirected(url::redirect("/ui/", page)),
+            "/ui/" => self.ui_page(),
+            "/v1" if self.flavour.is_vault() => self.redirected(url::redirect("/v1/", page)),
+            path if self.flavour.is_vault() && !path.starts_with("/.well-known/") => {
+                self.redirected(url::redirect("/ui/", page))
+            }
+            _ => {
+                let mut response = self.refuse(Refused::nothing());
+                if request.method == "CONNECT" && self.flavour.is_openbao() {
+                    response
+                        .headers
+                        .push(("Connection".to_owned(), "close".to_owned()));
+                }
+                response
+            }
         }
     }
 
@@ -66,7 +77,7 @@ impl Core {
                     "cannot handle internal-only request operation",
                 ));
             }
-            "OPTIONS" => return Err(Refused::denied()),
+            "OPTIONS" => return Err(Refused::Wrapped(403, "permission denied".to_owned())),
             _ => return Err(Refused::Empty(405)),
         })
     }
@@ -83,7 +94,7 @@ impl Core {
                 .map(|(n, v)| (n, v.into()))
                 .collect());
         }
-        json::decode(&request.body, self.flavour).map_err(Refused::bad)
+        json::decode(&request.body, &self.options).map_err(Refused::bad)
     }
 
     /// Endpoints before the request core; `None` if it is none of them.
@@ -108,7 +119,7 @@ impl Core {
                 "leader" => return Some(sys::health::leader(self, request)),
                 "init" => return Some(sys::seal::init(self, request)),
                 "unseal" => return Some(sys::seal::unseal(self, request)),
-                "seal" => return Some(self.seal_request(request)),
+                "seal" | "step-down" => return Some(self.seal_request(request, name)),
                 _ => {}
             }
         }
@@ -120,25 +131,29 @@ impl Core {
                 );
             }
         }
-        (path == "sys").then(|| {
-            url::redirect(
-                "/v1/sys/",
-                matches!(request.method.as_str(), "GET" | "HEAD"),
-            )
-        })
+        let page = matches!(request.method.as_str(), "GET" | "HEAD");
+        (path == "sys").then(|| self.redirected(url::redirect("/v1/sys/", page)))
     }
 
-    fn seal_request(&mut self, request: &Request) -> Response {
+    fn seal_request(&mut self, request: &Request, target: &str) -> Response {
         if !matches!(request.method.as_str(), "PUT" | "POST") {
             return self.refuse(Refused::Empty(405));
         }
         if self.sealed() {
-            return self.finish(204, bytes::Bytes::new(), true);
+            return sys::health::without_index(self.finish(204, bytes::Bytes::new(), true));
         }
         let verdict = match self.caller(request) {
             Err(refused) => Err(refused),
             Ok(None) => Err(Refused::denied()),
-            Ok(Some(token)) if !self.may(&token, Op::Update, "", "sys/seal", &Map::new()) => {
+            Ok(Some(token))
+                if !self.may(
+                    &token,
+                    Op::Update,
+                    "",
+                    &format!("sys/{target}"),
+                    &Map::new(),
+                ) =>
+            {
                 Err(Refused::Wrapped(403, "permission denied".to_owned()))
             }
             Ok(Some(_)) => Ok(()),
@@ -146,8 +161,16 @@ impl Core {
         match verdict {
             Err(refused) => self.refuse(refused),
             Ok(()) => {
-                self.seal.sealed = true;
-                self.finish(204, bytes::Bytes::new(), true)
+                if target == "seal" && self.node.standby {
+                    if self.flavour.is_vault() || self.node.forwards_all {
+                        let text = "vault cannot seal when in standby mode; please restart instead";
+                        return self.refuse(Refused::Plain(500, text.to_owned()));
+                    }
+                    self.node.sealed = true;
+                } else if target == "seal" {
+                    self.restart(true);
+                }
+                sys::health::without_index(self.finish(204, bytes::Bytes::new(), true))
             }
         }
     }
@@ -159,4 +182,49 @@ fn has_namespace(request: &Request) -> bool {
         .unwrap_or_default()
         .trim_matches('/');
     !name.is_empty() && name != "root"
+}
+
+/// Where a browser lands. The pages of the real servers are not simulated: only their heads, sizes and headers are.
+const UI_OPENBAO: (&str, usize) = (
+    "<!DOCTYPE html>\n<!--\n Copyright (c) HashiCorp, Inc.\n SPDX-License-Identifier: MPL-2.0\n-->\n\n<html lang=\"en\">\n  <head>\n   ",
+    1_081_845,
+);
+const UI_VAULT: (&str, usize) = (
+    "\n\t<!DOCTYPE html>\n\t<html>\n\t<style>\n\tbody {\n\tcolor: #1F2124;\n\tfont-family: system-ui, -apple-system, BlinkMacSystemFont, ",
+    1_453,
+);
+
+impl Core {
+    fn ui_page(&self) -> Response {
+        let (head, size) = if self.flavour.is_openbao() {
+            UI_OPENBAO
+        } else {
+            UI_VAULT
+        };
+        let body = format!("{head}{}", " ".repeat(size.saturating_sub(head.len())));
+        let csp = "default-src 'none'; connect-src 'self'; img-src 'self' data:; script-src 'self'; style-src 'unsafe-inline' 'self'; form-action  'none'; frame-ancestors 'none'; font-src 'self'";
+        let mut headers = vec![
+            ("Cache-Control", "no-store"),
+            ("Content-Security-Policy", csp),
+            ("Content-Type", "text/html; charset=utf-8"),
+            ("Service-Worker-Allowed", "/"),
+            (
+                "Strict-Transport-Security",
+                "max-age=31536000; includeSubDomains",
+            ),
+            ("X-Content-Type-Options", "nosniff"),
+        ];
+        if self.flavour.is_openbao() {
+            headers.extend([("Accept-Ranges", "bytes"), ("Vary", "Accept-Encoding")]);
+        }
+        let headers = headers
+            .into_iter()
+            .map(|(n, v)| (n.to_owned(), v.to_owned()))
+            .collect();
+        Response {
+            status: 200,
+            headers,
+            body: bytes::Bytes::from(body),
+        }
+    }
 }

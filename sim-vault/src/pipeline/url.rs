@@ -83,7 +83,8 @@ fn clean(path: &str) -> String {
 
 /// Percent-decoding; `None` for a broken escape.
 pub(crate) fn decode(text: &str, plus: bool) -> Option<String> {
-    if !text.contains('%') && !(plus && text.contains('+')) {
+    let encoded = text.contains('%') || plus && text.contains('+');
+    if !encoded {
         return Some(text.to_owned());
     }
     let mut out = Vec::with_capacity(text.len());

@@ -14,7 +14,7 @@
 //! | `GET /log`, `DELETE /log` | | the request log |
 //!
 //! Actions: `{"status"}`, `{"delay_ms"}`, `"hold"`, `"hold_after"`, `"close_before"`, `"close_after"`, `{"cut_body"}`,
-//! `{"garbage"}`, `"wrong_content_length"`, `{"redirect"}`.
+//! `{"garbage"}`, `{"raw"}`, `"wrong_content_length"`, `{"redirect"}`.
 
 use std::{convert::Infallible, io, time::Duration};
 
@@ -74,6 +74,9 @@ enum ActionBody {
     Garbage {
         garbage: String,
     },
+    Raw {
+        raw: String,
+    },
     Redirect {
         redirect: String,
     },
@@ -109,6 +112,7 @@ impl From<ActionBody> for Action {
             ActionBody::Delay { delay_ms } => Self::Delay(Duration::from_millis(delay_ms)),
             ActionBody::Cut { cut_body } => Self::CutBody(cut_body),
             ActionBody::Garbage { garbage } => Self::Garbage(garbage.into()),
+            ActionBody::Raw { raw } => Self::Raw(raw.into()),
             ActionBody::Redirect { redirect } => Self::Redirect307(redirect),
         }
     }

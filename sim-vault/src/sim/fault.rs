@@ -52,6 +52,8 @@ pub enum Action {
     CutBody(usize),
     /// Handled; the answer's body is replaced by these bytes, status and headers stay.
     Garbage(Bytes),
+    /// Handled; these bytes go out instead of HTTP, then the connection closes.
+    Raw(Bytes),
     /// Handled; the answer announces 16 bytes more than it has, then the connection closes.
     WrongContentLength,
     /// Handled and answered; the hook runs right after, before any other request.
@@ -139,6 +141,7 @@ pub(super) enum Verdict {
     CloseAfter,
     CutBody(usize),
     Garbage(Bytes),
+    Raw(Bytes),
     WrongContentLength,
     Then(FaultId),
     Redirect(String),
@@ -214,6 +217,7 @@ impl Faults {
                 Action::CloseAfter => Verdict::CloseAfter,
                 Action::CutBody(n) => Verdict::CutBody(*n),
                 Action::Garbage(bytes) => Verdict::Garbage(bytes.clone()),
+                Action::Raw(bytes) => Verdict::Raw(bytes.clone()),
                 Action::WrongContentLength => Verdict::WrongContentLength,
                 Action::Then(_) => Verdict::Then(*id),
                 Action::Redirect307(to) => Verdict::Redirect(to.clone()),

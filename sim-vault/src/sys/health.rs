@@ -40,6 +40,7 @@ pub(crate) fn answer(core: &Core, request: &Request, target: &Target) -> Respons
         ("standbycode", 429),
         ("sealedcode", 503),
         ("uninitcode", 501),
+        ("haunhealthycode", 474),
     ];
     for (name, code) in &mut codes {
         if let Some(text) = target.get(name) {
@@ -70,11 +71,18 @@ pub(crate) fn answer(core: &Core, request: &Request, target: &Target) -> Respons
             return core.refuse(Refused::Empty(400));
         }
     }
-    let seal = &core.seal;
-    let status = match (seal.initialised, seal.sealed) {
+    let initialised = core.seal.initialised && !core.node.uninitialised;
+    let standby = core.node.standby;
+    let standby_ok = target
+        .get("standbyok")
+        .is_some_and(|v| matches!(v, "" | "1" | "t" | "true" | "True" | "TRUE" | "T"));
+    let status = match (initialised, core.sealed()) {
         (false, _) => codes[3].1,
         (true, true) => codes[2].1,
-        (true, false) => codes[0].1,
+        (true, false) if !standby => codes[0].1,
+        (true, false) if core.leader_unhealthy() => codes[4].1,
+        (true, false) if standby_ok => codes[0].1,
+        (true, false) => codes[1].1,
     };
     if !(100..1000).contains(&status) {
         return Response::closed();
@@ -82,7 +90,8 @@ pub(crate) fn answer(core: &Core, request: &Request, target: &Target) -> Respons
     let vault = core.flavour.is_vault();
     let raft = core.options.storage == Storage::Raft;
     let active = !core.sealed();
-    let (performance, dr) = match (active, raft) {
+    let known = active && (!standby || core.node.settled && (vault || core.node.forwards_all));
+    let (performance, dr) = match (known, raft) {
         (false, _) => ("unknown", "unknown"),
         (true, true) if !vault => ("primary", "disabled"),
         (true, _) => ("disabled", "disabled"),
@@ -90,14 +99,18 @@ pub(crate) fn answer(core: &Core, request: &Request, target: &Target) -> Respons
     let mut tail = json!({});
     if vault {
         tail = json!({ "echo_duration_ms": 0, "clock_skew_ms": 0, "replication_primary_canary_age_ms": 0 });
-        if raft && active {
+        if raft {
             tail["removed_from_cluster"] = false.into();
+        }
+        if standby && core.node.settled && active {
+            tail["ha_connection_healthy"] = (!core.leader_unhealthy()).into();
+            tail["last_request_forwarding_heartbeat_ms"] = 0.into();
         }
     }
     let health = Health {
-        initialized: seal.initialised,
+        initialized: initialised,
         sealed: !active,
-        standby: !active,
+        standby: standby || !active,
         performance_standby: vault.then_some(false),
         replication_performance_mode: performance,
         replication_dr_mode: dr,
@@ -108,7 +121,11 @@ pub(crate) fn answer(core: &Core, request: &Request, target: &Target) -> Respons
         cluster_id: active.then_some(core.cluster_id.as_str()),
         tail: crate::reply::object(tail),
     };
-    let body = serde_json::to_string(&health).unwrap_or_default() + "\n";
+    let body = if request.method == "HEAD" {
+        String::new()
+    } else {
+        serde_json::to_string(&health).unwrap_or_default() + "\n"
+    };
     without_index(core.finish(status, Bytes::from(body), true))
 }
 
@@ -165,7 +182,7 @@ pub(crate) fn leader(core: &Core, request: &Request) -> Response {
     };
     let mut body = json!({
         "ha_enabled": raft,
-        "is_self": raft,
+        "is_self": raft && !core.node.standby,
         "leader_address": address,
         "leader_cluster_address": address,
     });
@@ -174,7 +191,9 @@ pub(crate) fn leader(core: &Core, request: &Request) -> Response {
         body["performance_standby_last_remote_wal"] = 0.into();
     }
     if raft {
-        body["active_time"] = core.rfc3339(std::time::Duration::ZERO).into();
+        if !core.node.standby || core.flavour.is_vault() {
+            body["active_time"] = core.rfc3339(std::time::Duration::ZERO).into();
+        }
         body["raft_committed_index"] = core.index.into();
         body["raft_applied_index"] = core.index.into();
     }
@@ -186,7 +205,7 @@ pub(crate) fn plain(core: &Core, status: u16, body: &Value) -> Response {
     without_index(core.finish(status, Bytes::from(body.to_string() + "\n"), true))
 }
 
-fn without_index(mut response: Response) -> Response {
+pub(crate) fn without_index(mut response: Response) -> Response {
     response.headers.retain(|(name, _)| name != "X-Vault-Index");
     response
 }

@@ -6,8 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     Core,
-    call::{Call, Op},
-    duration,
+    call::Call,
     fields::{self, Kind},
     mounts::Mount,
     reply::{Outcome, Refused, Reply, done, ok},
@@ -109,7 +108,10 @@ pub(super) fn write(core: &mut Core, call: &Call) -> Outcome {
         return Err(Refused::bad(format!("path is already in use at {path}/")));
     }
     let auth = prefix(call) == "auth/";
-    let fits = matches!(kind, "userpass" | "approle") == auth;
+    let fits = matches!(
+        kind,
+        "userpass" | "approle" | "jwt" | "oidc" | "kubernetes" | "cert"
+    ) == auth;
     let options = call.args.get("options").and_then(Value::as_object).cloned();
     let versioned =
         kind == "kv" && options.as_ref().and_then(|o| o.get("version")) == Some(&"2".into());
@@ -197,7 +199,6 @@ fn tune(core: &mut Core, call: &Call, path: &str) -> Outcome {
             mount.lockout.disabled = b == Value::Bool(true);
         }
     }
-    let _ = duration::short;
     done()
 }
 
@@ -257,6 +258,10 @@ pub(super) fn ui(core: &mut Core, call: &Call) -> Outcome {
         Some(mount) => {
             let mut row = mount.describe(core);
             row["path"] = mount.path.as_str().into();
+            if core.flavour.is_vault() {
+                row["config"]["default_lease_ttl"] = mount.default_lease().as_secs().into();
+                row["config"]["max_lease_ttl"] = mount.max_lease().as_secs().into();
+            }
             ok(row)
         }
         None => Err(Refused::Plain(403, "preflight capability check returned 403, please ensure client's policies grant access to path \"".to_owned() + &path + "\"")),
@@ -292,7 +297,6 @@ pub(super) fn locked_users(core: &mut Core, call: &Call) -> Outcome {
 }
 
 pub(super) fn unlock_user(core: &mut Core, call: &Call) -> Outcome {
-    debug_assert!(call.op != Op::Read);
     core.lockouts.clear(
         call.args.text("mount_accessor"),
         call.args.text("alias_identifier"),

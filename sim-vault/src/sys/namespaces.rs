@@ -13,7 +13,7 @@ fn supported(core: &Core) -> Result<(), Refused> {
     if core.flavour.namespaces() {
         Ok(())
     } else {
-        Err(Refused::Plain(404, "enterprise-only feature".to_owned()))
+        Err(super::enterprise_only(core))
     }
 }
 

@@ -22,6 +22,7 @@ pub(super) fn list(core: &mut Core, call: &Call) -> Outcome {
         .namespace(&call.ns)
         .map(|n| n.policies.keys().cloned().collect())
         .unwrap_or_default();
+    names.retain(|n| n != "response-wrapping");
     if call.ns.is_empty() {
         names.push("root".to_owned());
     }

@@ -11,7 +11,7 @@ pub(crate) fn init(core: &mut Core, request: &Request) -> Response {
     match request.method.as_str() {
         "GET" => health::plain(core, 200, &json!({ "initialized": core.seal.initialised })),
         "PUT" | "POST" => {
-            let body = match json::decode(&request.body, core.flavour) {
+            let body = match json::decode(&request.body, &core.options) {
                 Ok(body) => body,
                 Err(text) => return core.refuse(Refused::bad(text)),
             };
@@ -60,7 +60,7 @@ pub(crate) fn unseal(core: &mut Core, request: &Request) -> Response {
     if !matches!(request.method.as_str(), "PUT" | "POST") {
         return core.refuse(Refused::Empty(405));
     }
-    let body = match json::decode(&request.body, core.flavour) {
+    let body = match json::decode(&request.body, &core.options) {
         Ok(body) => body,
         Err(text) => return core.refuse(Refused::bad(text)),
     };

@@ -1,59 +1,62 @@
 //! Response wrapping: an answer put aside behind a token that can be used once.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use serde_json::{Value, json};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use ring::hmac;
+use serde_json::{Map, Value, json};
 
 use crate::{
-    Core,
+    Core, Request,
     call::Call,
-    mounts::MountId,
+    pipeline::Wrap,
     reply::{Outcome, Refused, Reply, ok},
     token::Entry,
 };
 
 impl Core {
     /// Puts an answer aside and gives the answer that says where.
-    pub(crate) fn wrap(&mut self, reply: &Reply, ttl: Duration, mount: Option<MountId>) -> Reply {
-        let body = self.envelope(reply, None);
-        let path = mount
-            .and_then(|id| self.mount(id))
-            .map(|m| m.path.clone())
-            .unwrap_or_default();
-        self.wrap_text(
-            &body,
-            ttl,
-            &path,
-            reply.auth.as_ref().map(|a| a.accessor.clone()),
-        )
+    pub(crate) fn wrap(&mut self, reply: &Reply, wrap: &Wrap, mount_type: String) -> Reply {
+        let body = self.envelope(reply, self.flavour.is_vault().then_some(mount_type));
+        let of_data = reply
+            .data
+            .as_ref()
+            .and_then(|d| d.get("secret_id_accessor"))
+            .and_then(Value::as_str);
+        let wrapped = reply
+            .auth
+            .as_ref()
+            .map(|a| a.accessor.as_str())
+            .or(of_data)
+            .map(str::to_owned);
+        self.wrap_text(&body, wrap, wrapped)
     }
 
-    fn wrap_text(
-        &mut self,
-        body: &str,
-        ttl: Duration,
-        path: &str,
-        wrapped: Option<String>,
-    ) -> Reply {
+    fn wrap_text(&mut self, body: &str, wrap: &Wrap, wrapped: Option<String>) -> Reply {
         let (id, accessor) = (self.service_token(""), self.base62(24));
         let mount = self.routes.get("auth/token/").copied().unwrap_or_default();
         self.tokens.insert(Entry {
             policies: vec!["response-wrapping".to_owned()],
-            path: path.to_owned(),
-            creation_ttl: ttl,
-            explicit_max_ttl: ttl,
+            path: wrap.path.clone(),
+            creation_ttl: wrap.ttl,
+            explicit_max_ttl: wrap.ttl,
             num_uses: 1,
             orphan: true,
-            expires: Some(self.now + ttl),
+            expires: Some(self.now + wrap.ttl),
             wrapped: Some(Arc::from(body)),
             ..Entry::new(id.clone(), accessor.clone(), mount, self.now)
         });
+        let shown = if wrap.jwt {
+            self.wrapping_jwt(&id, &accessor)
+        } else {
+            id
+        };
         let mut info = json!({
-            "token": id,
+            "token": shown,
             "accessor": accessor,
-            "ttl": ttl.as_secs(),
+            "ttl": wrap.ttl.as_secs(),
             "creation_time": self.rfc3339(self.now),
-            "creation_path": path,
+            "creation_path": wrap.path,
         });
         if let Some(wrapped) = wrapped {
             info["wrapped_accessor"] = wrapped.into();
@@ -62,6 +65,66 @@ impl Core {
             wrap_info: Some(crate::reply::object(info)),
             ..Reply::default()
         }
+    }
+
+    /// The token as the `jti` of a JWT signed with the cluster's own key.
+    fn wrapping_jwt(&mut self, id: &str, accessor: &str) -> String {
+        let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let header = part(json!({ "alg": "HS512", "typ": "JWT" }));
+        let claims = json!({ "accessor": accessor, "addr": self.options.api_addr, "iat": self.unix(), "jti": id, "type": "wrapping" });
+        let signed = format!("{header}.{}", part(claims));
+        let key = hmac::Key::new(hmac::HMAC_SHA512, self.cluster_id.as_bytes());
+        let tag = hmac::sign(&key, signed.as_bytes());
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag.as_ref()))
+    }
+
+    /// The wrapping endpoints look at their token before anything else.
+    pub(crate) fn check_wrapping_token(
+        &self,
+        request: &Request,
+        path: &str,
+        raw: &Map<String, Value>,
+    ) -> Result<(), Refused> {
+        if !matches!(
+            path,
+            "sys/wrapping/unwrap" | "sys/wrapping/lookup" | "sys/wrapping/rewrap"
+        ) {
+            return Ok(());
+        }
+        let named = raw.get("token").and_then(Value::as_str).unwrap_or_default();
+        let text = if named.is_empty() {
+            request.get("X-Vault-Token").unwrap_or_default().trim()
+        } else {
+            named
+        };
+        if text.is_empty() {
+            return Err(Refused::Plain(
+                403,
+                "error validating wrapping token: token is empty".to_owned(),
+            ));
+        }
+        let known = self
+            .tokens
+            .get(&unpacked(text))
+            .is_some_and(|t| t.wrapped.is_some() && t.num_uses >= 0);
+        if known { Ok(()) } else { Err(invalid()) }
+    }
+}
+
+/// The token inside a wrapping JWT, or the text itself.
+fn unpacked(text: &str) -> String {
+    let claims = text
+        .split('.')
+        .nth(1)
+        .and_then(|p| URL_SAFE_NO_PAD.decode(p).ok());
+    let claims = claims.and_then(|c| serde_json::from_slice::<Value>(&c).ok());
+    match claims
+        .as_ref()
+        .and_then(|c| c.get("jti"))
+        .and_then(Value::as_str)
+    {
+        Some(id) if text.starts_with("eyJ") => id.to_owned(),
+        _ => text.to_owned(),
     }
 }
 
@@ -74,7 +137,7 @@ fn wrapping_token(core: &Core, call: &Call) -> Result<Arc<Entry>, Refused> {
     let entry = if named.is_empty() {
         call.token.clone()
     } else {
-        core.tokens.get(named).cloned()
+        core.tokens.get(&unpacked(named)).cloned()
     };
     entry.filter(|e| e.wrapped.is_some()).ok_or_else(invalid)
 }
@@ -105,12 +168,14 @@ pub(super) fn rewrap(core: &mut Core, call: &Call) -> Outcome {
     let entry = wrapping_token(core, call)?;
     core.tokens.revoke(&entry.id, true);
     let text = entry.wrapped.clone().unwrap_or_else(|| Arc::from(""));
-    Ok(Some(core.wrap_text(
-        &text,
-        entry.creation_ttl,
-        &entry.path,
-        None,
-    )))
+    {
+        let wrap = Wrap {
+            ttl: entry.creation_ttl,
+            jwt: false,
+            path: entry.path.clone(),
+        };
+        Ok(Some(core.wrap_text(&text, &wrap, None)))
+    }
 }
 
 /// The answer is the request's body; the header asks for the wrapping.

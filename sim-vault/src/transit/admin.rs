@@ -15,7 +15,7 @@ fn name(call: &Call) -> &str {
 
 /// The key's document, or 404.
 pub(super) fn read(core: &mut Core, call: &Call) -> Outcome {
-    match engine(core, call)?.keys.get(name(call)).cloned() {
+    match super::view(core, call)? {
         Some(key) => Ok(Some(Reply {
             data: Some(key.document(core)),
             ..Reply::default()
@@ -62,6 +62,11 @@ pub(super) fn create(core: &mut Core, call: &Call) -> Outcome {
     }
     let wanted = args.opt_text("type").unwrap_or("aes256-gcm96");
     let Some(kind) = KeyType::parse(wanted, core.flavour) else {
+        if core.flavour.is_vault() && wanted == "managed_key" {
+            return Err(Refused::internal(
+                "managed keys are supported within enterprise edition only",
+            ));
+        }
         return Err(Refused::bad(unknown_type(core, wanted)));
     };
     let size = args.int("key_size");
@@ -81,8 +86,7 @@ pub(super) fn create(core: &mut Core, call: &Call) -> Outcome {
         )));
     }
     if engine(core, call)?.keys.contains_key(name(call)) {
-        let text = format!("key {} already existed", name(call));
-        return Ok(Some(document(core, call)?.warn(text)));
+        return read(core, call);
     }
     let mut key = Key::new(name(call), kind);
     key.derived = derived;
@@ -97,7 +101,17 @@ pub(super) fn create(core: &mut Core, call: &Call) -> Outcome {
 }
 
 fn unknown_type(core: &Core, wanted: &str) -> String {
-    if core.flavour.is_openbao() && wanted == "external-key" {
+    if core.flavour.is_vault() {
+        return match wanted {
+            "aes128-cmac" | "aes256-cmac" => {
+                "CMAC operations are only available in enterprise versions of Vault".to_owned()
+            }
+            "ml-dsa" => "invalid parameter set  for key type ml-dsa".to_owned(),
+            "hybrid" => "invalid config for hybrid key: invalid PQC key type: ".to_owned(),
+            _ => format!("unknown key type {wanted}"),
+        };
+    }
+    if wanted == "external-key" {
         return "must provide external_key_ref to create policy of type external-key".to_owned();
     }
     format!("unknown key type {wanted}")

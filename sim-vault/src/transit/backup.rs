@@ -1,12 +1,17 @@
 //! Backup, restore, export, data keys, random bytes.
 
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use super::{
-    Key,
+    Key, asymmetric,
     batch::{Item, ItemError},
-    engine, ops,
+    engine,
+    key::Version,
+    ops,
 };
 use crate::{
     Core,
@@ -23,6 +28,15 @@ pub(super) const RANDOM: &[Field] = &[
     ("source", Kind::Text),
 ];
 
+/// What a backup holds: the key, and its versions once more as the archive keeps them.
+#[derive(Serialize, Deserialize)]
+struct Backup {
+    policy: Key,
+    archived_keys: BTreeMap<u32, Version>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    document: Option<Map<String, Value>>,
+}
+
 pub(super) fn backup(core: &mut Core, call: &Call) -> Outcome {
     let name = call.args.text("name");
     let time = core.rfc3339(core.now);
@@ -38,8 +52,16 @@ pub(super) fn backup(core: &mut Core, call: &Call) -> Outcome {
         ));
     }
     key.backup_info = Some((time, key.latest));
-    let text = Zeroizing::new(serde_json::to_string(key).unwrap_or_default());
-    ok(json!({ "backup": gobase64::encode(text.as_bytes()) }))
+    let key = key.clone();
+    let whole = Backup {
+        // OpenBao's backups say more of the key
+        document: core.flavour.is_openbao().then(|| key.document(core)),
+        archived_keys: key.versions.clone(),
+        policy: key,
+    };
+    let text = serde_json::to_vec(&whole).map(Zeroizing::new);
+    let text = text.map_err(|_| Refused::internal("failed to encode the backup"))?;
+    ok(json!({ "backup": gobase64::encode(&text) }))
 }
 
 pub(super) fn restore(core: &mut Core, call: &Call) -> Outcome {
@@ -48,8 +70,9 @@ pub(super) fn restore(core: &mut Core, call: &Call) -> Outcome {
         return Err(Refused::bad("'backup' must be supplied"));
     }
     let bytes = Zeroizing::new(gobase64::decode(backup).map_err(Refused::internal)?);
-    let mut key: Key = serde_json::from_slice(&bytes)
+    let whole: Backup = serde_json::from_slice(&bytes)
         .map_err(|_| Refused::internal("invalid character in backup"))?;
+    let mut key = whole.policy;
     let name = call.args.opt_text("name").unwrap_or(&key.name).to_owned();
     let time = core.rfc3339(core.now);
     let keys = &mut engine(core, call)?.keys;
@@ -111,19 +134,15 @@ pub(super) fn export(core: &mut Core, call: &Call) -> Outcome {
     if chosen.is_empty() {
         return Err(Refused::bad("version does not exist or cannot be found"));
     }
+    let shown = |v: &super::key::Version| match kind {
+        "hmac-key" => gobase64::encode(&v.hmac),
+        "public-key" => asymmetric::public(key.kind, &v.material).unwrap_or_default(),
+        _ => asymmetric::private(key.kind, &v.material)
+            .unwrap_or_else(|| gobase64::encode(&v.material)),
+    };
     let keys: Map<String, Value> = chosen
         .into_iter()
-        .map(|(n, v)| {
-            (
-                n.to_string(),
-                gobase64::encode(if kind == "hmac-key" {
-                    &v.hmac
-                } else {
-                    &v.material
-                })
-                .into(),
-            )
-        })
+        .map(|(n, v)| (n.to_string(), shown(v).into()))
         .collect();
     ok(json!({ "keys": keys, "name": key.name, "type": key.kind.name() }))
 }

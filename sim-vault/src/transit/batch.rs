@@ -75,7 +75,8 @@ pub(super) fn items(
         }
         Some(input) => {
             let items = parse(input, what).map_err(|faults| {
-                let joined = if core.flavour.is_openbao() {
+                let whole = faults.iter().any(|f| !f.starts_with('\''));
+                let joined = if core.flavour.is_openbao() || whole {
                     faults.join("\n")
                 } else {
                     let list: Vec<String> = faults.iter().map(|f| format!("* {f}")).collect();

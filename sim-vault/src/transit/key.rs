@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use super::cipher;
+use super::{asymmetric, cipher};
 use crate::{Core, Flavour, gobase64};
 
 /// The types a key can have.
@@ -16,6 +16,11 @@ pub(crate) enum KeyType {
     Aes256,
     ChaCha,
     XChaCha,
+    /// Bits of the modulus.
+    Rsa(u16),
+    /// Bits of the curve.
+    Ecdsa(u16),
+    Ed25519,
     Hmac,
 }
 
@@ -27,6 +32,13 @@ impl KeyType {
             "aes256-gcm96" => Self::Aes256,
             "chacha20-poly1305" => Self::ChaCha,
             "xchacha20-poly1305" if flavour.is_openbao() => Self::XChaCha,
+            "rsa-2048" => Self::Rsa(2048),
+            "rsa-3072" => Self::Rsa(3072),
+            "rsa-4096" => Self::Rsa(4096),
+            "ecdsa-p256" => Self::Ecdsa(256),
+            "ecdsa-p384" => Self::Ecdsa(384),
+            "ecdsa-p521" => Self::Ecdsa(521),
+            "ed25519" => Self::Ed25519,
             "hmac" => Self::Hmac,
             _ => return None,
         })
@@ -38,21 +50,33 @@ impl KeyType {
             Self::Aes256 => "aes256-gcm96",
             Self::ChaCha => "chacha20-poly1305",
             Self::XChaCha => "xchacha20-poly1305",
+            Self::Rsa(2048) => "rsa-2048",
+            Self::Rsa(3072) => "rsa-3072",
+            Self::Rsa(_) => "rsa-4096",
+            Self::Ecdsa(256) => "ecdsa-p256",
+            Self::Ecdsa(384) => "ecdsa-p384",
+            Self::Ecdsa(_) => "ecdsa-p521",
+            Self::Ed25519 => "ed25519",
             Self::Hmac => "hmac",
         }
     }
 
     /// Encryption and decryption.
     pub(crate) fn encrypts(self) -> bool {
-        self != Self::Hmac
+        self.is_aead() || matches!(self, Self::Rsa(_))
     }
 
     pub(crate) fn signs(self) -> bool {
-        false
+        self.is_pair()
     }
 
     pub(crate) fn derives(self) -> bool {
-        self.is_aead()
+        self.is_aead() || self == Self::Ed25519
+    }
+
+    /// A private and a public key.
+    pub(crate) fn is_pair(self) -> bool {
+        matches!(self, Self::Rsa(_) | Self::Ecdsa(_) | Self::Ed25519)
     }
 
     pub(crate) fn is_aead(self) -> bool {
@@ -62,10 +86,13 @@ impl KeyType {
         )
     }
 
-    fn key_bytes(self) -> usize {
+    pub(super) fn key_bytes(self) -> usize {
         if self == Self::Aes128 { 16 } else { 32 }
     }
 }
+
+/// Wiped when dropped.
+pub(super) type Secret = Zeroizing<Vec<u8>>;
 
 /// Wiped when dropped, and never printed.
 #[derive(Clone, Serialize, Deserialize)]
@@ -78,6 +105,9 @@ pub(crate) struct Version {
     pub created_unix: u64,
     /// Since the server's birth.
     pub created: Duration,
+    /// Made by a rotation that was not stored.
+    #[serde(default)]
+    pub phantom: bool,
 }
 
 /// One named key.
@@ -137,7 +167,11 @@ impl Key {
         } else {
             self.kind.key_bytes()
         };
-        let material = core.random(size);
+        let material = if self.kind.is_pair() {
+            asymmetric::generate(core, self.kind)
+        } else {
+            core.random(size)
+        };
         self.push(core, material);
     }
 
@@ -153,16 +187,31 @@ impl Key {
             hmac: Zeroizing::new(hmac),
             created_unix: core.unix(),
             created: core.now,
+            phantom: false,
         };
+        // storing a key stores all that is in memory of it
+        self.versions.values_mut().for_each(|v| v.phantom = false);
         self.versions.insert(self.latest, version);
     }
 
+    /// The key as a node sees it whose view ends at `horizon`.
+    pub(super) fn seen_until(mut self, horizon: Option<Duration>) -> Self {
+        if let Some(horizon) = horizon {
+            let first = self.versions.keys().next().copied();
+            self.versions
+                .retain(|n, v| v.created <= horizon || Some(*n) == first);
+            self.latest = self
+                .versions
+                .keys()
+                .next_back()
+                .copied()
+                .unwrap_or(self.latest);
+        }
+        self
+    }
+
     /// The key to encrypt or decrypt with, and the one for convergent nonces.
-    pub(super) fn material(
-        &self,
-        version: u32,
-        context: &[u8],
-    ) -> Option<(Zeroizing<Vec<u8>>, Zeroizing<Vec<u8>>)> {
+    pub(super) fn material(&self, version: u32, context: &[u8]) -> Option<(Secret, Secret)> {
         let found = self.versions.get(&version)?;
         if !self.derived {
             return Some((found.material.clone(), Zeroizing::new(Vec::new())));
@@ -172,6 +221,29 @@ impl Key {
         let mut key = cipher::derive(&found.material, context, wanted);
         let nonce_key = key.split_off(size);
         Some((Zeroizing::new(key), Zeroizing::new(nonce_key)))
+    }
+
+    /// One version in the document: a time, or for a pair its public half.
+    fn shown(&self, core: &Core, version: &Version) -> Value {
+        if !self.kind.is_pair() {
+            return version.created_unix.into();
+        }
+        let name = match self.kind {
+            KeyType::Ecdsa(256) => "P-256",
+            KeyType::Ecdsa(384) => "P-384",
+            KeyType::Ecdsa(_) => "P-521",
+            kind => kind.name(),
+        };
+        let mut out = json!({
+            "certificate_chain": "",
+            "creation_time": core.rfc3339(version.created),
+            "name": name,
+            "public_key": asymmetric::public(self.kind, &version.material).unwrap_or_default(),
+        });
+        if core.flavour.is_vault() {
+            out["hybrid_public_key"] = "".into();
+        }
+        out
     }
 
     /// As reading, creating, rotating and configuring show it.
@@ -203,14 +275,11 @@ impl Key {
         if self.kind == KeyType::Hmac {
             set("key_size", self.key_size.into());
         } else {
-            let keys = self.versions.range(self.min_decryption.max(1)..);
-            set(
-                "keys",
-                Value::Object(
-                    keys.map(|(n, v)| (n.to_string(), v.created_unix.into()))
-                        .collect(),
-                ),
-            );
+            let keys = self
+                .versions
+                .range(self.min_decryption.max(1)..)
+                .map(|(n, v)| (n.to_string(), self.shown(core, v)));
+            set("keys", Value::Object(keys.collect()));
         }
         if self.derived {
             set("kdf", "hkdf_sha256".into());

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{
-    Key, KeyType,
+    Key, KeyType, asymmetric,
     batch::{self, Item, ItemError, What},
     cipher, engine,
 };
@@ -29,16 +29,16 @@ pub(super) fn encrypt(core: &mut Core, call: &Call) -> Outcome {
             "context should be set either in all the request blocks or in none",
         ));
     }
-    if !many {
-        if let Some(text) = items.first().and_then(|i| i.fault.clone()) {
-            return Err(Refused::bad(text));
-        }
+    if !many && let Some(text) = items.first().and_then(|i| i.fault.clone()) {
+        return Err(Refused::bad(text));
+    }
+    if core.flavour.is_vault() && !call.args.text("nonce").is_empty() {
+        return Err(Refused::bad("provided nonce not allowed for this key"));
     }
     if call.op == Op::Create {
         upsert(core, call, with_context > 0)?;
     }
-    let name = call.args.text("name");
-    let Some(key) = engine(core, call)?.keys.get(name).cloned() else {
+    let Some(key) = super::view(core, call)? else {
         return Err(Refused::bad(NOT_FOUND));
     };
     let made: Vec<Made> = items
@@ -64,7 +64,9 @@ fn upsert(core: &mut Core, call: &Call, derived: bool) -> Result<(), Refused> {
         ));
     }
     let wanted = call.args.opt_text("type").unwrap_or("aes256-gcm96");
-    let Some(kind) = KeyType::parse(wanted, core.flavour).filter(|k| k.is_aead()) else {
+    let Some(kind) =
+        KeyType::parse(wanted, core.flavour).filter(|k| core.flavour.is_vault() || k.is_aead())
+    else {
         return Err(Refused::bad(format!("unknown key type {wanted}")));
     };
     let mut key = Key::new(name, kind);
@@ -112,6 +114,9 @@ pub(super) fn encrypt_item(core: &mut Core, key: &Key, item: &Item) -> Made {
     if key.derived && item.context.is_empty() {
         return Err(user(NO_CONTEXT));
     }
+    if !key.kind.is_aead() {
+        return rsa_item(core, key, version, item, &plaintext);
+    }
     let Some((material, nonce_key)) = key.material(version, &item.context) else {
         return Err(user("no such key version"));
     };
@@ -123,13 +128,32 @@ pub(super) fn encrypt_item(core: &mut Core, key: &Key, item: &Item) -> Made {
     };
     let sealed = cipher::seal(key.kind, &material, &nonce, &aad, &plaintext)
         .ok_or_else(|| ItemError::Internal("unable to encrypt".to_owned()))?;
+    Ok(labelled(version, &sealed))
+}
+
+fn rsa_item(core: &mut Core, key: &Key, version: u32, item: &Item, plaintext: &[u8]) -> Made {
+    if !item.associated_data.is_empty() {
+        let name = key.kind.name();
+        return Err(ItemError::User(format!(
+            "'[0].associated_data' provided for non-AEAD cipher suite {name}"
+        )));
+    }
+    let Some((material, _)) = key.material(version, &[]) else {
+        return Err(ItemError::User("no such key version".to_owned()));
+    };
+    let sealed = asymmetric::rsa_encrypt(core, &material, plaintext)
+        .map_err(|text| ItemError::Internal(text.to_owned()))?;
+    Ok(labelled(version, &sealed))
+}
+
+fn labelled(version: u32, sealed: &[u8]) -> Map<String, Value> {
     let mut out = Map::new();
     out.insert(
         "ciphertext".to_owned(),
-        format!("vault:v{version}:{}", gobase64::encode(&sealed)).into(),
+        format!("vault:v{version}:{}", gobase64::encode(sealed)).into(),
     );
     out.insert("key_version".to_owned(), version.into());
-    Ok(out)
+    out
 }
 
 fn associated_data(item: &Item) -> Result<Vec<u8>, ItemError> {
@@ -142,13 +166,10 @@ fn associated_data(item: &Item) -> Result<Vec<u8>, ItemError> {
 
 pub(super) fn decrypt(core: &mut Core, call: &Call) -> Outcome {
     let (items, many) = batch::items(core, call, What::Ciphertext)?;
-    if !many {
-        if let Some(text) = items.first().and_then(|i| i.fault.clone()) {
-            return Err(Refused::bad(text));
-        }
+    if !many && let Some(text) = items.first().and_then(|i| i.fault.clone()) {
+        return Err(Refused::bad(text));
     }
-    let name = call.args.text("name");
-    let Some(key) = engine(core, call)?.keys.get(name).cloned() else {
+    let Some(key) = super::view(core, call)? else {
         return Err(Refused::bad(NOT_FOUND));
     };
     let made = items
@@ -213,19 +234,22 @@ pub(super) fn decrypt_item(key: &Key, item: &Item) -> Result<Vec<u8>, ItemError>
     let Some((material, _)) = key.material(version, &item.context) else {
         return Err(user("no such key version"));
     };
+    if !key.kind.is_aead() {
+        let opened = asymmetric::rsa_decrypt(&material, &sealed);
+        return opened
+            .map(|p| p.to_vec())
+            .map_err(|text| ItemError::Internal(text.to_owned()));
+    }
     cipher::open(key.kind, &material, &aad, &sealed).map_err(user)
 }
 
 /// A batch keeps its 200 whatever its items' errors; associated data is not known here.
 pub(super) fn rewrap(core: &mut Core, call: &Call) -> Outcome {
     let (items, many) = batch::items(core, call, What::Rewrap)?;
-    if !many {
-        if let Some(text) = items.first().and_then(|i| i.fault.clone()) {
-            return Err(Refused::bad(text));
-        }
+    if !many && let Some(text) = items.first().and_then(|i| i.fault.clone()) {
+        return Err(Refused::bad(text));
     }
-    let name = call.args.text("name");
-    let Some(key) = engine(core, call)?.keys.get(name).cloned() else {
+    let Some(key) = super::view(core, call)? else {
         return Err(Refused::bad(NOT_FOUND));
     };
     let made: Vec<Made> = items

@@ -1,0 +1,139 @@
+//! Nodes of a cluster. All nodes work on one state; what differs is what a node may do with a request itself,
+//! and how old its view is.
+
+use std::time::Duration;
+
+use crate::{Core, Request, Response, call::Op, pipeline::Place, reply::Refused};
+
+/// How a standby stands to the active node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Leader {
+    /// It answers.
+    #[default]
+    Alive,
+    /// It is gone since then, but still named: redirects go to its address.
+    Lost(Duration),
+    /// There is none, and none is named.
+    None,
+}
+
+/// One node of a cluster. The default is the active node of a cluster of one.
+#[derive(Clone, Debug, Default)]
+pub struct Node {
+    /// It does not lead.
+    pub standby: bool,
+    /// A standby forwards everything, as OpenBao's do with `disable_standby_reads`, and Vault's always.
+    pub forwards_all: bool,
+    /// How the active node is.
+    pub leader: Leader,
+    /// So old is a standby's view of keys.
+    pub lag: Duration,
+    /// It has not joined the cluster.
+    pub uninitialised: bool,
+    /// It is sealed, whatever the others are.
+    pub sealed: bool,
+    /// It has had a heartbeat of the active node: shows in `sys/health`.
+    pub settled: bool,
+}
+
+/// Two heartbeats of five seconds missed: from then on Vault's health says 474.
+const UNHEALTHY_AFTER: Duration = Duration::from_secs(10);
+
+impl Core {
+    /// Answers one request as a node of a cluster does; sealing may change the node.
+    pub fn handle_on(&mut self, node: &mut Node, now: Duration, request: &Request) -> Response {
+        std::mem::swap(&mut self.node, node);
+        let response = self.handle(now, request);
+        std::mem::swap(&mut self.node, node);
+        response
+    }
+
+    /// The forwarding of Vault is unconditional.
+    fn forwards_all(&self) -> bool {
+        self.node.forwards_all || self.flavour.is_vault()
+    }
+
+    /// The leader has been gone so long that Vault's health says so.
+    pub(crate) fn leader_unhealthy(&self) -> bool {
+        self.flavour.is_vault()
+            && matches!(self.node.leader, Leader::Lost(since) if self.now >= since + UNHEALTHY_AFTER)
+    }
+
+    /// What a standby does with a request instead of handling it.
+    pub(crate) fn elsewhere(&self, request: &Request, op: Op, place: &Place) -> Option<Answered> {
+        if !self.node.standby {
+            return None;
+        }
+        let local = !self.forwards_all() && self.served_locally(request, op, place);
+        if local {
+            return self
+                .too_new(request)
+                .then_some(Answered::Refused(Refused::Empty(429)));
+        }
+        let redirect = || {
+            let path = request.path.split('?').next().unwrap_or_default();
+            Answered::Redirect(format!("{}{path}", self.options.api_addr))
+        };
+        match self.node.leader {
+            Leader::Alive if request.get("X-Vault-No-Request-Forwarding").is_some() => {
+                Some(redirect())
+            }
+            Leader::Alive => None,
+            Leader::Lost(_) => Some(redirect()),
+            Leader::None => Some(Answered::Refused(Refused::Plain(
+                500,
+                "local node not active but active cluster node not found".to_owned(),
+            ))),
+        }
+    }
+
+    /// Reads, and what writes nothing though it is a POST; counting a token's uses is a write.
+    fn served_locally(&self, request: &Request, op: Op, place: &Place) -> bool {
+        let counted = request
+            .get("X-Vault-Token")
+            .and_then(|t| self.tokens.get(t.trim()))
+            .is_some_and(|t| t.num_uses != 0);
+        if counted {
+            return false;
+        }
+        let harmless = ["encrypt/", "decrypt/", "rewrap/", "datakey/", "random"];
+        matches!(op, Op::Read | Op::List | Op::Scan | Op::Header)
+            || place.path.ends_with("lookup-self")
+            || place.path.starts_with("sys/capabilities")
+            || self.route(&place.ns, &place.path).is_some_and(|m| {
+                let inner = place.path.get(m.path.len()..).unwrap_or_default();
+                m.kind == "transit" && harmless.iter().any(|h| inner.starts_with(h))
+            })
+    }
+
+    /// The client has seen a state that this node has not reached.
+    fn too_new(&self, request: &Request) -> bool {
+        let Some(wanted) = request.get("X-Vault-Index").and_then(Self::index_value) else {
+            return false;
+        };
+        let horizon = self.horizon();
+        let reached = match horizon {
+            None => self.index,
+            Some(at) => self
+                .history
+                .iter()
+                .rev()
+                .find(|(t, _)| *t <= at)
+                .map_or(0, |(_, index)| *index),
+        };
+        wanted > reached
+    }
+
+    /// The latest time that this node knows of; `None` knows all.
+    pub(crate) fn horizon(&self) -> Option<Duration> {
+        (self.node.standby && !self.forwards_all() && !self.node.lag.is_zero())
+            .then(|| self.now.saturating_sub(self.node.lag))
+    }
+}
+
+/// An answer that needs no handling.
+pub(crate) enum Answered {
+    Refused(Refused),
+    /// 307 to this place, without a body.
+    Redirect(String),
+}

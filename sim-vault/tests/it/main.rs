@@ -1,0 +1,13 @@
+//! Tests of the simulation as its users see it: the recordings, byte streams, faults, the binary.
+
+mod binary;
+mod cluster;
+mod determinism;
+mod faults;
+mod http;
+mod model;
+#[path = "../../examples/transcripts/replay.rs"]
+mod replay;
+mod settings;
+mod transcripts;
+mod wire;
