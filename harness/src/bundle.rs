@@ -97,16 +97,24 @@ impl Bundle {
         Ok((bytes.len() as u64, sha256(&bytes)))
     }
 
-    /// Fails when a file holds one of these secrets; names the file, never the secret.
+    /// Fails when a file holds one of these secrets, and takes that file away. Names the file, never
+    /// the secret.
     pub fn search(&self, secrets: &[&str]) -> Result<()> {
+        let mut removed = Vec::new();
         for name in self.files()? {
-            let bytes =
-                fs::read(self.path(&name)).with_context(|| format!("read {name} of the bundle"))?;
-            ensure!(
-                !holds(&bytes, secrets),
-                "{name} of the bundle holds a credential of this run"
-            );
+            let path = self.path(&name);
+            let bytes = fs::read(&path).with_context(|| format!("read {name} of the bundle"))?;
+            if holds(&bytes, secrets) {
+                fs::remove_file(&path).with_context(|| format!("remove {name} of the bundle"))?;
+                removed.push(name);
+            }
         }
+        ensure!(
+            removed.is_empty(),
+            "a credential of this run stood in {} of the bundle, which was removed: \
+             the plugin puts credentials into its answers",
+            removed.join(", ")
+        );
         Ok(())
     }
 
@@ -246,5 +254,6 @@ mod tests {
             error.contains("plugin.log") && !error.contains("s.abcdef"),
             "{error}"
         );
+        assert!(!bundle.path("plugin.log").exists());
     }
 }

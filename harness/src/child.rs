@@ -215,3 +215,136 @@ pub fn log_tail(log: &Path, lines: usize) -> String {
         tail.join("\n")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str, folder: &Path) -> Child {
+        let launch = Launch {
+            name: "script".to_owned(),
+            program: "sh".into(),
+            args: vec!["-c".to_owned(), script.to_owned()],
+            environment: BTreeMap::from([("GIVEN".to_owned(), "yes".to_owned())]),
+            log: folder.join("log"),
+        };
+        Child::spawn(&launch).unwrap()
+    }
+
+    async fn logged(folder: &Path, wanted: &str) -> String {
+        for _ in 0..500 {
+            let log = std::fs::read_to_string(folder.join("log")).unwrap();
+            if log.contains(wanted) {
+                return log;
+            }
+            sleep(LOOK_EVERY).await;
+        }
+        panic!("{wanted:?} was never logged");
+    }
+
+    fn alive(pid: &str) -> bool {
+        std::fs::read_to_string(format!("/proc/{pid}/stat"))
+            .is_ok_and(|stat| !stat.contains(") Z "))
+    }
+
+    async fn gone(pid: &str) -> bool {
+        for _ in 0..500 {
+            if !alive(pid) {
+                return true;
+            }
+            sleep(LOOK_EVERY).await;
+        }
+        false
+    }
+
+    /// Dropped in a panic or ended by itself: what the child started goes with it.
+    #[tokio::test]
+    async fn grandchildren_do_not_stay() {
+        for end in ["wait", "exit 3"] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut child = shell(&format!("sleep 1000 & echo pid=$!.; {end}"), folder.path());
+            let log = logged(folder.path(), ".").await;
+            let grandchild = log
+                .trim()
+                .trim_start_matches("pid=")
+                .trim_end_matches('.')
+                .to_owned();
+            if end == "wait" {
+                assert!(alive(&grandchild) && child.exited().is_none());
+                let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+                    let _child = child;
+                    std::panic::resume_unwind(Box::new("the harness panics"));
+                }));
+                assert!(panicked.is_err());
+            } else {
+                let status = child.wait(Duration::from_secs(5)).await.unwrap();
+                assert_eq!(describe(status), "exit code 3");
+            }
+            assert!(
+                gone(&grandchild).await,
+                "{end}: {grandchild} is still there"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_child_is_asked_first_and_killed_when_it_does_not_listen() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut polite = shell(
+            "trap 'exit 0' TERM; echo ready; while :; do sleep 0.01; done",
+            folder.path(),
+        );
+        logged(folder.path(), "ready").await;
+        let stopped = polite
+            .stop(Signal::SIGTERM, Duration::from_secs(5))
+            .await
+            .unwrap();
+        assert!(
+            matches!(stopped, Stopped::Itself(status) if status.success()),
+            "{stopped:?}"
+        );
+
+        let folder = tempfile::tempdir().unwrap();
+        let mut deaf = shell(
+            "trap '' TERM; echo ready; while :; do sleep 0.01; done",
+            folder.path(),
+        );
+        logged(folder.path(), "ready").await;
+        let stopped = deaf
+            .stop(Signal::SIGTERM, Duration::from_millis(50))
+            .await
+            .unwrap();
+        assert_eq!(stopped, Stopped::Killed);
+        assert_eq!(describe(deaf.exited().unwrap()), "signal SIGKILL");
+    }
+
+    /// A run must not depend on the `VAULT_*` of whoever started it.
+    #[tokio::test]
+    async fn the_environment_is_what_was_stated() {
+        let folder = tempfile::tempdir().unwrap();
+        let _child = shell("env; echo end.", folder.path());
+        let log = logged(folder.path(), "end.").await;
+        assert!(log.contains("GIVEN=yes") && log.contains("PATH="), "{log}");
+        // cargo sets this one for every test.
+        assert!(
+            std::env::var_os("CARGO_MANIFEST_DIR").is_some() && !log.contains("CARGO_MANIFEST_DIR"),
+            "{log}"
+        );
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_named() {
+        let launch = Launch {
+            name: "plugin".to_owned(),
+            program: "no-such-program-here".into(),
+            args: Vec::new(),
+            environment: BTreeMap::new(),
+            log: "unused".into(),
+        };
+        let error = format!("{:#}", Child::spawn(&launch).unwrap_err());
+        assert!(
+            error.contains("start plugin") && error.contains("no-such-program-here"),
+            "{error}"
+        );
+    }
+}

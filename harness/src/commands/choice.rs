@@ -217,13 +217,16 @@ impl Plugin {
     }
 
     /// How it is started.
-    pub fn describe(self, values: &Values) -> Result<SubjectFile> {
+    pub async fn describe(self, values: &Values) -> Result<SubjectFile> {
         match self {
-            Self::Binary(path) => Ok(own::without_listeners(own::describe(
-                &path,
-                Vocabulary::Sidecar,
-                values,
-            ))),
+            Self::Binary(path) => {
+                let subject = own::describe(&path, Vocabulary::Sidecar, values);
+                let version = own::version(&path).await;
+                Ok(SubjectFile {
+                    version,
+                    ..own::without_listeners(subject)
+                })
+            }
             Self::Described(subject) => Ok(*subject),
             Self::Checkout(_) => Err(anyhow!("the plugin was not built")),
         }

@@ -79,7 +79,7 @@ impl World {
         let access = wanted.create(&vault.admin(), folder.path()).await?;
         let values = values(vault.as_ref(), &access, folder.path());
         let started = async {
-            let description = plugin.describe(&values)?;
+            let description = plugin.describe(&values).await?;
             let subject = subject(&description, &values)?;
             // A plugin that was not told where this Vault is has its key elsewhere.
             let on_this_vault = description.mentions("vault");

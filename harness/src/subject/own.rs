@@ -7,15 +7,20 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tokio::process::Command;
+use tokio::time::timeout;
 
 use super::file::{Readiness, Stop, SubjectFile, Template, Values};
 
 /// Package and binary name.
 pub const PACKAGE: &str = "vault-kubernetes-kms";
+
+/// Limit for a binary to say its version.
+const VERSION_LIMIT: Duration = Duration::from_secs(2);
 
 /// The checkout that this harness was built from if it is still there, else the one around the
 /// current folder.
@@ -72,6 +77,21 @@ fn executable(messages: &[u8]) -> Option<PathBuf> {
         .filter_map(|line| serde_json::from_slice::<Value>(line).ok())
         .filter(|message| message["target"]["name"] == PACKAGE)
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+}
+
+/// What the binary says its version is, if it says so at once.
+pub async fn version(plugin: &Path) -> Option<String> {
+    let asked = Command::new(plugin)
+        .arg("version")
+        .env_clear()
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = timeout(VERSION_LIMIT, asked).await.ok()?.ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    // `vault-kubernetes-kms 0.1.0 …`
+    let mut words = text.split_whitespace();
+    (words.next()? == PACKAGE).then(|| words.next().map(str::to_owned))?
 }
 
 /// Whose words the plugin is started with, and so which credentials.

@@ -27,7 +27,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const STOPS: Duration = Duration::from_secs(10);
 
 /// The version that `ci/openbao` installs; the cache's folder carries it.
-const CACHED: &str = "openbao-2.7.2-1";
+pub const CACHED: &str = "openbao-2.7.2-1";
 
 /// Looks for a server binary as `ci/openbao --find` does: `$BAO`, `bao` on PATH, the cache.
 pub fn find() -> Result<PathBuf> {

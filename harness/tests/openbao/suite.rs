@@ -24,6 +24,11 @@ pub async fn main_job(parts: Parts) -> Result<()> {
         folder.path().join("bundle/SHA256SUMS").is_file(),
         "no bundle was written"
     );
+    ensure!(
+        report["subject"]["version"].is_string(),
+        "{}",
+        report["subject"]
+    );
     for (id, wanted) in [
         ("KMS2-RT-01", "pass"),
         ("KMS2-RT-02", "pass"),
