@@ -223,7 +223,7 @@ impl Lane {
             at,
             keyring,
             gate,
-            next_id: AtomicU64::new(env.entropy.next_u64()),
+            next_id: AtomicU64::new(env.entropy.next_u64() | 1),
             env,
             max_waiting,
             waiting: AtomicUsize::new(0),

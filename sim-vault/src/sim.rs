@@ -17,6 +17,8 @@ mod http1;
 pub mod init_file;
 mod serve;
 pub mod server;
+#[cfg(feature = "wiremock")]
+mod wiremock;
 
 pub use admin::TokenSettings;
 pub use fault::{Action, Fault, FaultId, Hook};

@@ -37,6 +37,8 @@ pub struct Options {
     pub pings: u32,
     /// Bytes of a ciphertext that get a flipped bit; all of them if it has no more.
     pub flips: u32,
+    /// How long the subject may take until Status succeeds for the first time.
+    pub contact_limit: Duration,
     /// How long a restart may take to serve, and a rotation to show.
     pub hook_limit: Duration,
     /// How long to watch what the subject makes of bytes that are no request.
@@ -65,6 +67,7 @@ impl Default for Options {
             burst: 1000,
             pings: 200,
             flips: 256,
+            contact_limit: Duration::from_secs(10),
             hook_limit: Duration::from_secs(90),
             patience: Duration::from_millis(150),
             log_pause: Duration::from_millis(1100),

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use kms_history::{History, What};
+use kms_history::{History, Outcome, What};
 use kms_judge::stimuli as names;
 use tokio::time::Instant;
 
@@ -16,9 +16,6 @@ use crate::{Options, OptionsError, Target};
 
 /// Longest that one stimulus may take; what it has done until then is judged.
 const STIMULUS_LIMIT: Duration = Duration::from_secs(300);
-
-/// How long the subject may take to answer its first Status.
-const CONTACT_LIMIT: Duration = Duration::from_secs(10);
 
 /// Sends everything to the target and returns the transcript, which `recorder` holds too.
 ///
@@ -49,21 +46,29 @@ pub async fn run(
     Ok(recorder.history())
 }
 
-/// Waits for the first answer of any kind to Status.
+/// Waits until Status succeeds, then makes one ordinary call of each method. A subject that answers
+/// but never succeeds is judged as it is; one that never answers is not asked further.
 async fn contact(lab: &Lab<'_>) -> bool {
     let scene = lab.scene(names::CONTACT);
+    let limit = lab.options.contact_limit;
     let start = Instant::now();
+    let mut reached = false;
     loop {
-        let reply = scene.status("").await;
-        if reply.reached() {
+        let reply = scene.status(names::WAITING).await;
+        reached |= reply.reached();
+        if matches!(reply.outcome, Outcome::Ok(_)) {
             break;
         }
-        if start.elapsed() >= CONTACT_LIMIT {
-            scene.not_run("unreachable: the subject answered no Status within 10 s");
+        if start.elapsed() >= limit {
+            if reached {
+                break;
+            }
+            scene.not_run(format!("unreachable: no answer to Status within {limit:?}"));
             return false;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    scene.status("").await;
     scene.round_trip("", "first").await;
     true
 }

@@ -2,7 +2,7 @@
 
 use kms_history::{Answer, Body, Call, History, Outcome, Text, What};
 
-use crate::stimuli::{AGREEMENT, CONTACT, RESTART, ROTATION, STATUS};
+use crate::stimuli::{AGREEMENT, CONTACT, RESTART, ROTATION, STATUS, WAITING};
 use crate::tally::{Tally, describe, millis, p99};
 use crate::{Check, CheckResult};
 
@@ -177,7 +177,7 @@ fn healthz_ok(check: &Check, history: &History) -> Vec<CheckResult> {
 
 /// A Status call that a healthy plugin must answer: not one that was made to end early.
 fn ordinary(call: &Call<'_>) -> bool {
-    WHERE.contains(&call.event.stimulus.as_ref())
+    WHERE.contains(&call.event.stimulus.as_ref()) && call.sent.case != WAITING
 }
 
 fn key_id_size(check: &Check, history: &History) -> Vec<CheckResult> {

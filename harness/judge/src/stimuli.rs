@@ -54,5 +54,8 @@ pub const RESTART: &str = "restart";
 /// The subject's log, when told where.
 pub const LOGS: &str = "log-search";
 
+/// Case of a Status call that is made until one succeeds: it may fail.
+pub const WAITING: &str = "waiting";
+
 /// Case of an ordinary call that must work after (or beside) what a stimulus did.
 pub const AFTERWARDS: &str = "afterwards";

@@ -503,7 +503,7 @@ fn describe(core: &Core, entry: &Entry, with_id: bool) -> Map<String, Value> {
         "orphan": entry.orphan,
         "path": entry.path,
         "policies": entry.policies,
-        "ttl": entry.expires.map_or(0, |at| at.saturating_sub(core.now).as_secs()),
+        "ttl": entry.expires.map_or(0, |at| at.saturating_sub(nearest_second(core.now)).as_secs()),
         "type": entry.type_name(),
     }));
     let mut set = |name: &str, value: Value| {
@@ -539,6 +539,11 @@ fn describe(core: &Core, entry: &Entry, with_id: bool) -> Map<String, Value> {
         set("identity_policies", json!(entry.identity_policies));
     }
     out
+}
+
+/// Lookups count from the nearest whole second.
+fn nearest_second(at: Duration) -> Duration {
+    Duration::from_secs((at + Duration::from_millis(500)).as_secs())
 }
 
 fn renew_self(core: &mut Core, call: &Call) -> Outcome {

@@ -59,7 +59,7 @@ pub(super) fn backup(core: &mut Core, call: &Call) -> Outcome {
         archived_keys: key.versions.clone(),
         policy: key,
     };
-    let text = serde_json::to_vec(&whole).map(Zeroizing::new);
+    let text = serde_json::to_vec_pretty(&whole).map(Zeroizing::new);
     let text = text.map_err(|_| Refused::internal("failed to encode the backup"))?;
     ok(json!({ "backup": gobase64::encode(&text) }))
 }

@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::frame::{self, Frame};
+use super::headers::{Blocks, Fields, header_block};
 use crate::facts::{self, Decoded};
 use crate::lab::Scene;
 use crate::recorder::nanos;
@@ -23,11 +24,18 @@ pub(crate) struct Conn<'a> {
     pub id: u64,
     stream: Box<dyn Stream>,
     buffer: BytesMut,
-    hpack: loona_hpack::Decoder<'static>,
+    blocks: Blocks,
     next_stream: u32,
     goaway: Option<u32>,
     ended: Option<String>,
     pub ping_acks: u32,
+}
+
+/// A frame of the subject's.
+pub(crate) struct Received {
+    pub frame: Frame,
+    /// The header fields whose block it ended, if it did; why they cannot be read.
+    fields: Result<Option<Fields>, &'static str>,
 }
 
 /// A call to make on it.
@@ -53,14 +61,12 @@ impl<'a> Conn<'a> {
             Err(_) => return Err("the dial took too long".into()),
         };
         let id = scene.record(What::Opened);
-        let mut hpack = loona_hpack::Decoder::new();
-        hpack.set_max_allowed_table_size(4096);
         Ok(Conn {
             scene,
             id,
             stream,
             buffer: BytesMut::new(),
-            hpack,
+            blocks: Blocks::new(),
             next_stream: 1,
             goaway: None,
             ended: None,
@@ -78,7 +84,11 @@ impl<'a> Conn<'a> {
         let deadline = Instant::now() + OPEN_LIMIT;
         loop {
             match conn.next(deadline).await {
-                Some(f) if f.kind == frame::SETTINGS && !f.has(frame::ACK) => return Ok(conn),
+                Some(Received { frame: f, .. })
+                    if f.kind == frame::SETTINGS && !f.has(frame::ACK) =>
+                {
+                    return Ok(conn);
+                }
                 Some(_) => {}
                 None => return Err(conn.ended.unwrap_or_else(|| "no SETTINGS came".into())),
             }
@@ -118,7 +128,7 @@ impl<'a> Conn<'a> {
     }
 
     /// The next frame of the subject, until the deadline. `None` at the deadline or the end.
-    pub async fn next(&mut self, deadline: Instant) -> Option<Frame> {
+    pub async fn next(&mut self, deadline: Instant) -> Option<Received> {
         let frame = loop {
             if let Some(frame) = Frame::decode(&mut self.buffer) {
                 break frame;
@@ -133,8 +143,10 @@ impl<'a> Conn<'a> {
                 Ok(Err(error)) => self.end(error.to_string()),
             }
         };
-        let detail = match frame.kind {
-            frame::HEADERS => None,
+        // Of every stream, also of those given up: the table of fields is the connection's.
+        let fields = self.blocks.take(&frame);
+        let detail = match &fields {
+            Ok(Some(fields)) => Some(FrameDetail::Headers(fields.clone())),
             _ => frame.detail(),
         };
         self.scene
@@ -152,7 +164,7 @@ impl<'a> Conn<'a> {
             }
             _ => {}
         }
-        Some(frame)
+        Some(Received { frame, fields })
     }
 
     fn end(&mut self, reason: String) {
@@ -199,7 +211,7 @@ impl<'a> Conn<'a> {
 
     /// HEADERS, and CONTINUATION where the block is longer than a frame may be.
     async fn headers(&mut self, stream: u32, flags: u8, fields: &[(&str, &str)]) {
-        let block = frame::header_block(fields);
+        let block = header_block(fields);
         let mut detail = fields
             .iter()
             .map(|(n, v)| (clipped(n), clipped(v)))
@@ -259,9 +271,9 @@ impl<'a> Conn<'a> {
         stream: u32,
         deadline: Instant,
     ) -> (Outcome, Option<Decoded>) {
-        let (mut fields, mut body) = (Vec::new(), BytesMut::new());
-        let mut block = BytesMut::new();
-        let mut last = false;
+        let (mut all, mut body) = (Vec::new(), BytesMut::new());
+        // The stream's last frame may be a HEADERS whose block goes on in CONTINUATION.
+        let (mut last, mut block_open) = (false, false);
         let unreadable = |reason: &str| {
             (
                 Outcome::Unreadable {
@@ -271,7 +283,7 @@ impl<'a> Conn<'a> {
             )
         };
         loop {
-            let Some(frame) = self.next(deadline).await else {
+            let Some(Received { frame, fields }) = self.next(deadline).await else {
                 return match self.ended.clone() {
                     Some(reason) => (
                         Outcome::Closed {
@@ -296,9 +308,6 @@ impl<'a> Conn<'a> {
             if frame.stream != stream {
                 continue;
             }
-            let Some(content) = frame.content() else {
-                return unreadable("padding does not fit");
-            };
             match frame.kind {
                 frame::RST_STREAM => {
                     return (
@@ -309,6 +318,9 @@ impl<'a> Conn<'a> {
                     );
                 }
                 frame::DATA => {
+                    let Some(content) = frame.content() else {
+                        return unreadable("the padding does not fit");
+                    };
                     body.extend_from_slice(&content);
                     last = frame.has(frame::END_STREAM);
                     if !content.is_empty() {
@@ -316,22 +328,19 @@ impl<'a> Conn<'a> {
                     }
                 }
                 frame::HEADERS | frame::CONTINUATION => {
-                    block.extend_from_slice(&content);
                     if frame.kind == frame::HEADERS {
                         last = frame.has(frame::END_STREAM);
                     }
-                    if frame.has(frame::END_HEADERS) {
-                        let Ok(decoded) = self.hpack.decode(&block.split()) else {
-                            return unreadable("the header block cannot be decoded");
-                        };
-                        let text = |b: Vec<u8>| String::from_utf8_lossy(&b).into_owned();
-                        fields.extend(decoded.into_iter().map(|(n, v)| (text(n), text(v))));
+                    block_open = !frame.has(frame::END_HEADERS);
+                    match fields {
+                        Ok(fields) => all.extend(fields.into_iter().flatten()),
+                        Err(reason) => return unreadable(reason),
                     }
                 }
                 _ => {}
             }
-            if last && block.is_empty() {
-                return ended(method, &fields, body.freeze());
+            if last && !block_open {
+                return ended(method, &all, body.freeze());
             }
         }
     }

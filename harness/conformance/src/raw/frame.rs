@@ -1,4 +1,4 @@
-//! HTTP/2 frames and header blocks as bytes.
+//! HTTP/2 frames as bytes.
 
 use std::borrow::Cow;
 
@@ -164,28 +164,6 @@ impl Frame {
     }
 }
 
-/// A header block of literals without indexing, in the order given.
-pub(crate) fn header_block(fields: &[(&str, &str)]) -> Bytes {
-    let mut out = BytesMut::new();
-    for (name, value) in fields {
-        out.put_u8(0);
-        put_string(&mut out, name.as_bytes());
-        put_string(&mut out, value.as_bytes());
-    }
-    out.freeze()
-}
-
-fn put_string(out: &mut BytesMut, text: &[u8]) {
-    match text.len().checked_sub(0x7f) {
-        None => out.put_u8(text.len() as u8),
-        Some(rest) => {
-            out.put_u8(0x7f);
-            crate::proto::put_varint(out, rest as u64);
-        }
-    }
-    out.put_slice(text);
-}
-
 /// A gRPC message frame: flag, length, bytes.
 pub(crate) fn message(flag: u8, body: &[u8]) -> Bytes {
     let mut out = BytesMut::with_capacity(5 + body.len());
@@ -217,30 +195,6 @@ mod tests {
             assert_eq!(Frame::decode(&mut out).unwrap().kind, kind);
         }
         assert!(Frame::decode(&mut out).is_none());
-    }
-
-    #[test]
-    fn our_header_blocks_decode_to_the_same_fields_in_the_same_order() {
-        let long = "v".repeat(300);
-        let fields = [
-            (":method", "POST"),
-            (":path", "/x"),
-            ("long", long.as_str()),
-            ("", ""),
-        ];
-        let decoded = loona_hpack::Decoder::new()
-            .decode(&header_block(&fields))
-            .unwrap();
-        let decoded: Vec<_> = decoded
-            .iter()
-            .map(|(n, v)| {
-                (
-                    std::str::from_utf8(n).unwrap(),
-                    std::str::from_utf8(v).unwrap(),
-                )
-            })
-            .collect();
-        assert_eq!(decoded, fields);
     }
 
     #[test]

@@ -6,5 +6,6 @@
 
 pub(crate) mod conn;
 pub(crate) mod frame;
+pub(crate) mod headers;
 
 pub(crate) use conn::Conn;

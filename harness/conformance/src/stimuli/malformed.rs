@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use kms_history::Request;
+use kms_history::{Request, What};
 use kms_judge::stimuli::AFTERWARDS;
 
 use crate::facts;
@@ -12,6 +12,7 @@ use crate::proto;
 use crate::raw::Conn;
 use crate::raw::conn::RawCall;
 use crate::raw::frame::{self, Frame};
+use crate::raw::headers::header_block;
 use crate::seeds::random;
 use crate::stimuli::wire::{grpc_go_fields, path_of};
 
@@ -94,6 +95,7 @@ pub(crate) async fn malformed(scene: Scene<'_>) {
         let Ok(mut conn) = Conn::dial(scene).await else {
             break;
         };
+        scene.record(What::Note(format!("connection {}: {case}", conn.id)));
         connection(scene, &mut conn, case).await;
         conn.drain(scene.lab.options.patience).await;
         drop(conn);
@@ -155,7 +157,11 @@ async fn call(scene: Scene<'_>, case: &'static str) -> bool {
     };
     let path = path_of(method);
     let filler = "m".repeat(8000);
-    let mut fields = grpc_go_fields(&path, "localhost", "3000000u");
+    // Well inside the harness's own limit: a library that waits for a message that never comes (as
+    // grpc-go does) ends the call at its deadline, which is an error like any other.
+    let deadline = (scene.lab.options.timeout / 2).min(Duration::from_secs(1));
+    let timeout = format!("{}u", deadline.as_micros());
+    let mut fields = grpc_go_fields(&path, "localhost", &timeout);
     match case {
         "content-type-json" => fields[4].1 = "application/json",
         "garbled-timeout" => fields[8].1 = "three seconds",
@@ -176,7 +182,7 @@ async fn call(scene: Scene<'_>, case: &'static str) -> bool {
         request: Request::Bytes(facts::blob(&bytes)),
         uid,
         of: None,
-        deadline: Some(Duration::from_secs(3)),
+        deadline: Some(deadline),
         limit: scene.lab.options.timeout,
     })
     .await;
@@ -218,7 +224,7 @@ async fn connection(scene: Scene<'_>, conn: &mut Conn<'_>, case: &str) {
     conn.send(Frame::new(frame::SETTINGS, 0, 0, Bytes::new()))
         .await;
     let fields = grpc_go_fields("/v2.KeyManagementService/Status", "localhost", "3000000u");
-    let block = frame::header_block(&fields);
+    let block = header_block(&fields);
     let bad = match case {
         "SETTINGS of 5 bytes" => Frame::new(frame::SETTINGS, 0, 0, vec![0; 5]),
         "DATA on stream 0" => Frame::new(frame::DATA, frame::END_STREAM, 0, vec![0; 5]),

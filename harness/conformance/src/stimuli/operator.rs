@@ -73,12 +73,17 @@ pub(crate) async fn restart(scene: Scene<'_>, shelf: &Shelf) {
         scene.not_run("no-hook: not told how to restart it");
         return;
     };
+    let worked = matches!(scene.status("").await.outcome, Outcome::Ok(_));
     let mut current = Vec::new();
     for i in 0..OLD {
         current.extend(scene.encrypt("", &scene.seed(i), scene.uid(i)).await.1);
     }
-    let served =
-        |outcome: &Outcome, _: &Bytes| matches!(outcome, Outcome::Ok(_) | Outcome::Error { .. });
+    // Unready is no answer yet, unless Status never was ready.
+    let served = |outcome: &Outcome, _: &Bytes| match outcome {
+        Outcome::Ok(_) => true,
+        Outcome::Error { .. } => !worked,
+        _ => false,
+    };
     if !use_hook(scene, hook.as_ref(), "restart", served).await {
         return;
     }

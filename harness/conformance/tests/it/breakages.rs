@@ -116,6 +116,7 @@ pub fn small() -> Options {
         burst: 50,
         pings: 20,
         flips: 16,
+        contact_limit: Duration::from_secs(1),
         hook_limit: Duration::from_secs(2),
         patience: Duration::from_millis(20),
         log_pause: Duration::from_millis(1),

@@ -68,8 +68,8 @@ impl Faults {
                 return Err(Status::unauthenticated("who are you"));
             }
             Breakage::DeadlinesIgnored if header("grpc-timeout") == "250m" => pause(700).await,
-            // Status, Encrypt and Decrypt of the contact, and a Status of the next stimulus.
-            Breakage::HangsAfterContact if self.in_flight.fetch_add(1, Ordering::Relaxed) >= 4 => {
+            // The contact's calls, and a Status of the next stimulus.
+            Breakage::HangsAfterContact if self.in_flight.fetch_add(1, Ordering::Relaxed) >= 5 => {
                 std::future::pending().await
             }
             Breakage::OversizedHangs if request.len() > 2 << 20 => std::future::pending().await,

@@ -1,7 +1,7 @@
 //! The honest plugin passes everything, with the core profile's full amounts.
 
 use kms_conformance::{Options, Recorder, Target, run};
-use kms_history::History;
+use kms_history::{History, Request, Sent, What};
 use kms_judge::{CheckResult, CheckStatus};
 use tokio::time::Instant;
 
@@ -51,6 +51,32 @@ async fn a_stored_run_is_judged_the_same() {
     assert_eq!(again, history);
     assert_eq!(kms_judge::judge(&again), kms_judge::judge(&history));
     assert!(!String::from_utf8(file).unwrap().contains("payload"));
+}
+
+/// On demand the plaintexts that the harness made are kept, and nothing of the subject's.
+#[tokio::test]
+async fn only_own_inputs_are_kept_on_demand() {
+    let options = Options {
+        keep_payloads: true,
+        round_trips: 10,
+        ..small()
+    };
+    let history = record(Plugin::new(None), &options).await;
+    let mut kept = 0;
+    for event in history.events() {
+        let text = format!("{:?}", event.what);
+        let payload = text.contains("payload: Some");
+        match &event.what {
+            What::Sent(Sent {
+                request: Request::Encrypt { plaintext },
+                ..
+            }) => {
+                kept += u64::from(plaintext.payload.is_some());
+            }
+            _ => assert!(!payload, "{text}"),
+        }
+    }
+    assert!(kept > 10);
 }
 
 /// Nobody is there: nothing passes, nothing fails, and each result says why.
