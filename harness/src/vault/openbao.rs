@@ -36,13 +36,21 @@ pub fn find() -> Result<PathBuf> {
         return find_program(&path)
             .with_context(|| format!("$BAO is {}, which is no executable file", path.display()));
     }
-    if let Some(on_path) = find_program(Path::new("bao")) {
+    if let Some(on_path) = find_program(Path::new("bao")).filter(|file| !is_script(file)) {
         return Ok(on_path);
     }
     cache_folder()
         .map(|cache| cache.join(CACHED).join("bin/bao"))
         .filter(|file| file.is_file())
         .context("no OpenBao found: set $BAO, put bao on PATH, or run ci/openbao")
+}
+
+/// Some wrapper: it needs its own HOME and PATH, and signals end it rather than the server.
+fn is_script(file: &Path) -> bool {
+    let mut start = [0; 2];
+    std::fs::File::open(file)
+        .and_then(|mut open| std::io::Read::read_exact(&mut open, &mut start))
+        .is_ok_and(|()| &start == b"#!")
 }
 
 fn cache_folder() -> Option<PathBuf> {

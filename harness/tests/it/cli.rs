@@ -1,5 +1,6 @@
 //! Words, exit codes and JSON fields that people script against.
 
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 
 use serde_json::Value;
@@ -204,6 +205,18 @@ fn openbao_that_is_not_there() {
         "{}",
         absent.err
     );
+    // A wrapper script of that name is not the server.
+    let wrapper = nowhere.path().join("bao");
+    std::fs::write(&wrapper, "#!/bin/sh\nexec /nowhere/bao \"$@\"\n").unwrap();
+    std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let script = said(
+        harness(&args)
+            .env("PATH", nowhere.path())
+            .env("KMS_CACHE", nowhere.path())
+            .output()
+            .unwrap(),
+    );
+    assert!(script.ended(2).err.contains("$BAO"));
     let wrong = said(harness(&args).env("BAO", "/nowhere/bao").output().unwrap()).ended(2);
     assert!(wrong.err.contains("/nowhere/bao"), "{}", wrong.err);
 }
