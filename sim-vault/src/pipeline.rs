@@ -602,7 +602,7 @@ impl Core {
         };
         let mut body = json::escape_html(&body);
         // batches that did not go well come without the line feed
-        if !reply.no_mount_type || status == 200 {
+        if !reply.no_mount_type {
             body.push('\n');
         }
         self.finish(status, Bytes::from(body), true)
@@ -892,6 +892,6 @@ pub(crate) fn auth_block(entry: &Entry, ttl: Duration) -> AuthBlock {
         entity_id: entry.entity_id.clone(),
         token_type: entry.type_name(),
         orphan: entry.orphan,
-        num_uses: entry.num_uses.max(0),
+        num_uses: entry.initial_uses.max(entry.num_uses),
     }
 }

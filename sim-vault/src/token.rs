@@ -36,6 +36,8 @@ pub(crate) struct Entry {
     pub creation_ttl: Duration,
     pub explicit_max_ttl: Duration,
     pub period: Duration,
+    /// The uses it was created with: renewals show them.
+    pub initial_uses: i64,
     /// 0 is unlimited, -1 used up and about to be revoked.
     pub num_uses: i64,
     pub renewable: bool,
@@ -71,6 +73,7 @@ impl Entry {
             creation_ttl: Duration::ZERO,
             explicit_max_ttl: Duration::ZERO,
             period: Duration::ZERO,
+            initial_uses: 0,
             num_uses: 0,
             renewable: false,
             kind: TokenKind::Service,
@@ -117,7 +120,8 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub(crate) fn insert(&mut self, entry: Entry) {
+    pub(crate) fn insert(&mut self, mut entry: Entry) {
+        entry.initial_uses = entry.num_uses;
         if !entry.accessor.is_empty() {
             self.by_accessor
                 .insert(entry.accessor.clone(), entry.id.clone());

@@ -8,7 +8,8 @@ use super::{TOKEN_FIELDS, TokenParams, effective_policies};
 use crate::{
     Core,
     call::{Call, Op},
-    fields::{Field, Kind},
+    duration,
+    fields::{Args, Field, Kind},
     mounts::Backend,
     pipeline::auth_block,
     reply::{Outcome, Refused, Reply, done},
@@ -36,18 +37,18 @@ pub(crate) struct TokenRole {
 
 const CREATE: &[Field] = &[
     ("id", Kind::Text),
-    ("policies", Kind::Texts),
+    ("policies", Kind::Any),
     ("meta", Kind::Pairs),
     ("no_parent", Kind::Bool),
     ("no_default_policy", Kind::Bool),
     ("renewable", Kind::Bool),
-    ("lease", Kind::Seconds),
-    ("ttl", Kind::Seconds),
+    ("lease", Kind::Any),
+    ("ttl", Kind::Any),
     ("type", Kind::Text),
-    ("explicit_max_ttl", Kind::Seconds),
+    ("explicit_max_ttl", Kind::Any),
     ("display_name", Kind::Text),
     ("num_uses", Kind::Int),
-    ("period", Kind::Seconds),
+    ("period", Kind::Any),
     ("entity_alias", Kind::Text),
 ];
 const ROLE: [Field; 18] = {
@@ -225,20 +226,13 @@ fn create(core: &mut Core, call: &Call) -> Outcome {
         "batch" => true,
         "" => params.token_type == "batch",
         "service" => false,
-        other => {
-            return Err(Refused::bad(format!(
-                "invalid 'token_type' value {other:?}"
-            )));
-        }
+        _ => return Err(Refused::bad("invalid 'token_type' value")),
     };
     if batch {
         for (present, name) in [
+            (present(args, "explicit_max_ttl"), "explicit_max_ttl"),
             (args.int("num_uses") != 0, "num_uses"),
-            (
-                !args.seconds("explicit_max_ttl").is_zero(),
-                "explicit_max_ttl",
-            ),
-            (!args.seconds("period").is_zero(), "period"),
+            (present(args, "period"), "period"),
         ] {
             if present {
                 return Err(Refused::bad(format!(
@@ -248,6 +242,15 @@ fn create(core: &mut Core, call: &Call) -> Outcome {
         }
     }
     let policies = chosen_policies(&parent, role.as_ref(), call, sudo)?;
+    if batch && policies.iter().any(|p| p == "root") {
+        return Err(Refused::bad("batch tokens cannot be root tokens"));
+    }
+    let explicit_max = positive(args, "explicit_max_ttl")?;
+    let wanted_period = positive(args, "period")?;
+    let wanted_ttl = match positive(args, "ttl")? {
+        ttl if ttl.is_zero() => positive(args, "lease")?,
+        ttl => ttl,
+    };
     let mut warnings = Vec::new();
     if let Some(space) = core.namespace(&call.ns) {
         for policy in &policies {
@@ -264,23 +267,27 @@ fn create(core: &mut Core, call: &Call) -> Outcome {
             "root or sudo privileges required to create orphan token",
         ));
     }
-    let explicit_max = match (args.seconds("explicit_max_ttl"), params.explicit_max_ttl) {
+    let explicit_max = match (explicit_max, params.explicit_max_ttl) {
         (a, b) if a.is_zero() => b,
         (a, b) if b.is_zero() => a,
         (a, b) => a.min(b),
     };
-    let period = args
-        .opt_seconds("period")
-        .filter(|p| !p.is_zero())
-        .unwrap_or(params.period);
+    let period = if wanted_period.is_zero() {
+        params.period
+    } else {
+        wanted_period
+    };
     let Some(mount) = core.mount(call.mount) else {
         return Err(Refused::denied());
     };
+    let root = policies.iter().any(|p| p == "root");
     let limits = Limits {
-        increment: args
-            .opt_seconds("ttl")
-            .or_else(|| args.opt_seconds("lease"))
-            .unwrap_or_default(),
+        // a root token lives as long as it may without being told so
+        increment: if root && wanted_ttl.is_zero() {
+            explicit_max
+        } else {
+            wanted_ttl
+        },
         role_ttl: params.ttl,
         role_max: params.max_ttl,
         period,
@@ -288,10 +295,9 @@ fn create(core: &mut Core, call: &Call) -> Outcome {
         default_ttl: mount.default_lease(),
         mount_max: mount.max_lease(),
     };
-    let root = policies.iter().any(|p| p == "root");
     let (granted, ttl_warnings) =
         ttl::grant(&limits, core.now, core.now).map_err(Refused::internal)?;
-    warnings.extend(ttl_warnings);
+    warnings.splice(0..0, ttl_warnings);
     let forever = root && limits.increment.is_zero() && explicit_max.is_zero() && period.is_zero();
     let id = match args.opt_text("id").filter(|id| !id.is_empty()) {
         Some(id) => id.to_owned(),
@@ -333,6 +339,7 @@ fn create(core: &mut Core, call: &Call) -> Outcome {
         period,
         num_uses: args.opt_int("num_uses").unwrap_or(params.num_uses),
         renewable: !batch
+            && !forever
             && args.opt_bool("renewable").unwrap_or(true)
             && !role.as_ref().is_some_and(|r| r.not_renewable),
         kind: if batch {
@@ -356,6 +363,37 @@ fn create(core: &mut Core, call: &Call) -> Outcome {
     }))
 }
 
+/// The duration parameters of creation are read by the handler itself, with texts of its own.
+fn positive(args: &Args, name: &str) -> Result<Duration, Refused> {
+    let text = match args.get(name) {
+        None | Some(Value::Null) => return Ok(Duration::ZERO),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    };
+    match duration::parse(&text) {
+        Some(Ok(d)) => Ok(d),
+        Some(Err(_)) => Err(Refused::bad(format!("{name} must be positive"))),
+        None => Err(Refused::bad(format!("time: invalid duration {text:?}"))),
+    }
+}
+
+fn present(args: &Args, name: &str) -> bool {
+    positive(args, name).map_or(true, |d| !d.is_zero())
+}
+
+/// A text is one policy, whatever is in it.
+fn wanted_policies(args: &Args) -> Vec<String> {
+    match args.get("policies") {
+        Some(Value::String(one)) if !one.is_empty() => vec![one.to_lowercase()],
+        Some(Value::Array(list)) => list
+            .iter()
+            .filter_map(Value::as_str)
+            .map(str::to_lowercase)
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
 fn sanitized(name: &str) -> String {
     name.chars()
         .map(|c| {
@@ -376,12 +414,7 @@ fn chosen_policies(
     call: &Call,
     sudo: bool,
 ) -> Result<Vec<String>, Refused> {
-    let wanted: Vec<String> = call
-        .args
-        .texts("policies")
-        .iter()
-        .map(|p| p.to_lowercase())
-        .collect();
+    let wanted = wanted_policies(&call.args);
     let no_default =
         call.args.flag("no_default_policy") || role.is_some_and(|r| r.params.no_default_policy);
     let inherited = || {
@@ -707,9 +740,9 @@ fn list_roles(core: &mut Core, call: &Call) -> Outcome {
 
 fn write_role(core: &mut Core, call: &Call) -> Outcome {
     let args = &call.args;
-    let role = roles(core, call)?
-        .entry(args.text("role_name").to_owned())
-        .or_default();
+    let roles = roles(core, call)?;
+    let name = args.text("role_name").to_owned();
+    let mut role = roles.get(&name).cloned().unwrap_or_default();
     if let Some(policies) = args.opt_texts("allowed_policies") {
         role.allowed_policies = policies;
     }
@@ -727,7 +760,7 @@ fn write_role(core: &mut Core, call: &Call) -> Outcome {
     }
     // token roles go by the old name `explicit_max_ttl` alone
     let explicit = role.params.explicit_max_ttl;
-    role.params.update(args);
+    role.params.update(args)?;
     role.params.explicit_max_ttl = explicit;
     for (name, to) in [
         ("period", &mut role.params.period),
@@ -737,6 +770,7 @@ fn write_role(core: &mut Core, call: &Call) -> Outcome {
             *to = d;
         }
     }
+    roles.insert(name, role);
     done()
 }
 

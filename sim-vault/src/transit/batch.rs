@@ -41,6 +41,8 @@ impl What {
 pub(super) struct Item {
     pub payload: String,
     pub context: Vec<u8>,
+    /// A context was given, readable or not.
+    pub has_context: bool,
     pub associated_data: String,
     pub key_version: i64,
     pub reference: String,
@@ -109,6 +111,7 @@ fn single(call: &Call, what: What) -> Result<Item, Refused> {
         key_version: args.int("key_version"),
         ..Item::default()
     };
+    item.has_context = !args.text("context").is_empty();
     match gobase64::decode(args.text("context")) {
         Ok(context) => item.context = context,
         Err(text) => item.fault = Some(text),
@@ -150,7 +153,9 @@ fn parse(input: &Value, what: What) -> Result<Vec<Item>, Vec<String>> {
         if what != What::Rewrap {
             item.associated_data = text("associated_data");
         }
-        match gobase64::decode(&text("context")) {
+        let context = text("context");
+        item.has_context = !context.is_empty();
+        match gobase64::decode(&context) {
             Ok(context) => item.context = context,
             Err(text) => item.fault = Some(text),
         }
