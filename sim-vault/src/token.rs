@@ -34,6 +34,8 @@ pub(crate) struct Entry {
     pub owner: String,
     pub issued: Duration,
     pub creation_ttl: Duration,
+    /// What the latest renewal granted: the next one grants it again unless it says otherwise.
+    pub granted: Duration,
     pub explicit_max_ttl: Duration,
     pub period: Duration,
     /// The uses it was created with: renewals show them.
@@ -71,6 +73,7 @@ impl Entry {
             owner: String::new(),
             issued: now,
             creation_ttl: Duration::ZERO,
+            granted: Duration::ZERO,
             explicit_max_ttl: Duration::ZERO,
             period: Duration::ZERO,
             initial_uses: 0,
@@ -122,6 +125,7 @@ pub(crate) struct Store {
 impl Store {
     pub(crate) fn insert(&mut self, mut entry: Entry) {
         entry.initial_uses = entry.num_uses;
+        entry.granted = entry.creation_ttl;
         if !entry.accessor.is_empty() {
             self.by_accessor
                 .insert(entry.accessor.clone(), entry.id.clone());

@@ -625,7 +625,7 @@ fn renew_token(core: &mut Core, id: &str, call: &Call) -> Outcome {
         Some(Backend::Kubernetes(_)) => super::kubernetes::renewal(core, issuer, &entry)?,
         Some(Backend::Cert(_)) => super::cert::renewal(core, issuer, &entry, call.cert.as_ref())?,
         _ => Some(TokenParams {
-            ttl: entry.creation_ttl,
+            ttl: entry.granted,
             period: entry.period,
             ..TokenParams::default()
         }),
@@ -644,7 +644,10 @@ fn renew_token(core: &mut Core, id: &str, call: &Call) -> Outcome {
         ttl::grant(&limits, entry.issued, core.now).map_err(Refused::internal)?;
     let now = core.now;
     core.tokens.set_expiry(id, Some(now + granted));
-    core.tokens.update(id, |e| e.last_renewal = Some(now));
+    core.tokens.update(id, |e| {
+        e.last_renewal = Some(now);
+        e.granted = granted;
+    });
     let mut auth = auth_block(&entry, granted);
     if core.flavour.is_vault()
         && matches!(

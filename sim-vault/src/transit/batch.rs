@@ -40,6 +40,8 @@ impl What {
 #[derive(Clone, Default)]
 pub(super) struct Item {
     pub payload: String,
+    /// Its place in the batch; 0 alone.
+    pub index: usize,
     pub context: Vec<u8>,
     /// A context was given, readable or not.
     pub has_context: bool,
@@ -146,6 +148,7 @@ fn parse(input: &Value, what: What) -> Result<Vec<Item>, Vec<String>> {
             }
         };
         let mut item = Item {
+            index: n,
             payload: text(what.field()),
             reference: text("reference"),
             ..Item::default()

@@ -80,6 +80,7 @@ pub(super) fn encrypt_item(core: &mut Core, key: &Key, item: &Item) -> Made {
         return Err(ItemError::User(text.clone()));
     }
     let plaintext = gobase64::decode(&item.payload).map_err(ItemError::User)?;
+    check_cipher_suite(key, item)?;
     if key.soft_deleted {
         return Err(user(SOFT_DELETED));
     }
@@ -112,7 +113,7 @@ pub(super) fn encrypt_item(core: &mut Core, key: &Key, item: &Item) -> Made {
     }
     let aad = associated_data(item)?;
     if !key.kind.is_aead() {
-        return rsa_item(core, key, version, item, &plaintext);
+        return rsa_item(core, key, version, &plaintext);
     }
     let Some((material, nonce_key)) = key.material(version, &item.context) else {
         return Err(user("no such key version"));
@@ -128,13 +129,18 @@ pub(super) fn encrypt_item(core: &mut Core, key: &Key, item: &Item) -> Made {
     Ok(labelled(version, &sealed))
 }
 
-fn rsa_item(core: &mut Core, key: &Key, version: u32, item: &Item, plaintext: &[u8]) -> Made {
-    if !item.associated_data.is_empty() {
-        let name = key.kind.name();
-        return Err(ItemError::User(format!(
-            "'[0].associated_data' provided for non-AEAD cipher suite {name}"
-        )));
+/// Associated data is for authenticated ciphers alone.
+fn check_cipher_suite(key: &Key, item: &Item) -> Result<(), ItemError> {
+    if key.kind.is_aead() || item.associated_data.is_empty() {
+        return Ok(());
     }
+    let (index, name) = (item.index, key.kind.name());
+    Err(ItemError::User(format!(
+        "'[{index}].associated_data' provided for non-AEAD cipher suite {name}"
+    )))
+}
+
+fn rsa_item(core: &mut Core, key: &Key, version: u32, plaintext: &[u8]) -> Made {
     let Some((material, _)) = key.material(version, &[]) else {
         return Err(ItemError::User("no such key version".to_owned()));
     };
@@ -183,6 +189,7 @@ pub(super) fn decrypt_item(key: &Key, item: &Item) -> Result<Vec<u8>, ItemError>
     if let Some(text) = &item.fault {
         return Err(ItemError::User(text.clone()));
     }
+    check_cipher_suite(key, item)?;
     if key.soft_deleted {
         return Err(user(SOFT_DELETED));
     }
