@@ -52,7 +52,7 @@ pub(crate) const TOKEN_FIELDS: [Field; 10] = [
 
 impl TokenParams {
     /// Takes over what the request names and leaves the rest.
-    pub(crate) fn update(&mut self, args: &Args) {
+    pub(crate) fn update(&mut self, args: &Args) -> Result<(), Refused> {
         let set = |to: &mut Duration, name: &str| {
             if let Some(d) = args.opt_seconds(name) {
                 *to = d;
@@ -83,6 +83,19 @@ impl TokenParams {
         if let Some(t) = args.opt_text("token_type") {
             t.clone_into(&mut self.token_type);
         }
+        let batch = matches!(self.token_type.as_str(), "batch" | "default-batch");
+        let fault = if !self.ttl.is_zero() && !self.max_ttl.is_zero() && self.ttl > self.max_ttl {
+            "'token_ttl' cannot be greater than 'token_max_ttl'"
+        } else if self.num_uses < 0 {
+            "'token_num_uses' cannot be negative"
+        } else if batch && !self.period.is_zero() {
+            "'token_type' cannot be 'batch' or 'default_batch' when set to generate periodic tokens"
+        } else if batch && self.num_uses != 0 {
+            "'token_type' cannot be 'batch' or 'default_batch' when set to generate tokens with limited use count"
+        } else {
+            return Ok(());
+        };
+        Err(Refused::bad(fault))
     }
 
     /// As a user or role shows them.

@@ -34,8 +34,12 @@ pub(crate) struct Entry {
     pub owner: String,
     pub issued: Duration,
     pub creation_ttl: Duration,
+    /// What the latest renewal granted: the next one grants it again unless it says otherwise.
+    pub granted: Duration,
     pub explicit_max_ttl: Duration,
     pub period: Duration,
+    /// The uses it was created with: renewals show them.
+    pub initial_uses: i64,
     /// 0 is unlimited, -1 used up and about to be revoked.
     pub num_uses: i64,
     pub renewable: bool,
@@ -69,8 +73,10 @@ impl Entry {
             owner: String::new(),
             issued: now,
             creation_ttl: Duration::ZERO,
+            granted: Duration::ZERO,
             explicit_max_ttl: Duration::ZERO,
             period: Duration::ZERO,
+            initial_uses: 0,
             num_uses: 0,
             renewable: false,
             kind: TokenKind::Service,
@@ -117,7 +123,9 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub(crate) fn insert(&mut self, entry: Entry) {
+    pub(crate) fn insert(&mut self, mut entry: Entry) {
+        entry.initial_uses = entry.num_uses;
+        entry.granted = entry.creation_ttl;
         if !entry.accessor.is_empty() {
             self.by_accessor
                 .insert(entry.accessor.clone(), entry.id.clone());

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// An answer as it came over the wire.
 #[derive(Debug)]
@@ -13,8 +13,8 @@ pub struct Answer {
 }
 
 /// One request on a fresh stream; an error is what Python's client would raise.
-pub async fn exchange(
-    mut stream: DuplexStream,
+pub async fn exchange<IO: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: IO,
     method: &str,
     path: &str,
     headers: &[(String, String)],
@@ -53,8 +53,8 @@ pub async fn exchange(
         .map_err(|_| "RemoteDisconnected")
 }
 
-async fn read_answer(
-    stream: &mut DuplexStream,
+async fn read_answer<IO: AsyncRead + Unpin>(
+    stream: &mut IO,
     raw: &mut Vec<u8>,
     head_only: bool,
 ) -> io::Result<Answer> {
@@ -106,7 +106,7 @@ async fn read_answer(
     })
 }
 
-async fn chunks(stream: &mut DuplexStream, mut raw: Vec<u8>) -> io::Result<Vec<u8>> {
+async fn chunks<IO: AsyncRead + Unpin>(stream: &mut IO, mut raw: Vec<u8>) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
     let mut at = 0;
     loop {

@@ -217,7 +217,7 @@ fn write(core: &mut Core, call: &Call) -> Outcome {
     if let Some(id) = args.opt_text("role_id") {
         id.clone_into(&mut role.role_id);
     }
-    role.params.update(args);
+    role.params.update(args)?;
     if !role.bind_secret_id
         && role.secret_id_bound_cidrs.is_empty()
         && role.params.bound_cidrs.is_empty()

@@ -98,7 +98,7 @@ fn write(core: &mut Core, call: &Call) -> Outcome {
     if let Some(names) = args.opt_texts("allowed_common_names") {
         trusted.common_names = names;
     }
-    trusted.params.update(args);
+    trusted.params.update(args)?;
     certs.insert(args.text("name").to_owned(), trusted);
     done()
 }

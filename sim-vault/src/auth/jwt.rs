@@ -162,10 +162,9 @@ fn list(core: &mut Core, call: &Call) -> Outcome {
 
 fn write(core: &mut Core, call: &Call) -> Outcome {
     let args = &call.args;
-    let role = method(core, call)?
-        .roles
-        .entry(args.text("name").to_owned())
-        .or_default();
+    let roles = &mut method(core, call)?.roles;
+    let name = args.text("name").to_owned();
+    let mut role = roles.get(&name).cloned().unwrap_or_default();
     if let Some(list) = args.opt_texts("bound_audiences") {
         role.bound_audiences = list;
     }
@@ -178,7 +177,8 @@ fn write(core: &mut Core, call: &Call) -> Outcome {
     if let Some(Value::Object(claims)) = args.get("bound_claims") {
         role.bound_claims.clone_from(claims);
     }
-    role.params.update(args);
+    role.params.update(args)?;
+    roles.insert(name, role);
     done()
 }
 

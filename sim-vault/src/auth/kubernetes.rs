@@ -133,10 +133,9 @@ fn list(core: &mut Core, call: &Call) -> Outcome {
 
 fn write(core: &mut Core, call: &Call) -> Outcome {
     let args = &call.args;
-    let role = method(core, call)?
-        .roles
-        .entry(args.text("name").to_owned())
-        .or_default();
+    let roles = &mut method(core, call)?.roles;
+    let name = args.text("name").to_owned();
+    let mut role = roles.get(&name).cloned().unwrap_or_default();
     if let Some(names) = args.opt_texts("bound_service_account_names") {
         role.names = names;
     }
@@ -146,7 +145,8 @@ fn write(core: &mut Core, call: &Call) -> Outcome {
     if let Some(audience) = args.opt_text("audience") {
         audience.clone_into(&mut role.audience);
     }
-    role.params.update(args);
+    role.params.update(args)?;
+    roles.insert(name, role);
     done()
 }
 

@@ -125,24 +125,13 @@ fn write(core: &mut Core, call: &Call) -> Outcome {
     let password = call.args.opt_text("password").map(digest);
     let name = name(call);
     let users = users(core, call)?;
-    if !users.contains_key(&name) {
-        let Some(password) = password else {
-            return Err(Refused::bad("missing password"));
-        };
-        users.insert(
-            name.clone(),
-            User {
-                password,
-                params: TokenParams::default(),
-            },
-        );
-    }
-    if let Some(user) = users.get_mut(&name) {
-        if let Some(password) = password {
-            user.password = password;
-        }
-        user.params.update(&call.args);
-    }
+    let existing = users.get(&name);
+    let Some(password) = password.or(existing.map(|u| u.password)) else {
+        return Err(Refused::bad("missing password"));
+    };
+    let mut params = existing.map(|u| u.params.clone()).unwrap_or_default();
+    params.update(&call.args)?;
+    users.insert(name, User { password, params });
     done()
 }
 
@@ -159,7 +148,7 @@ fn set_password(core: &mut Core, call: &Call) -> Outcome {
 
 fn set_policies(core: &mut Core, call: &Call) -> Outcome {
     match users(core, call)?.get_mut(&name(call)) {
-        Some(user) => user.params.update(&call.args),
+        Some(user) => user.params.update(&call.args)?,
         None => return Err(Refused::bad("username does not exist")),
     }
     done()

@@ -97,8 +97,8 @@ pub(super) fn capabilities(core: &mut Core, call: &Call) -> Outcome {
         "capabilities-accessor" => core.tokens.by_accessor(call.args.text("accessor")).cloned(),
         _ => core.tokens.get(call.args.text("token")).cloned(),
     };
-    let Some(token) = token else {
-        return Err(Refused::bad("invalid token"));
+    let Some(token) = token.filter(|t| t.num_uses >= 0) else {
+        return Err(Refused::Wrapped(400, "invalid token".to_owned()));
     };
     let paths = call
         .args

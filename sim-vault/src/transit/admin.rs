@@ -75,18 +75,18 @@ pub(super) fn create(core: &mut Core, call: &Call) -> Outcome {
             "key_size is not valid for algorithm {wanted}"
         )));
     }
-    if kind == KeyType::Hmac && !(32..=512).contains(&size) {
-        return Err(Refused::bad(format!(
-            "invalid key_size {size} for type hmac, must be between 32 and 512"
-        )));
+    if engine(core, call)?.keys.contains_key(name(call)) {
+        return read(core, call);
     }
     if (derived || convergent) && !kind.derives() {
         return Err(Refused::internal(format!(
             "key derivation and convergent encryption not supported for keys of type {wanted}"
         )));
     }
-    if engine(core, call)?.keys.contains_key(name(call)) {
-        return read(core, call);
+    if kind == KeyType::Hmac && !(32..=512).contains(&size) {
+        return Err(Refused::internal(
+            "invalid key size for HMAC key, must be between 32 and 512 bytes",
+        ));
     }
     let mut key = Key::new(name(call), kind);
     key.derived = derived;

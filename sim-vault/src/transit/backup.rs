@@ -100,6 +100,9 @@ pub(super) fn export(core: &mut Core, call: &Call) -> Outcome {
     if !key.exportable && kind != "public-key" {
         return Err(Refused::bad("private key material is not exportable"));
     }
+    if key.soft_deleted {
+        return Err(Refused::internal("refusing to use soft-deleted key"));
+    }
     if kind == "encryption-key" && !key.kind.encrypts() {
         return Err(Refused::bad("encryption not supported for the key"));
     }

@@ -40,7 +40,11 @@ impl What {
 #[derive(Clone, Default)]
 pub(super) struct Item {
     pub payload: String,
+    /// Its place in the batch; 0 alone.
+    pub index: usize,
     pub context: Vec<u8>,
+    /// A context was given, readable or not.
+    pub has_context: bool,
     pub associated_data: String,
     pub key_version: i64,
     pub reference: String,
@@ -109,6 +113,7 @@ fn single(call: &Call, what: What) -> Result<Item, Refused> {
         key_version: args.int("key_version"),
         ..Item::default()
     };
+    item.has_context = !args.text("context").is_empty();
     match gobase64::decode(args.text("context")) {
         Ok(context) => item.context = context,
         Err(text) => item.fault = Some(text),
@@ -143,6 +148,7 @@ fn parse(input: &Value, what: What) -> Result<Vec<Item>, Vec<String>> {
             }
         };
         let mut item = Item {
+            index: n,
             payload: text(what.field()),
             reference: text("reference"),
             ..Item::default()
@@ -150,7 +156,9 @@ fn parse(input: &Value, what: What) -> Result<Vec<Item>, Vec<String>> {
         if what != What::Rewrap {
             item.associated_data = text("associated_data");
         }
-        match gobase64::decode(&text("context")) {
+        let context = text("context");
+        item.has_context = !context.is_empty();
+        match gobase64::decode(&context) {
             Ok(context) => item.context = context,
             Err(text) => item.fault = Some(text),
         }

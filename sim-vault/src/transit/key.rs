@@ -238,7 +238,8 @@ impl Key {
             "certificate_chain": "",
             "creation_time": core.rfc3339(version.created),
             "name": name,
-            "public_key": asymmetric::public(self.kind, &version.material).unwrap_or_default(),
+            // a derived key has a public half per context, and none without
+            "public_key": if self.derived { String::new() } else { asymmetric::public(self.kind, &version.material).unwrap_or_default() },
         });
         if core.flavour.is_vault() {
             out["hybrid_public_key"] = "".into();

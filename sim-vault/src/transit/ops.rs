@@ -23,14 +23,11 @@ type Made = Result<Map<String, Value>, ItemError>;
 
 pub(super) fn encrypt(core: &mut Core, call: &Call) -> Outcome {
     let (items, many) = batch::items(core, call, What::Plaintext)?;
-    let with_context = items.iter().filter(|i| !i.context.is_empty()).count();
+    let with_context = items.iter().filter(|i| i.has_context).count();
     if with_context != 0 && with_context != items.len() {
         return Err(Refused::bad(
             "context should be set either in all the request blocks or in none",
         ));
-    }
-    if !many && let Some(text) = items.first().and_then(|i| i.fault.clone()) {
-        return Err(Refused::bad(text));
     }
     if core.flavour.is_vault() && !call.args.text("nonce").is_empty() {
         return Err(Refused::bad("provided nonce not allowed for this key"));
@@ -82,6 +79,8 @@ pub(super) fn encrypt_item(core: &mut Core, key: &Key, item: &Item) -> Made {
     if let Some(text) = &item.fault {
         return Err(ItemError::User(text.clone()));
     }
+    let plaintext = gobase64::decode(&item.payload).map_err(ItemError::User)?;
+    check_cipher_suite(key, item)?;
     if key.soft_deleted {
         return Err(user(SOFT_DELETED));
     }
@@ -91,7 +90,6 @@ pub(super) fn encrypt_item(core: &mut Core, key: &Key, item: &Item) -> Made {
             key.kind.name()
         )));
     }
-    let plaintext = gobase64::decode(&item.payload).map_err(ItemError::User)?;
     let version = match item.key_version {
         0 => key.latest,
         v if v < 0 => return Err(user("requested version for encryption is negative")),
@@ -110,12 +108,12 @@ pub(super) fn encrypt_item(core: &mut Core, key: &Key, item: &Item) -> Made {
     if version < key.min_decryption {
         return Err(user("no such key version"));
     }
-    let aad = associated_data(item)?;
     if key.derived && item.context.is_empty() {
         return Err(user(NO_CONTEXT));
     }
+    let aad = associated_data(item)?;
     if !key.kind.is_aead() {
-        return rsa_item(core, key, version, item, &plaintext);
+        return rsa_item(core, key, version, &plaintext);
     }
     let Some((material, nonce_key)) = key.material(version, &item.context) else {
         return Err(user("no such key version"));
@@ -131,13 +129,18 @@ pub(super) fn encrypt_item(core: &mut Core, key: &Key, item: &Item) -> Made {
     Ok(labelled(version, &sealed))
 }
 
-fn rsa_item(core: &mut Core, key: &Key, version: u32, item: &Item, plaintext: &[u8]) -> Made {
-    if !item.associated_data.is_empty() {
-        let name = key.kind.name();
-        return Err(ItemError::User(format!(
-            "'[0].associated_data' provided for non-AEAD cipher suite {name}"
-        )));
+/// Associated data is for authenticated ciphers alone.
+fn check_cipher_suite(key: &Key, item: &Item) -> Result<(), ItemError> {
+    if key.kind.is_aead() || item.associated_data.is_empty() {
+        return Ok(());
     }
+    let (index, name) = (item.index, key.kind.name());
+    Err(ItemError::User(format!(
+        "'[{index}].associated_data' provided for non-AEAD cipher suite {name}"
+    )))
+}
+
+fn rsa_item(core: &mut Core, key: &Key, version: u32, plaintext: &[u8]) -> Made {
     let Some((material, _)) = key.material(version, &[]) else {
         return Err(ItemError::User("no such key version".to_owned()));
     };
@@ -166,9 +169,6 @@ fn associated_data(item: &Item) -> Result<Vec<u8>, ItemError> {
 
 pub(super) fn decrypt(core: &mut Core, call: &Call) -> Outcome {
     let (items, many) = batch::items(core, call, What::Ciphertext)?;
-    if !many && let Some(text) = items.first().and_then(|i| i.fault.clone()) {
-        return Err(Refused::bad(text));
-    }
     let Some(key) = super::view(core, call)? else {
         return Err(Refused::bad(NOT_FOUND));
     };
@@ -189,6 +189,7 @@ pub(super) fn decrypt_item(key: &Key, item: &Item) -> Result<Vec<u8>, ItemError>
     if let Some(text) = &item.fault {
         return Err(ItemError::User(text.clone()));
     }
+    check_cipher_suite(key, item)?;
     if key.soft_deleted {
         return Err(user(SOFT_DELETED));
     }
@@ -226,10 +227,10 @@ pub(super) fn decrypt_item(key: &Key, item: &Item) -> Result<Vec<u8>, ItemError>
     }
     let sealed =
         gobase64::decode(body).map_err(|_| user("invalid ciphertext: could not decode base64"))?;
-    let aad = associated_data(item)?;
     if key.derived && item.context.is_empty() {
         return Err(user(NO_CONTEXT));
     }
+    let aad = associated_data(item)?;
     let version = u32::try_from(version).unwrap_or_default();
     let Some((material, _)) = key.material(version, &item.context) else {
         return Err(user("no such key version"));
@@ -246,9 +247,6 @@ pub(super) fn decrypt_item(key: &Key, item: &Item) -> Result<Vec<u8>, ItemError>
 /// A batch keeps its 200 whatever its items' errors; associated data is not known here.
 pub(super) fn rewrap(core: &mut Core, call: &Call) -> Outcome {
     let (items, many) = batch::items(core, call, What::Rewrap)?;
-    if !many && let Some(text) = items.first().and_then(|i| i.fault.clone()) {
-        return Err(Refused::bad(text));
-    }
     let Some(key) = super::view(core, call)? else {
         return Err(Refused::bad(NOT_FOUND));
     };
