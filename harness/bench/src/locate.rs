@@ -1,6 +1,7 @@
 //! Finds the two binaries a measurement needs: the OpenBao server and the plugin.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -20,9 +21,17 @@ pub fn bao(given: Option<&Path>) -> Result<PathBuf> {
     let on_path = std::env::var_os("PATH").and_then(|all| {
         std::env::split_paths(&all)
             .map(|dir| dir.join("bao"))
-            .find(|p| p.is_file())
+            .find(|p| p.is_file() && !is_script(p))
     });
     on_path.or_else(|| newest_bao(&cache()?)).context(NO_BAO)
+}
+
+/// Whether `file` is a wrapper script: what it starts would outlive it.
+fn is_script(file: &Path) -> bool {
+    let mut start = [0; 2];
+    fs::File::open(file)
+        .and_then(|mut f| f.read_exact(&mut start))
+        .is_ok_and(|()| start == *b"#!")
 }
 
 /// `$KMS_CACHE`, else `kms-real-parts` in the user's cache folder.

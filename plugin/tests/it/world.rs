@@ -42,6 +42,10 @@ path "auth/token/lookup-self" { capabilities = ["read"] }
 "#;
 
 /// Runs a test once per server family, in virtual time without any socket.
+#[expect(
+    clippy::assertions_on_constants,
+    reason = "the flags are constant in one build, and that is what is asked"
+)]
 pub fn both<F: Future<Output = ()>>(test: impl Fn(Flavour) -> F) {
     assert!(
         cfg!(tokio_unstable),
