@@ -36,8 +36,6 @@ pub struct Broken {
     pub what: String,
     /// The server may have seen the request.
     pub sent: bool,
-    /// The answer began and is unusable.
-    pub bad_answer: bool,
 }
 
 impl Broken {
@@ -45,7 +43,6 @@ impl Broken {
         Self {
             what: what.to_string(),
             sent,
-            bad_answer: false,
         }
     }
 }
@@ -101,13 +98,7 @@ impl Connection {
             answer.as_mut().poll(cx)
         })
         .await
-        .map_err(|e| {
-            let bad_answer = e.is_parse() || e.is_parse_too_large();
-            Broken {
-                bad_answer,
-                ..Broken::new(text(&e), !e.is_canceled())
-            }
-        })?;
+        .map_err(|e| Broken::new(text(&e), !e.is_canceled()))?;
         let (head, mut body) = response.into_parts();
         let body = collect(io, &mut closed, &mut body, limit).await?;
         Ok(Received {
@@ -133,11 +124,7 @@ async fn collect(
     body: &mut Incoming,
     limit: usize,
 ) -> Result<Bytes, Broken> {
-    let bad = |what: String| Broken {
-        what,
-        sent: true,
-        bad_answer: true,
-    };
+    let bad = |what: String| Broken::new(what, true);
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     loop {

@@ -276,9 +276,10 @@ impl Client {
             address: at,
             body: Body(received.body),
         };
-        let bad = |what: &str| Fault::BadAnswer {
+        let bad = |what: &str| Fault::Transport {
             address: self.pools[at].address.to_string(),
-            what: what.to_owned(),
+            what: format!("its answer is unusable: {what}"),
+            sent: true,
         };
         let wants_body = matches!(
             call.op,
@@ -381,15 +382,7 @@ impl Client {
                 self.pools[at].give_back(connection);
                 Ok(received)
             }
-            Ok(Err(Broken {
-                what,
-                bad_answer: true,
-                ..
-            })) => Err(Fault::BadAnswer {
-                address: address.to_string(),
-                what,
-            }),
-            Ok(Err(Broken { what, sent, .. })) => Err(Fault::Transport {
+            Ok(Err(Broken { what, sent })) => Err(Fault::Transport {
                 address: address.to_string(),
                 what,
                 sent,
