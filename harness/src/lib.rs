@@ -1,1 +1,24 @@
-//! Conformance checks and chaos scenarios for any KMS v2 plugin.
+//! `kms-harness`: conformance checks for any KMS v2 plugin, and the process arm that runs them.
+//!
+//! In reading order: [`cli`] and [`exit`] (what callers script against), [`commands`] (one module
+//! each), [`subject`] (the plugin), [`vault`] (what stands behind it), [`child`], [`socket`] and
+//! [`secret_file`] (real processes, and nothing left of them), [`bundle`], [`plan`],
+//! [`environment`], [`evidence`] (what a run leaves), [`console`] and [`interrupt`].
+//!
+//! Requirements, judges, stimuli and the report are crates of their own, which know nothing of
+//! processes.
+
+pub mod bundle;
+pub mod child;
+pub mod cli;
+pub mod commands;
+pub mod console;
+pub mod environment;
+pub mod evidence;
+pub mod exit;
+pub mod interrupt;
+pub mod plan;
+pub mod secret_file;
+pub mod socket;
+pub mod subject;
+pub mod vault;

@@ -43,6 +43,8 @@ pub enum VaultOp {
     Lookup,
     /// `auth/token/revoke-self`
     Revoke,
+    /// `sys/health`
+    Health,
 }
 
 impl VaultOp {
@@ -56,6 +58,7 @@ impl VaultOp {
             Self::Renew => "renew",
             Self::Lookup => "lookup",
             Self::Revoke => "revoke",
+            Self::Health => "health",
         }
     }
 }
@@ -71,8 +74,8 @@ pub enum Event<'a> {
         code: u32,
         /// The caller's uid, or a local one.
         uid: &'a str,
-        /// Our id of the Vault request that decided the answer, or empty.
-        request_id: &'a str,
+        /// Our id of the Vault request that decided the answer; 0 when there was none.
+        request_id: u64,
         /// HTTP status that decided the answer, 0 when there was none.
         http_status: u16,
         /// From the whole request read to the answer.
@@ -81,13 +84,15 @@ pub enum Event<'a> {
         key_id: &'a str,
         /// Text sent to the caller, empty on success.
         message: &'a str,
-        /// One word for what to look at: `token`, `policy`, `key`, `network`, `sealed`, `quota`, `data`, `request`, `none`.
+        /// One word for what to look at: `token`, `policy`, `key`, `network`, `server`, `sealed`, `quota`, `data`, `request`, `none`.
         remedy: &'static str,
     },
     /// A request to Vault ended.
     VaultRequest {
         /// What it was for.
         op: VaultOp,
+        /// Our id of it.
+        request_id: u64,
         /// HTTP status, 0 for a transport error.
         http_status: u16,
         /// How long it took.

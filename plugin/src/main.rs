@@ -1,1 +1,7 @@
-fn main() {}
+//! The binary. Everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    vault_kubernetes_kms::run::main_impl()
+}

@@ -61,10 +61,10 @@ pub mod key_management_service_client {
         dead_code,
         missing_docs,
         clippy::wildcard_imports,
-        clippy::let_unit_value
+        clippy::let_unit_value,
     )]
-    use tonic::codegen::http::Uri;
     use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
     /// What an API server asks of a KMS plugin.
     #[derive(Debug, Clone)]
     pub struct KeyManagementServiceClient<T> {
@@ -104,13 +104,14 @@ pub mod key_management_service_client {
             F: tonic::service::Interceptor,
             T::ResponseBody: Default,
             T: tonic::codegen::Service<
-                    http::Request<tonic::body::Body>,
-                    Response = http::Response<
-                        <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
-                    >,
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
                 >,
-            <T as tonic::codegen::Service<http::Request<tonic::body::Body>>>::Error:
-                Into<StdError> + std::marker::Send + std::marker::Sync,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
         {
             KeyManagementServiceClient::new(InterceptedService::new(inner, interceptor))
         }
@@ -150,11 +151,18 @@ pub mod key_management_service_client {
             &mut self,
             request: impl tonic::IntoRequest<super::StatusRequest>,
         ) -> std::result::Result<tonic::Response<super::StatusResponse>, tonic::Status> {
-            self.inner.ready().await.map_err(|e| {
-                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
-            })?;
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/v2.KeyManagementService/Status");
+            let path = http::uri::PathAndQuery::from_static(
+                "/v2.KeyManagementService/Status",
+            );
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("v2.KeyManagementService", "Status"));
@@ -164,12 +172,22 @@ pub mod key_management_service_client {
         pub async fn decrypt(
             &mut self,
             request: impl tonic::IntoRequest<super::DecryptRequest>,
-        ) -> std::result::Result<tonic::Response<super::DecryptResponse>, tonic::Status> {
-            self.inner.ready().await.map_err(|e| {
-                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
-            })?;
+        ) -> std::result::Result<
+            tonic::Response<super::DecryptResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/v2.KeyManagementService/Decrypt");
+            let path = http::uri::PathAndQuery::from_static(
+                "/v2.KeyManagementService/Decrypt",
+            );
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("v2.KeyManagementService", "Decrypt"));
@@ -179,12 +197,22 @@ pub mod key_management_service_client {
         pub async fn encrypt(
             &mut self,
             request: impl tonic::IntoRequest<super::EncryptRequest>,
-        ) -> std::result::Result<tonic::Response<super::EncryptResponse>, tonic::Status> {
-            self.inner.ready().await.map_err(|e| {
-                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
-            })?;
+        ) -> std::result::Result<
+            tonic::Response<super::EncryptResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/v2.KeyManagementService/Encrypt");
+            let path = http::uri::PathAndQuery::from_static(
+                "/v2.KeyManagementService/Encrypt",
+            );
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("v2.KeyManagementService", "Encrypt"));
@@ -199,7 +227,7 @@ pub mod key_management_service_server {
         dead_code,
         missing_docs,
         clippy::wildcard_imports,
-        clippy::let_unit_value
+        clippy::let_unit_value,
     )]
     use tonic::codegen::*;
     /// Generated trait containing gRPC methods that should be implemented for use with KeyManagementServiceServer.
@@ -243,7 +271,10 @@ pub mod key_management_service_server {
                 max_encoding_message_size: None,
             }
         }
-        pub fn with_interceptor<F>(inner: T, interceptor: F) -> InterceptedService<Self, F>
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
         where
             F: tonic::service::Interceptor,
         {
@@ -278,7 +309,8 @@ pub mod key_management_service_server {
             self
         }
     }
-    impl<T, B> tonic::codegen::Service<http::Request<B>> for KeyManagementServiceServer<T>
+    impl<T, B> tonic::codegen::Service<http::Request<B>>
+    for KeyManagementServiceServer<T>
     where
         T: KeyManagementService,
         B: Body + std::marker::Send + 'static,
@@ -298,9 +330,15 @@ pub mod key_management_service_server {
                 "/v2.KeyManagementService/Status" => {
                     #[allow(non_camel_case_types)]
                     struct StatusSvc<T: KeyManagementService>(pub Arc<T>);
-                    impl<T: KeyManagementService> tonic::server::UnaryService<super::StatusRequest> for StatusSvc<T> {
+                    impl<
+                        T: KeyManagementService,
+                    > tonic::server::UnaryService<super::StatusRequest>
+                    for StatusSvc<T> {
                         type Response = super::StatusResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
                         fn call(
                             &mut self,
                             request: tonic::Request<super::StatusRequest>,
@@ -337,9 +375,15 @@ pub mod key_management_service_server {
                 "/v2.KeyManagementService/Decrypt" => {
                     #[allow(non_camel_case_types)]
                     struct DecryptSvc<T: KeyManagementService>(pub Arc<T>);
-                    impl<T: KeyManagementService> tonic::server::UnaryService<super::DecryptRequest> for DecryptSvc<T> {
+                    impl<
+                        T: KeyManagementService,
+                    > tonic::server::UnaryService<super::DecryptRequest>
+                    for DecryptSvc<T> {
                         type Response = super::DecryptResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
                         fn call(
                             &mut self,
                             request: tonic::Request<super::DecryptRequest>,
@@ -376,9 +420,15 @@ pub mod key_management_service_server {
                 "/v2.KeyManagementService/Encrypt" => {
                     #[allow(non_camel_case_types)]
                     struct EncryptSvc<T: KeyManagementService>(pub Arc<T>);
-                    impl<T: KeyManagementService> tonic::server::UnaryService<super::EncryptRequest> for EncryptSvc<T> {
+                    impl<
+                        T: KeyManagementService,
+                    > tonic::server::UnaryService<super::EncryptRequest>
+                    for EncryptSvc<T> {
                         type Response = super::EncryptResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
                         fn call(
                             &mut self,
                             request: tonic::Request<super::EncryptRequest>,
@@ -412,19 +462,25 @@ pub mod key_management_service_server {
                     };
                     Box::pin(fut)
                 }
-                _ => Box::pin(async move {
-                    let mut response = http::Response::new(tonic::body::Body::default());
-                    let headers = response.headers_mut();
-                    headers.insert(
-                        tonic::Status::GRPC_STATUS,
-                        (tonic::Code::Unimplemented as i32).into(),
-                    );
-                    headers.insert(
-                        http::header::CONTENT_TYPE,
-                        tonic::metadata::GRPC_CONTENT_TYPE,
-                    );
-                    Ok(response)
-                }),
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
             }
         }
     }

@@ -5,6 +5,8 @@
 //! map, so that equal messages have equal bytes; payloads are [`bytes::Bytes`], so that a decoded
 //! request shares the buffer it came in.
 
+// As the generator writes it, so that a test can compare the two.
+#[rustfmt::skip]
 #[allow(missing_docs, clippy::all, clippy::disallowed_types)]
 mod generated;
 

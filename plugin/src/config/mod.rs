@@ -12,6 +12,29 @@ use zeroize::Zeroizing;
 
 use crate::seam::HostPort;
 
+mod address;
+mod args;
+mod command;
+mod environment;
+mod error;
+mod login;
+pub mod options;
+mod pem;
+mod picks;
+mod places;
+mod render;
+mod resolve;
+mod shorthand;
+mod suggest;
+mod tls;
+mod values;
+
+pub use command::{DoctorArgs, Findings, Sample, Subcommand};
+pub use error::ConfigError;
+pub use picks::{Origin, Setting};
+pub use render::{config_check, help, readme_table, settings_line, version};
+pub use resolve::{Command, EXIT_CONFIG, Invocation, Resolved, resolve, resolve_from_process};
+
 /// A secret value. Debug prints its length only; memory is wiped on drop.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);

@@ -1,0 +1,40 @@
+# Sourced by ci/test and .ci/run: runs steps, counts their tests, and says how long each took.
+# shellcheck shell=bash
+set -uo pipefail
+
+passed=0 failed=0 ignored=0 steps=
+
+# step NAME COMMAND...: runs it. What it prints goes through; the closing lines of its test binaries
+# are counted; a command without tests counts as one. Never ends the script.
+step() {
+  local name=$1 log start seconds code=0 counts
+  shift
+  log=$(mktemp)
+  start=$SECONDS
+  echo "=== $name: $*"
+  "$@" </dev/null 2>&1 | tee "$log" || code=$?
+  seconds=$((SECONDS - start))
+  # shellcheck disable=SC2016
+  counts=$(awk '
+    /^test result: / { for (i = 1; i < NF; i++) { if ($(i+1) ~ /^passed/) p += $i; if ($(i+1) ~ /^failed/) f += $i; if ($(i+1) ~ /^ignored/) g += $i } seen = 1 }
+    /^[0-9]+ passed, [0-9]+ failed/ { nested = 1; p = $1; f = $3; g = ($5 ~ /^[0-9]+$/) ? $5 : 0 }
+    END { print seen || nested ? p + 0 : "-", f + 0, g + 0 }' "$log")
+  rm -f "$log"
+  read -r p f g <<<"$counts"
+  if [ "$p" = - ]; then
+    p=$((code == 0)) f=$((code != 0))
+  elif [ "$code" -ne 0 ] && [ "$f" -eq 0 ]; then
+    f=1 # something other than a test: a build error, say
+  fi
+  passed=$((passed + p)) failed=$((failed + f)) ignored=$((ignored + g))
+  steps+=$(printf '%6d s  %-22s %s' "$seconds" "$name" "$([ "$f" -eq 0 ] && echo "$p passed" || echo "FAILED")")$'\n'
+  return 0
+}
+
+# Prints the seconds of each step and the closing line; the exit code.
+close() {
+  echo
+  printf '%s' "$steps"
+  echo "$passed passed, $failed failed$([ "$ignored" -eq 0 ] || echo ", $ignored skipped")"
+  [ "$failed" -eq 0 ]
+}

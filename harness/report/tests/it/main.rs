@@ -1,0 +1,15 @@
+//! Tests of the report from outside.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail by panicking, as tests do"
+)]
+
+mod build;
+mod fixture;
+mod golden;
+mod json;
+mod latency;
+mod redact;
+mod renderings;
+mod verdict;

@@ -1,0 +1,191 @@
+//! The command line. Names, values and defaults here are what people script against.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use kms_contract::{Minor, Profile, Who};
+
+/// `kms-harness`.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kms-harness",
+    version,
+    about = "Conformance checks for any Kubernetes KMS v2 plugin",
+    after_help = "Exit codes: 0 all held · 1 the subject failed · 2 wrong usage or configuration · \
+                  3 the harness could not do its job, or nothing ran · 130 interrupted",
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+impl Cli {
+    /// Reads the command line; ends the program with exit code 2 when it cannot be meant. Beside it
+    /// the names of the options that stand there, as opposed to those left at their defaults.
+    pub fn read() -> (Self, BTreeSet<String>) {
+        let matches = Self::command().get_matches();
+        let cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        let given = matches
+            .subcommand()
+            .map(|(_, matches)| given(matches))
+            .unwrap_or_default();
+        (cli, given)
+    }
+}
+
+fn given(matches: &ArgMatches) -> BTreeSet<String> {
+    matches
+        .ids()
+        .map(clap::Id::as_str)
+        .filter(|id| matches.value_source(id) == Some(ValueSource::CommandLine))
+        .map(|id| id.replace('_', "-"))
+        .collect()
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The main job: start a plugin on a Vault, check it, write the bundle
+    Run(RunArgs),
+    /// Judge a plugin that is already running
+    Check(CheckArgs),
+    /// Judge the recorded transcript of a bundle again, into a new report
+    Judge(JudgeArgs),
+    /// The requirements, one row each
+    List(ListArgs),
+    /// One requirement: sentence, grounds, checks
+    Explain(ExplainArgs),
+}
+
+/// How a result is printed on standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+/// Options of everything that makes a report.
+#[derive(Debug, Args)]
+pub struct Output {
+    /// Folder for the bundle; must not be there yet, or be empty [default: a new one under target/kms-harness, or in the temporary folder]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// What standard output gets
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+/// Options of everything that sends stimuli.
+#[derive(Debug, Args)]
+pub struct Suite {
+    /// Whose verdict decides the exit code; every requirement that can be judged gets a row in any case
+    #[arg(long, default_value = "core", value_parser = profile)]
+    pub profile: Profile,
+    /// Judge for an API server of this version only, such as 1.31 [default: every supported one]
+    #[arg(long, value_name = "1.NN")]
+    pub server_version: Option<Minor>,
+    /// Root of all randomness of the run
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// Options of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The Vault behind the plugin: `sim` (built in), `openbao` (a real one found by $BAO, on PATH, or
+    /// installed by ci/openbao), or addresses of a running one; those need an administrator's token in
+    /// --vault-token-path or VAULT_TOKEN
+    #[arg(long, value_name = "sim|openbao|ADDRESS", num_args = 1.., value_delimiter = ',', default_value = "sim")]
+    pub vault: Vec<String>,
+    /// File with an administrator's token, for --vault ADDRESS
+    #[arg(long, value_name = "FILE")]
+    pub vault_token_path: Option<PathBuf>,
+    /// The vault-kubernetes-kms binary to judge [default: built alone from the checkout]
+    #[arg(long, value_name = "PATH", conflicts_with = "subject")]
+    pub plugin: Option<PathBuf>,
+    /// Any other plugin: a TOML that says how it is started, told and stopped
+    #[arg(long, value_name = "FILE")]
+    pub subject: Option<PathBuf>,
+    /// What is sent and how it is judged.
+    #[command(flatten)]
+    pub suite: Suite,
+    /// Where results go.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Options of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Socket of the plugin, unix:///PATH
+    #[arg(long, value_name = "URL", required_unless_present = "subject")]
+    pub socket: Option<String>,
+    /// A plugin that is started instead, by a TOML that says how; the same as run --subject FILE
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["socket", "restart_command"])]
+    pub subject: Option<PathBuf>,
+    /// Shell command that restarts the plugin and ends with exit code 0; without it nothing is
+    /// known about old data after a restart
+    #[arg(long, value_name = "COMMAND")]
+    pub restart_command: Option<String>,
+    /// What is sent and how it is judged.
+    #[command(flatten)]
+    pub suite: Suite,
+    /// Where results go.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Options of `judge`.
+#[derive(Debug, Args)]
+pub struct JudgeArgs {
+    /// Folder that `run` or `check` wrote
+    #[arg(value_name = "BUNDLE")]
+    pub bundle: PathBuf,
+    /// Where results go.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Options of `list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Only what binds this side
+    #[arg(long, value_name = "plugin|apiserver", value_parser = side)]
+    pub who: Option<Who>,
+    /// What standard output gets
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+/// Options of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// Such as KMS2-ENC-05; in any case, and without KMS2- as well
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// What standard output gets
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+/// The longer profiles need scenarios.
+fn profile(text: &str) -> Result<Profile, String> {
+    match text {
+        "core" => Ok(Profile::Core),
+        _ => Err("the profile is core".to_owned()),
+    }
+}
+
+fn side(text: &str) -> Result<Who, String> {
+    match text {
+        "plugin" => Ok(Who::Plugin),
+        "apiserver" => Ok(Who::ApiServer),
+        _ => Err("plugin or apiserver".to_owned()),
+    }
+}

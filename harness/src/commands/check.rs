@@ -1,0 +1,111 @@
+//! `check`: judge a plugin that is already running.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kms_conformance::{BoxFuture, Hook, Target};
+use kms_report::model::{Launch, LaunchKind, Subject};
+use kms_report::redact;
+
+use super::run;
+use super::session::{Judged, Session};
+use crate::cli::{CheckArgs, Output, RunArgs, Suite};
+use crate::exit::{Failure, OrUsage};
+use crate::interrupt::Interrupt;
+use crate::plan::Planned;
+use crate::subject::running::run_hook;
+use crate::{environment, socket};
+
+/// Limit for a restart command.
+const RESTARTS: Duration = Duration::from_secs(120);
+
+/// Judges the plugin behind a socket, or one that is started.
+pub async fn check(args: CheckArgs, plan: Planned, interrupt: Interrupt) -> Result<u8, Failure> {
+    match (args.socket.clone(), args.subject) {
+        (Some(socket), _) => {
+            behind(
+                &socket,
+                args.restart_command,
+                args.suite,
+                args.output,
+                plan,
+                interrupt,
+            )
+            .await
+        }
+        (None, subject) => {
+            let args = RunArgs {
+                vault: vec!["sim".to_owned()],
+                vault_token_path: None,
+                plugin: None,
+                subject,
+                suite: args.suite,
+                output: args.output,
+            };
+            run::run(args, plan, interrupt).await
+        }
+    }
+}
+
+async fn behind(
+    url: &str,
+    restart_command: Option<String>,
+    suite: Suite,
+    output: Output,
+    mut plan: Planned,
+    interrupt: Interrupt,
+) -> Result<u8, Failure> {
+    let path = socket::parse(url).or_usage()?;
+    plan.option("socket", redact::endpoint(url));
+    // The command itself may hold anything.
+    plan.option(
+        "restart-command",
+        if restart_command.is_some() {
+            "given"
+        } else {
+            "none"
+        },
+    );
+
+    let session = Session::start(&suite, &output, plan, "plugin")?;
+    let mut target = Target::unix(&path);
+    if let Some(command) = restart_command {
+        target.restart = Some(Arc::new(RestartCommand {
+            command,
+            log: session.bundle().path("restart.log"),
+        }));
+    }
+    let subject = Subject {
+        project: "plugin".to_owned(),
+        launch: Some(Launch {
+            how: LaunchKind::ExternalSocket,
+            endpoint: redact::endpoint(url),
+        }),
+        ..Subject::default()
+    };
+    let judged = Judged {
+        subject,
+        environment: environment::environment(None),
+        secrets: Vec::new(),
+    };
+    let sent = session.send(&target, &judged, &interrupt).await?;
+    session.finish(sent, judged)
+}
+
+/// `--restart-command`: a line for the shell.
+struct RestartCommand {
+    command: String,
+    log: PathBuf,
+}
+
+impl Hook for RestartCommand {
+    fn call(&self) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async {
+            let args = ["-c".to_owned(), self.command.clone()];
+            run_hook(Path::new("sh"), &args, RESTARTS, &self.log)
+                .await
+                .map_err(|error| format!("{error:#}"))
+        })
+    }
+}

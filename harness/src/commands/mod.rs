@@ -1,0 +1,43 @@
+//! One module a command, and what they share: [`session`] sends the stimuli to a plugin and leaves
+//! the bundle.
+
+pub mod check;
+mod choice;
+pub mod judge;
+pub mod list;
+pub mod run;
+pub mod session;
+
+use std::collections::BTreeSet;
+use std::future::Future;
+
+use anyhow::Context;
+
+use crate::cli::{Cli, Command};
+use crate::exit::{self, Failure};
+use crate::interrupt::Interrupt;
+use crate::plan::Planned;
+
+/// Does what the command line says; `given` are the options that stand there. The exit code.
+pub fn run(cli: Cli, given: BTreeSet<String>) -> Result<u8, Failure> {
+    match cli.command {
+        Command::Run(args) => block_on(|interrupt| run::run(args, Planned::new(given), interrupt)),
+        Command::Check(args) => {
+            block_on(|interrupt| check::check(args, Planned::new(given), interrupt))
+        }
+        Command::Judge(args) => judge::judge(&args),
+        Command::List(args) => list::list(&args).map(|()| exit::HELD),
+        Command::Explain(args) => list::explain(&args).map(|()| exit::HELD),
+    }
+}
+
+fn block_on<F>(work: impl FnOnce(Interrupt) -> F) -> Result<u8, Failure>
+where
+    F: Future<Output = Result<u8, Failure>>,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    runtime.block_on(async { work(Interrupt::listen()?).await })
+}

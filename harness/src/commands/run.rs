@@ -1,0 +1,210 @@
+//! `run`: the main job. A plugin on a Vault, checked, and a bundle that says how it went.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use kms_conformance::{BoxFuture, Hook, Target};
+use kms_report::model::{Artifact, ArtifactDigest, ArtifactKind, Launch, LaunchKind, Subject};
+use kms_report::redact;
+use tempfile::TempDir;
+use tokio::sync::Mutex;
+
+use super::choice::{Plugin, Vault};
+use super::session::{Judged, LOG, Session};
+use crate::bundle::sha256;
+use crate::child::find_program;
+use crate::cli::RunArgs;
+use crate::exit::{Failure, OrUsage};
+use crate::interrupt::Interrupt;
+use crate::plan::Planned;
+use crate::subject::file::{SubjectFile, Values};
+use crate::subject::own::{self};
+use crate::subject::running::Running;
+use crate::subject::values;
+use crate::vault::admin::Admin;
+use crate::vault::provision::{Access, Wanted};
+use crate::vault::{Product, VaultBackend};
+use crate::{console, environment};
+
+/// Starts a plugin on a Vault and judges it.
+pub async fn run(args: RunArgs, mut plan: Planned, interrupt: Interrupt) -> Result<u8, Failure> {
+    let vault = Vault::choose(&args, &mut plan).or_usage()?;
+    let plugin = Plugin::choose(&args, &mut plan, own::workspace()).or_usage()?;
+    let session = Session::start(&args.suite, &args.output, plan, plugin.name())?;
+
+    let plugin = interrupt.or(plugin.ready()).await??;
+    let log = session.bundle().path(LOG);
+    let world = World::start(vault, plugin, log, args.suite.seed, &interrupt).await?;
+    let judged = world.judged()?;
+    let sent = session.send(&world.target(), &judged, &interrupt).await?;
+    world.stop().await?;
+    session.finish(sent, judged)
+}
+
+/// A plugin on a Vault. Fields are dropped in this order: the plugin, its Vault, the files.
+struct World {
+    plugin: Arc<Mutex<Running>>,
+    vault: Box<dyn VaultBackend>,
+    access: Access,
+    borrowed: bool,
+    on_this_vault: bool,
+    subject: Subject,
+    socket: PathBuf,
+    log: PathBuf,
+    _folder: TempDir,
+}
+
+impl World {
+    async fn start(
+        chosen: Vault,
+        plugin: Plugin,
+        log: PathBuf,
+        seed: u64,
+        interrupt: &Interrupt,
+    ) -> Result<Self, Failure> {
+        // A short path: a socket's may have 107 bytes.
+        let folder = tempfile::Builder::new()
+            .prefix("kms-")
+            .tempdir()
+            .context("make a folder for the run")?;
+        let borrowed = matches!(chosen, Vault::External { .. });
+        let vault = interrupt.or(chosen.start(folder.path(), seed)).await??;
+        let wanted = if borrowed {
+            Wanted::aside()
+        } else {
+            Wanted::default()
+        };
+        // Not to be interrupted half-way: what it makes in somebody else's Vault has to go again.
+        let access = wanted.create(&vault.admin(), folder.path()).await?;
+        let values = values(vault.as_ref(), &access, folder.path());
+        let started = async {
+            let description = plugin.describe(&values).await?;
+            let subject = subject(&description, &values)?;
+            // A plugin that was not told where this Vault is has its key elsewhere.
+            let on_this_vault = description.mentions("vault");
+            let Product { name, version } = vault.product();
+            console::tell(&format!(
+                "starting {} on {name} {version}",
+                description.name
+            ));
+            let plugin = Running::start(description, values.clone(), log.clone()).await?;
+            Ok::<_, anyhow::Error>((plugin, subject, on_this_vault))
+        };
+        let started = interrupt
+            .or(started)
+            .await
+            .and_then(|started| started.map_err(Failure::from));
+        if started.is_err() && borrowed {
+            access.remove(&vault.admin()).await?;
+        }
+        let (plugin, subject, on_this_vault) = started?;
+        Ok(Self {
+            plugin: Arc::new(Mutex::new(plugin)),
+            vault,
+            access,
+            borrowed,
+            on_this_vault,
+            subject,
+            socket: PathBuf::from(&values["socket"]),
+            log,
+            _folder: folder,
+        })
+    }
+
+    fn target(&self) -> Target {
+        let mut target = Target::unix(&self.socket);
+        target.restart = Some(Arc::new(RestartPlugin(Arc::clone(&self.plugin))));
+        if self.on_this_vault {
+            target.rotate = Some(Arc::new(RotateKey {
+                admin: self.vault.admin(),
+                path: format!("{}/keys/{}/rotate", self.access.mount, self.access.key),
+            }));
+        }
+        target.logs = Some(self.log.clone());
+        target
+    }
+
+    fn judged(&self) -> Result<Judged> {
+        let admin = self.vault.admin();
+        let secrets = self.access.secrets().into_iter().chain([admin.token()]);
+        let secrets = secrets.map(str::to_owned).collect();
+        Ok(Judged {
+            subject: self.subject.clone(),
+            environment: environment::environment(Some(self.vault.as_ref())),
+            secrets,
+        })
+    }
+
+    /// Stops the plugin, so that its log is whole, and gives a borrowed Vault back as it was.
+    async fn stop(self) -> Result<()> {
+        self.plugin.lock().await.stop().await?;
+        if self.borrowed {
+            self.access.remove(&self.vault.admin()).await?;
+        }
+        Ok(())
+    }
+}
+
+fn subject(description: &SubjectFile, values: &Values) -> Result<Subject> {
+    let program = PathBuf::from(description.command[0].fill(values)?);
+    let program =
+        find_program(&program).with_context(|| format!("no program {}", program.display()))?;
+    let bytes = std::fs::read(&program).with_context(|| format!("read {}", program.display()))?;
+    let name = program
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    Ok(Subject {
+        organization: description.organization.clone(),
+        project: description.name.clone(),
+        url: description.url.clone(),
+        version: description.version.clone(),
+        config_digest: Some(format!(
+            "sha256:{}",
+            sha256(description.source().as_bytes())
+        )),
+        artifacts: vec![Artifact {
+            kind: ArtifactKind::Binary,
+            name,
+            digest: ArtifactDigest {
+                sha256: sha256(&bytes),
+            },
+        }],
+        launch: Some(Launch {
+            how: LaunchKind::Spawned,
+            endpoint: redact::endpoint(&format!("unix://{}", values["socket"])),
+        }),
+        ..Subject::default()
+    })
+}
+
+struct RestartPlugin(Arc<Mutex<Running>>);
+
+impl Hook for RestartPlugin {
+    fn call(&self) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async {
+            self.0
+                .lock()
+                .await
+                .restart()
+                .await
+                .map_err(|error| format!("{error:#}"))
+        })
+    }
+}
+
+struct RotateKey {
+    admin: Admin,
+    path: String,
+}
+
+impl Hook for RotateKey {
+    fn call(&self) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async {
+            let rotated = self.admin.write(&self.path, serde_json::Value::Null).await;
+            rotated.map(drop).map_err(|error| format!("{error:#}"))
+        })
+    }
+}

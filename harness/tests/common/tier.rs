@@ -1,0 +1,62 @@
+//! Tiers: tests that need a real part. Where it is absent they show as ignored with the reason,
+//! unless `KMS_REQUIRE=all` says that ignored means failed.
+
+use std::fmt::Display;
+use std::future::Future;
+use std::time::Duration;
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+/// No test of a tier takes longer.
+const TEST_LIMIT: Duration = Duration::from_secs(150);
+
+/// Tests of a tier mostly wait, so more of them run at once than there are cores.
+const THREADS: usize = 6;
+
+/// Runs a tier and exits.
+pub fn run(trials: Vec<Trial>) -> ! {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
+    libtest_mimic::run(&arguments, trials).exit()
+}
+
+/// A test of a tier. `part` is what it needs, or why that is not there.
+pub fn test<P, F, R>(name: &str, part: Result<P, impl Display>, body: F) -> Trial
+where
+    P: Send + 'static,
+    F: FnOnce(P) -> R + Send + 'static,
+    R: Future<Output = anyhow::Result<()>>,
+{
+    let required = std::env::var_os("KMS_REQUIRE").is_some_and(|value| value == "all");
+    test_when(required, name, part, body)
+}
+
+/// The same, told whether an absent part is a failure.
+pub fn test_when<P, F, R>(
+    required: bool,
+    name: &str,
+    part: Result<P, impl Display>,
+    body: F,
+) -> Trial
+where
+    P: Send + 'static,
+    F: FnOnce(P) -> R + Send + 'static,
+    R: Future<Output = anyhow::Result<()>>,
+{
+    let part = part.map_err(|reason| reason.to_string());
+    Trial::ignorable_test(name, move || match part {
+        Ok(part) => block_on(body(part)).map(|()| Completion::Completed),
+        Err(reason) if required => Err(Failed::from(format!("KMS_REQUIRE=all, and {reason}"))),
+        Err(reason) => Ok(Completion::ignored_with(reason)),
+    })
+}
+
+fn block_on(body: impl Future<Output = anyhow::Result<()>>) -> Result<(), Failed> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime
+        .block_on(async { tokio::time::timeout(TEST_LIMIT, body).await })
+        .map_err(|_| format!("not done after {} s", TEST_LIMIT.as_secs()))?
+        .map_err(|error| Failed::from(format!("{error:#}")))
+}

@@ -1,0 +1,12 @@
+//! The command line as people run it, on real processes: a toy plugin, our own, and what is left
+//! of both afterwards.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod cli;
+mod processes;
+mod product;
+mod support;
+mod tiers;
+mod toy;
+mod workspace;

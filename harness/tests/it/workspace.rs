@@ -1,0 +1,120 @@
+//! Promises of the workspace's manifests.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+fn metadata() -> Value {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--locked"])
+        .current_dir(root)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn packages(metadata: &Value, ours: bool) -> impl Iterator<Item = &Value> {
+    metadata["packages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(move |package| package["source"].is_null() == ours)
+}
+
+/// What `ci/openbao` installs is what the harness looks for.
+#[test]
+fn the_cached_server_is_the_one_that_the_script_installs() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ci/openbao");
+    let script = std::fs::read_to_string(script).unwrap();
+    let value = |name: &str| {
+        let line = script
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .unwrap();
+        line.split(' ').next().unwrap().to_owned()
+    };
+    let installed = format!("openbao-{}-{}", value("version="), value("recipe="));
+    assert_eq!(installed, kms_harness::vault::openbao::CACHED);
+}
+
+/// A dependency that needs a newer compiler than we promise would break the promise.
+#[test]
+fn no_dependency_needs_a_newer_compiler() {
+    let metadata = metadata();
+    let minor = |version: &str| {
+        version
+            .split('.')
+            .nth(1)
+            .and_then(|minor| minor.parse::<u32>().ok())
+    };
+    let promised = packages(&metadata, true)
+        .find_map(|package| minor(package["rust_version"].as_str()?))
+        .unwrap();
+    let newer: Vec<String> = packages(&metadata, false)
+        .filter_map(|package| Some((package["name"].as_str()?, package["rust_version"].as_str()?)))
+        .filter(|(_, needs)| minor(needs).is_some_and(|needs| needs > promised))
+        .map(|(name, needs)| format!("{name} needs {needs}"))
+        .collect();
+    assert!(newer.is_empty(), "1.{promised} is promised: {newer:?}");
+}
+
+/// Every crate forbids unsafe code and takes lints, licence and versions from the workspace.
+#[test]
+fn every_crate_inherits() {
+    for package in packages(&metadata(), true) {
+        let manifest = std::fs::read_to_string(package["manifest_path"].as_str().unwrap()).unwrap();
+        for line in [
+            "[lints]\nworkspace = true",
+            "license.workspace = true",
+            "rust-version.workspace = true",
+            "edition.workspace = true",
+        ] {
+            assert!(manifest.contains(line), "{}: no {line:?}", package["name"]);
+        }
+    }
+}
+
+/// What others link into their own tests brings neither the plugin nor the simulated Vault.
+#[test]
+fn the_walls_between_crates_stand() {
+    let metadata = metadata();
+    let inside = |name: &str| -> Vec<String> {
+        let package = packages(&metadata, true)
+            .find(|package| package["name"] == name)
+            .unwrap();
+        let dependencies = package["dependencies"].as_array().unwrap().iter();
+        dependencies
+            .filter(|dependency| dependency["kind"].is_null() && !dependency["path"].is_null())
+            .map(|dependency| dependency["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let allowed: [(&str, &[&str]); 9] = [
+        ("kms-v2-api", &[]),
+        ("vault-kubernetes-kms", &["kms-v2-api"]),
+        ("sim-vault", &[]),
+        ("kms-contract", &[]),
+        ("kms-history", &[]),
+        ("kms-judge", &["kms-contract", "kms-history"]),
+        (
+            "kms-conformance",
+            &["kms-contract", "kms-history", "kms-judge", "kms-v2-api"],
+        ),
+        ("kms-report", &["kms-contract", "kms-history", "kms-judge"]),
+        ("kms-bench", &["kms-v2-api"]),
+    ];
+    for (name, may_import) in allowed {
+        for import in inside(name) {
+            assert!(
+                may_import.contains(&import.as_str()),
+                "{name} must not import {import}"
+            );
+        }
+    }
+}

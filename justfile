@@ -1,0 +1,31 @@
+# What people run. CI runs the same through .ci/run.
+
+# List the recipes.
+default:
+    @just --list
+
+# Formatting, lints and documentation as errors.
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+    "$(ci/tools cargo-deny)" --all-features check bans licenses sources
+
+# Everything a machine can run: tests, the main job, the real tiers that are there.
+test:
+    ci/test
+
+# The main job: build the plugin alone, start it on an embedded Vault, judge it.
+run *ARGS:
+    cargo run --release --locked -p kms-harness -- run {{ ARGS }}
+
+# Short-lived tokens, revocations and rotations under steady load on a real OpenBao: no call may fail.
+soak *ARGS:
+    BAO="$(ci/openbao)" cargo run --release --locked -p kms-bench -- soak {{ ARGS }}
+
+# Latency, CPU, memory and start beside direct calls to the same OpenBao, interleaved in one run.
+bench-real *ARGS:
+    BAO="$(ci/openbao)" cargo run --release --locked -p kms-bench -- real {{ ARGS }}
+
+# What takes longer than three minutes: the soak until 400 logins, and every tier again.
+deep: soak test

@@ -1,0 +1,321 @@
+//! What the plugin knows of its health: the answer to Status, and whether a call is worth a request.
+//!
+//! Pure: fed with evidence and times. Live calls and the probe give evidence alike, kept per
+//! operation; see [`crate::fault::Weight`] for what each fault is worth.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::event::VaultOp;
+use crate::fault::{Code, Fault, Weight};
+
+/// Two transient failures at least this far apart are needed before Status says so.
+const APART: Duration = Duration::from_secs(2);
+/// While an operation is known to fail, one call in this time may try whether it still does.
+const TRIAL_PAUSE: Duration = Duration::from_secs(4);
+
+/// Operations that evidence is kept for.
+const OPS: [VaultOp; 3] = [VaultOp::ReadKey, VaultOp::Encrypt, VaultOp::Decrypt];
+
+#[derive(Debug, Default)]
+struct Evidence {
+    failing: Option<Failing>,
+    next_trial: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Failing {
+    /// When the first call of this series began.
+    since: Instant,
+    since_wall: String,
+    fault: Fault,
+    /// Two failures, far enough apart.
+    confirmed: bool,
+}
+
+/// A fault that only a whole probe ends.
+#[derive(Debug)]
+struct Definite {
+    text: String,
+    /// The operation that met it; `None` when it is the key itself that is not fit.
+    op: Option<VaultOp>,
+}
+
+/// Why Status is not good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sick {
+    /// `Unavailable` or `FailedPrecondition`.
+    pub code: Code,
+    /// What and since when, or the remedy.
+    pub text: String,
+}
+
+/// The evidence.
+#[derive(Debug, Default)]
+pub struct Health {
+    ops: [Evidence; 3],
+    definite: Option<Definite>,
+    /// A version is in use.
+    started: bool,
+    start_fault: Option<Fault>,
+}
+
+impl Health {
+    fn of(&mut self, op: VaultOp) -> Option<&mut Evidence> {
+        let at = OPS.iter().position(|o| *o == op)?;
+        Some(&mut self.ops[at])
+    }
+
+    /// `op` worked at the current version.
+    pub fn good(&mut self, op: VaultOp) {
+        if let Some(evidence) = self.of(op) {
+            *evidence = Evidence::default();
+        }
+    }
+
+    /// `op`, begun at `began`, failed at `now`; `wall` is the beginning as a wall-clock text.
+    pub fn bad(
+        &mut self,
+        op: VaultOp,
+        fault: &Fault,
+        began: Instant,
+        now: Instant,
+        wall: impl FnOnce() -> String,
+    ) {
+        match fault.weight() {
+            Weight::None => {}
+            Weight::Definite => {
+                self.start_fault.get_or_insert_with(|| fault.clone());
+                self.definite = Some(Definite {
+                    text: fault.to_string(),
+                    op: Some(op),
+                });
+            }
+            Weight::Transient => {
+                if !self.started {
+                    self.start_fault = Some(fault.clone());
+                }
+                let Some(evidence) = self.of(op) else { return };
+                match &mut evidence.failing {
+                    Some(failing) => {
+                        failing.confirmed |= now.saturating_duration_since(failing.since) >= APART;
+                        failing.fault = fault.clone();
+                    }
+                    None => {
+                        let since_wall = wall();
+                        evidence.failing = Some(Failing {
+                            since: began,
+                            since_wall,
+                            fault: fault.clone(),
+                            confirmed: false,
+                        });
+                    }
+                }
+            }
+        }
+    }
+
+    /// The key itself is not fit for use.
+    pub fn unfit(&mut self, text: String) {
+        self.definite = Some(Definite { text, op: None });
+    }
+
+    /// A whole probe was good: key read, encrypt, decrypt.
+    pub fn probe_good(&mut self) {
+        *self = Self {
+            started: true,
+            ..Self::default()
+        };
+    }
+
+    /// A version came into use.
+    pub fn started(&mut self) {
+        self.started = true;
+        self.start_fault = None;
+    }
+
+    /// Whether anything is wrong, confirmed or not: the probe then comes sooner.
+    pub fn is_suspicious(&self) -> bool {
+        !self.started || self.definite.is_some() || self.ops.iter().any(|e| e.failing.is_some())
+    }
+
+    /// The answer to Status.
+    ///
+    /// # Errors
+    /// Code and text of the gRPC error.
+    pub fn status(&self) -> Result<(), Sick> {
+        if let Some(Definite { text, .. }) = &self.definite {
+            return Err(Sick {
+                code: Code::FailedPrecondition,
+                text: text.clone(),
+            });
+        }
+        if !self.started {
+            let text = self.start_fault.as_ref().map_or_else(
+                || "the key has not been read since the start".to_owned(),
+                |fault| format!("the key has not been read since the start: {fault}"),
+            );
+            return Err(Sick {
+                code: Code::Unavailable,
+                text,
+            });
+        }
+        let confirmed = self
+            .ops
+            .iter()
+            .zip(OPS)
+            .find_map(|(e, op)| e.failing.as_ref().filter(|f| f.confirmed).map(|f| (op, f)));
+        match confirmed {
+            Some((op, f)) => Err(Sick {
+                code: Code::Unavailable,
+                text: format!("{} fails since {}: {}", op.as_str(), f.since_wall, f.fault),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a call of `op` is worth a request now. While it is known to fail, only now and then;
+    /// with a key that is not fit nothing is encrypted at all.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn admit(&mut self, op: VaultOp, now: Instant) -> Result<(), Fault> {
+        let definite = self
+            .definite
+            .as_ref()
+            .map(|d| (d.op, format!("held back: {}", d.text)));
+        let Some(evidence) = self.of(op) else {
+            return Ok(());
+        };
+        let why = match (&evidence.failing, definite) {
+            (_, Some((None, text))) if op == VaultOp::Encrypt => return Err(Fault::Key(text)),
+            (_, Some((Some(failed), text))) if failed == op => text,
+            (Some(f), _) if f.confirmed => {
+                format!(
+                    "held back, {} fails since {}: {}",
+                    op.as_str(),
+                    f.since_wall,
+                    f.fault
+                )
+            }
+            _ => return Ok(()),
+        };
+        match evidence.next_trial {
+            Some(at) if now < at => Err(Fault::HeldBack(why)),
+            _ => {
+                evidence.next_trial = Some(now + TRIAL_PAUSE);
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sealed() -> Fault {
+        Fault::Sealed { status: 503 }
+    }
+
+    fn healthy() -> Health {
+        let mut health = Health::default();
+        health.probe_good();
+        health
+    }
+
+    fn fail(health: &mut Health, op: VaultOp, fault: &Fault, began: Instant, now: Instant) {
+        health.bad(op, fault, began, now, || "2026-01-01T00:00:00Z".to_owned());
+    }
+
+    #[test]
+    fn one_failure_is_no_outage_two_apart_are() {
+        let (mut health, t) = (healthy(), Instant::now());
+        let at = |ms| t + Duration::from_millis(ms);
+        fail(&mut health, VaultOp::Encrypt, &sealed(), at(0), at(1));
+        fail(&mut health, VaultOp::Encrypt, &sealed(), at(1900), at(1999));
+        assert_eq!(health.status(), Ok(()));
+        assert!(health.is_suspicious());
+        fail(&mut health, VaultOp::Encrypt, &sealed(), at(1999), at(2000));
+        let sick = health.status().expect_err("an outage");
+        assert_eq!(sick.code, Code::Unavailable);
+        assert!(
+            sick.text.contains("since 2026-01-01T00:00:00Z") && sick.text.contains("sealed"),
+            "{}",
+            sick.text
+        );
+        health.good(VaultOp::Decrypt);
+        assert!(
+            health.status().is_err(),
+            "another operation's success heals nothing"
+        );
+        health.good(VaultOp::Encrypt);
+        assert_eq!(health.status(), Ok(()));
+    }
+
+    #[test]
+    fn a_call_that_hung_for_three_seconds_counts_from_its_beginning() {
+        let (mut health, t) = (healthy(), Instant::now());
+        let at = |ms| t + Duration::from_millis(ms);
+        let hung = Fault::Timeout {
+            address: "a".into(),
+            limit: Duration::from_secs(3),
+        };
+        fail(&mut health, VaultOp::Decrypt, &hung, at(0), at(3000));
+        fail(&mut health, VaultOp::Decrypt, &hung, at(20), at(3020));
+        assert!(health.status().is_err());
+    }
+
+    #[test]
+    fn a_definite_fault_shows_at_once_and_only_a_whole_probe_ends_it() {
+        let (mut health, t) = (healthy(), Instant::now());
+        let fault = Fault::Denied {
+            path: "transit/decrypt/k".into(),
+            capability: "update",
+            namespace: String::new(),
+        };
+        fail(&mut health, VaultOp::Decrypt, &fault, t, t);
+        let sick = health.status().expect_err("definite");
+        assert_eq!(sick.code, Code::FailedPrecondition);
+        assert!(sick.text.contains("transit/decrypt/k"));
+        health.good(VaultOp::Decrypt);
+        assert!(health.status().is_err());
+        health.probe_good();
+        assert_eq!(health.status(), Ok(()));
+    }
+
+    #[test]
+    fn bug_105_a_bad_object_is_no_evidence() {
+        let (mut health, t) = (healthy(), Instant::now());
+        for s in 0..100 {
+            let now = t + Duration::from_secs(s);
+            fail(
+                &mut health,
+                VaultOp::Decrypt,
+                &Fault::Data("damaged".into()),
+                now,
+                now,
+            );
+            fail(&mut health, VaultOp::Decrypt, &Fault::Full(4096), now, now);
+        }
+        assert!(!health.is_suspicious());
+    }
+
+    #[test]
+    fn in_a_known_outage_one_call_in_four_seconds_tries() {
+        let (mut health, t) = (healthy(), Instant::now());
+        let at = |ms| t + Duration::from_millis(ms);
+        fail(&mut health, VaultOp::Encrypt, &sealed(), at(0), at(0));
+        fail(&mut health, VaultOp::Encrypt, &sealed(), at(2000), at(2000));
+        let mut admitted = 0;
+        for ms in (2000..62_000).step_by(10) {
+            admitted += usize::from(health.admit(VaultOp::Encrypt, at(ms)).is_ok());
+        }
+        assert_eq!(admitted, 15);
+        assert!(
+            health.admit(VaultOp::Decrypt, at(0)).is_ok(),
+            "the other operation is free"
+        );
+    }
+}

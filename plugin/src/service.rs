@@ -1,0 +1,308 @@
+//! The three calls, as the API server means them; no wire format here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kms_v2_api::{
+    DecryptRequest, DecryptResponse, EncryptRequest, EncryptResponse, MAX_FIELD_BYTES,
+    StatusResponse,
+};
+use tokio::time::{Instant, timeout_at};
+
+use crate::batch::{Failed, Lane};
+use crate::config::StatusVersion;
+use crate::event::VaultOp;
+use crate::fault::{Code, Fault};
+use crate::key::id;
+use crate::keyring::{Found, Keyring};
+use crate::transit::{self, Input, Output};
+
+/// Why a call failed: what goes to the caller, and what goes to the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallError {
+    /// gRPC code.
+    pub code: Code,
+    /// Text for the caller.
+    pub message: String,
+    /// HTTP status behind it, 0 when there was none.
+    pub http_status: u16,
+    /// What to look at.
+    pub remedy: &'static str,
+    /// Our id of the request to Vault that decided it, 0 when there was none.
+    pub request_id: u64,
+}
+
+impl CallError {
+    fn invalid(message: impl Into<String>) -> Self {
+        Self {
+            code: Code::InvalidArgument,
+            message: message.into(),
+            http_status: 0,
+            remedy: "request",
+            request_id: 0,
+        }
+    }
+}
+
+impl From<Fault> for CallError {
+    fn from(fault: Fault) -> Self {
+        Self {
+            code: fault.code(),
+            message: fault.to_string(),
+            http_status: fault.http_status(),
+            remedy: fault.remedy(),
+            request_id: 0,
+        }
+    }
+}
+
+impl From<Failed> for CallError {
+    fn from(failed: Failed) -> Self {
+        Self {
+            request_id: failed.request_id,
+            ..failed.fault.into()
+        }
+    }
+}
+
+/// The plugin's answers.
+pub struct Service {
+    status_version: StatusVersion,
+    keyring: Arc<Keyring>,
+    encrypt: Arc<Lane>,
+    /// One lane a place.
+    decrypt: Vec<Arc<Lane>>,
+}
+
+impl Service {
+    /// Over lanes that somebody else pumps.
+    pub fn new(
+        status_version: StatusVersion,
+        keyring: Arc<Keyring>,
+        encrypt: Arc<Lane>,
+        decrypt: Vec<Arc<Lane>>,
+    ) -> Self {
+        Self {
+            status_version,
+            keyring,
+            encrypt,
+            decrypt,
+        }
+    }
+
+    /// From memory: no request to Vault (KMS2-STATUS-15). Sickness is an error, never a `healthz`
+    /// beside a valid key_id, which would let the API server write for ever (KMS2-STATUS-13).
+    ///
+    /// # Errors
+    /// What is wrong and since when, or the remedy.
+    pub fn status(&self) -> Result<StatusResponse, CallError> {
+        self.keyring
+            .health(|h| h.status())
+            .map_err(|sick| CallError {
+                code: sick.code,
+                message: sick.text,
+                http_status: 0,
+                remedy: "status",
+                request_id: 0,
+            })?;
+        let version = self.keyring.version().ok_or_else(|| CallError {
+            code: Code::Unavailable,
+            message: "the key has not been read since the start".to_owned(),
+            http_status: 0,
+            remedy: "key",
+            request_id: 0,
+        })?;
+        Ok(StatusResponse {
+            version: self.status_version.as_str().to_owned(),
+            healthz: "ok".to_owned(),
+            key_id: version.key_id.to_string(),
+        })
+    }
+
+    /// # Errors
+    /// As [`Fault`]; a plaintext of unfit length without a request.
+    pub async fn encrypt(
+        &self,
+        request: EncryptRequest,
+        deadline: Instant,
+    ) -> Result<EncryptResponse, CallError> {
+        let most = transit::max_plaintext(self.keyring.version().map_or(1, |v| v.number));
+        match request.plaintext.len() {
+            0 => return Err(CallError::invalid("plaintext is empty")),
+            n if n > most => {
+                return Err(CallError::invalid(format!(
+                    "plaintext has {n} bytes, more than the {most} whose ciphertext fits 1024 bytes"
+                )));
+            }
+            _ => {}
+        }
+        self.keyring
+            .health(|h| h.admit(VaultOp::Encrypt, Instant::now()))?;
+        let output = within(
+            deadline,
+            self.encrypt
+                .call(Input::Plaintext(request.plaintext), deadline),
+        )
+        .await?;
+        let Output::Ciphertext { text, version } = output else {
+            return Err(broken("encrypt gave no ciphertext"));
+        };
+        // The API server would throw a longer one away (KMS2-ENC-05).
+        if text.is_empty() || text.len() > MAX_FIELD_BYTES {
+            return Err(broken("the ciphertext does not fit 1024 bytes"));
+        }
+        let annotation = (
+            id::FORMAT_ANNOTATION.to_owned(),
+            Bytes::from_static(id::FORMAT.as_bytes()),
+        );
+        Ok(EncryptResponse {
+            ciphertext: text,
+            key_id: version.key_id.to_string(),
+            annotations: [annotation].into(),
+        })
+    }
+
+    /// # Errors
+    /// `InvalidArgument` without a request for whatever can be recognised here; else as [`Fault`].
+    pub async fn decrypt(
+        &self,
+        request: DecryptRequest,
+        deadline: Instant,
+    ) -> Result<DecryptResponse, CallError> {
+        let number = check_shape(&request)?;
+        let mut found = self.keyring.find(&request.key_id, number);
+        if let Found::Unknown(places) = &found {
+            for at in places.clone() {
+                // Whether or not it can be read: the value may still be one of ours.
+                let reread = within(deadline, self.keyring.reread(at, deadline)).await;
+                if let Err(fault) = reread
+                    && self.keyring.places[at].with(|t| t.is_empty())
+                    && !matches!(fault, Fault::Key(_) | Fault::Denied { .. })
+                {
+                    return Err(unavailable(&fault));
+                }
+            }
+            found = self.keyring.find(&request.key_id, number);
+        }
+        let places = match found {
+            Found::At(at, _) => vec![at],
+            Found::Unknown(places) => places,
+            Found::Nowhere => {
+                return Err(CallError::invalid(format!(
+                    "key_id {} does not belong to a ciphertext of version {number} of any configured key",
+                    request.key_id
+                )));
+            }
+        };
+        let input = Input::Ciphertext {
+            text: request.ciphertext,
+            key_id: request.key_id.into(),
+        };
+        let mut last = None;
+        for at in places {
+            if at == 0 {
+                self.keyring
+                    .health(|h| h.admit(VaultOp::Decrypt, Instant::now()))?;
+            }
+            match within(deadline, self.decrypt[at].call(input.clone(), deadline)).await {
+                Ok(Output::Plaintext(plaintext)) => return Ok(DecryptResponse { plaintext }),
+                Ok(Output::Ciphertext { .. }) => return Err(broken("decrypt gave no plaintext")),
+                Err(failed) => last = Some(failed),
+            }
+        }
+        Err(last.map_or_else(
+            || CallError::invalid("no configured key decrypts this value"),
+            CallError::from,
+        ))
+    }
+}
+
+fn broken(message: &str) -> CallError {
+    CallError {
+        code: Code::Internal,
+        message: message.to_owned(),
+        http_status: 0,
+        remedy: "server",
+        request_id: 0,
+    }
+}
+
+fn unavailable(fault: &Fault) -> CallError {
+    CallError {
+        code: Code::Unavailable,
+        ..CallError::from(fault.clone())
+    }
+}
+
+/// The caller's deadline ends a wait with a text of our own, before the caller's own timer does.
+async fn within<T, E: From<Fault>>(
+    deadline: Instant,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let began = Instant::now();
+    timeout_at(deadline, work).await.unwrap_or_else(|_| {
+        Err(Fault::Timeout {
+            address: "the configured address".to_owned(),
+            limit: deadline - began,
+        }
+        .into())
+    })
+}
+
+/// Everything that can be recognised without Vault; returns the version of the label.
+fn check_shape(request: &DecryptRequest) -> Result<u64, CallError> {
+    let DecryptRequest {
+        ciphertext,
+        key_id,
+        annotations,
+        ..
+    } = request;
+    match ciphertext.len() {
+        0 => return Err(CallError::invalid("ciphertext is empty")),
+        n if n > MAX_FIELD_BYTES => {
+            return Err(CallError::invalid(format!(
+                "ciphertext has {n} bytes, more than 1024"
+            )));
+        }
+        _ => {}
+    }
+    let number = transit::label(ciphertext)
+        .ok_or_else(|| CallError::invalid("ciphertext has no canonical vault:vN: label"))?;
+    if !transit::has_canonical_payload(ciphertext) {
+        return Err(CallError::invalid(
+            "ciphertext is not standard padded base64 behind its label",
+        ));
+    }
+    match key_id.len() {
+        0 => return Err(CallError::invalid("key_id is empty")),
+        n if n > MAX_FIELD_BYTES => {
+            return Err(CallError::invalid(format!(
+                "key_id has {n} bytes, more than 1024"
+            )));
+        }
+        _ if !id::is_key_id(key_id) => {
+            return Err(CallError::invalid("key_id is not one of this plugin's"));
+        }
+        _ => {}
+    }
+    let [(name, value)] = annotations.iter().collect::<Vec<_>>()[..] else {
+        return Err(CallError::invalid(format!(
+            "there are {} annotations, expected {} alone",
+            annotations.len(),
+            id::FORMAT_ANNOTATION
+        )));
+    };
+    if name != id::FORMAT_ANNOTATION || value != id::FORMAT {
+        return Err(CallError::invalid(format!(
+            "annotation {} is missing or has another value",
+            id::FORMAT_ANNOTATION
+        )));
+    }
+    Ok(number)
+}
+
+/// How long before a caller's deadline the answer goes out.
+pub fn margin(timeout: Duration) -> Duration {
+    (timeout / 20).min(Duration::from_millis(100))
+}

@@ -1,0 +1,538 @@
+//! The token: who holds it, who renews it, who waits for it.
+//!
+//! One keeper task makes every login and renewal, so there is never more than one under way;
+//! requests take the token that is current, and report what the server said of it.
+
+pub mod login;
+pub mod plan;
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::Method;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+use crate::config::{Auth, Secret};
+use crate::event::{Event, VaultOp};
+use crate::fault::Fault;
+use crate::seam::Env;
+use crate::vault::{Answer, Call, Meaning, SharedClient};
+use login::{Credentials, Fingerprint};
+use plan::{Action, Grant, LoginFailure, Plan};
+
+/// Limit of one login or renewal.
+const LIMIT: Duration = Duration::from_secs(10);
+/// Limit of the revocation at a clean stop.
+const REVOKE_LIMIT: Duration = Duration::from_millis(500);
+
+/// A token in use.
+pub struct Token {
+    generation: u64,
+    /// The value.
+    pub secret: Secret,
+    acquired: Instant,
+}
+
+impl Token {
+    /// Since the login that gave it.
+    pub fn age(&self) -> Duration {
+        self.acquired.elapsed()
+    }
+}
+
+/// The tokens of one plugin.
+pub struct Tokens {
+    auth: Auth,
+    namespace: String,
+    client: SharedClient,
+    env: Env,
+    state: Mutex<State>,
+    /// A login or refusal changed what waiting requests can do.
+    changed: Notify,
+    /// The plan changed under the keeper.
+    wake: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    plan: Plan,
+    token: Option<Arc<Token>>,
+    /// Credentials of the last login, refused or not.
+    used: Option<Fingerprint>,
+    /// Credentials as last looked at.
+    seen: Option<Fingerprint>,
+    /// Text of the last failure.
+    failure: String,
+    warned_no_renewal: bool,
+    /// A login is being made.
+    logging_in: bool,
+}
+
+impl Tokens {
+    /// Nothing is contacted before [`Tokens::keep`] runs.
+    pub fn new(auth: Auth, namespace: String, client: SharedClient, env: Env) -> Self {
+        Self {
+            auth,
+            namespace,
+            client,
+            env,
+            state: Mutex::default(),
+            changed: Notify::new(),
+            wake: Notify::new(),
+        }
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+        f(&mut self.state.lock().expect("no panic while locked"))
+    }
+
+    fn jitter(&self) -> u64 {
+        self.env.entropy.next_u64()
+    }
+
+    /// The token in use, or the one that a login under way gives before `deadline`.
+    ///
+    /// # Errors
+    /// At once when logins are held back, with the reason.
+    pub async fn current(&self, deadline: Instant) -> Result<Arc<Token>, Fault> {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            let now = Instant::now();
+            let state = self.with(|s| {
+                if s.plan.usable(now).is_some()
+                    && let Some(token) = &s.token
+                {
+                    return Ok(Some(token.clone()));
+                }
+                match s.plan.held_back(now) {
+                    Some((_, why)) if !s.logging_in => Err(Fault::NoToken {
+                        why: s.failure.clone(),
+                        definite: why != LoginFailure::Unreachable,
+                    }),
+                    _ => Ok(None),
+                }
+            })?;
+            if let Some(token) = state {
+                return Ok(token);
+            }
+            if timeout_at(deadline, changed).await.is_err() {
+                return Err(Fault::NoToken {
+                    why: "the login is still under way".to_owned(),
+                    definite: false,
+                });
+            }
+        }
+    }
+
+    /// The server does not accept `token`: one login at once, if that helps.
+    pub fn refused(&self, token: &Token) {
+        let jitter = self.jitter();
+        self.with(|s| {
+            s.plan.on_refused(Instant::now(), token.generation, jitter);
+            if s.token
+                .as_ref()
+                .is_some_and(|t| t.generation == token.generation)
+            {
+                s.token = None;
+                s.failure = "vault refused the token".to_owned();
+            }
+        });
+        self.changed.notify_waiters();
+        self.wake.notify_one();
+    }
+
+    /// The server accepted `token`.
+    pub fn accepted(&self, token: &Token) {
+        self.with(|s| s.plan.on_accepted(token.generation));
+    }
+
+    /// The server accepted `token`, but a policy denies a path.
+    pub fn denied(&self, token: &Token) {
+        let jitter = self.jitter();
+        self.with(|s| s.plan.on_denied(Instant::now(), token.generation, jitter));
+        self.wake.notify_one();
+    }
+
+    /// A whole probe was good.
+    pub fn all_good(&self) {
+        self.with(|s| s.plan.on_all_good());
+    }
+
+    /// Whether requests can be made or waited for: `Err` tells why not.
+    ///
+    /// # Errors
+    /// As [`Tokens::current`] would answer at once.
+    pub fn state(&self) -> Result<(), Fault> {
+        let now = Instant::now();
+        self.with(|s| match s.plan.held_back(now) {
+            Some((_, why)) if s.plan.usable(now).is_none() && !s.logging_in => {
+                Err(Fault::NoToken {
+                    why: s.failure.clone(),
+                    definite: why != LoginFailure::Unreachable,
+                })
+            }
+            _ => Ok(()),
+        })
+    }
+
+    /// Whether there is no token because a dead server refused the login.
+    pub fn waits_for_server(&self) -> bool {
+        let now = Instant::now();
+        self.with(|s| {
+            s.plan.usable(now).is_none()
+                && matches!(s.plan.held_back(now), Some((_, LoginFailure::Unreachable)))
+        })
+    }
+
+    /// The server serves again: the pause after its refusal ends.
+    pub fn server_is_back(&self) {
+        self.with(|s| s.plan.on_server_back());
+        self.changed.notify_waiters();
+        self.wake.notify_one();
+    }
+
+    /// Looks at the credential files; a change ends every pause, and a changed static token is
+    /// taken up.
+    pub fn look_at_credentials(&self) {
+        let Ok(read) = login::read(&self.auth, &*self.env.secrets) else {
+            return;
+        };
+        let seen = read.fingerprint();
+        let changed = self.with(|s| {
+            let before = s.seen.replace(seen).or(s.used);
+            before.is_some_and(|before| before != seen)
+        });
+        if changed {
+            self.reload();
+        }
+    }
+
+    /// Reads credentials again at once (SIGHUP, changed files).
+    pub fn reload(&self) {
+        let is_static = matches!(self.auth, Auth::Token { .. });
+        self.with(|s| {
+            s.plan.on_credential_changed();
+            if let (true, Some(token)) = (is_static, &s.token) {
+                let (now, generation) = (Instant::now(), token.generation);
+                s.plan.on_denied(now, generation, 0);
+            }
+        });
+        self.changed.notify_waiters();
+        self.wake.notify_one();
+    }
+
+    /// Logs in, renews and waits, for ever. The owner drops it at the end.
+    pub async fn keep(&self) {
+        loop {
+            match self.with(|s| s.plan.next(Instant::now())) {
+                Action::Login => {
+                    self.with(|s| s.logging_in = true);
+                    let result = self.login().await;
+                    self.with(|s| s.logging_in = false);
+                    self.after_login(result);
+                    self.changed.notify_waiters();
+                }
+                Action::Renew => self.renew().await,
+                Action::Wait(until) => self.wait(until).await,
+            }
+        }
+    }
+
+    async fn wait(&self, until: Option<Instant>) {
+        let wake = self.wake.notified();
+        match until {
+            // Either end of the wait is a reason to ask the plan again.
+            Some(at) => drop(timeout_at(at, wake).await),
+            None => wake.await,
+        }
+    }
+
+    fn after_login(&self, result: Result<(Secret, Grant, Fingerprint), (LoginFailure, String)>) {
+        let (now, jitter) = (Instant::now(), self.jitter());
+        match result {
+            Ok((secret, grant, fingerprint)) => {
+                let expires = self.with(|s| {
+                    let generation = s.plan.on_login(now, grant, jitter);
+                    s.token = Some(Arc::new(Token {
+                        generation,
+                        secret,
+                        acquired: now,
+                    }));
+                    s.used = Some(fingerprint);
+                    s.failure.clear();
+                    s.plan.expires()
+                });
+                self.env.observer.event(&Event::Login {
+                    ok: true,
+                    ttl: grant.ttl,
+                    detail: "",
+                });
+                self.tell_expiry(expires);
+            }
+            Err((why, text)) => {
+                self.with(|s| {
+                    s.plan.on_login_failed(now, why, jitter);
+                    s.failure.clone_from(&text);
+                });
+                self.env.observer.event(&Event::Login {
+                    ok: false,
+                    ttl: Duration::ZERO,
+                    detail: &text,
+                });
+            }
+        }
+    }
+
+    fn tell_expiry(&self, expires: Option<Instant>) {
+        let unix = expires.map_or(0, |at| {
+            let wall = self.env.wall.now() + at.saturating_duration_since(Instant::now());
+            wall.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
+        });
+        self.env.observer.event(&Event::TokenExpiry { unix });
+    }
+
+    fn auth_call<'a>(
+        &'a self,
+        op: VaultOp,
+        path: &'a str,
+        body: Bytes,
+        token: Option<&'a Secret>,
+    ) -> Call<'a> {
+        Call {
+            op,
+            id: self.env.entropy.next_u64(),
+            method: if op == VaultOp::Lookup {
+                Method::GET
+            } else {
+                Method::POST
+            },
+            namespace: &self.namespace,
+            path,
+            body,
+            token,
+            deadline: Instant::now() + LIMIT,
+            items: 1,
+        }
+    }
+
+    async fn login(&self) -> Result<(Secret, Grant, Fingerprint), (LoginFailure, String)> {
+        let credentials =
+            login::read(&self.auth, &*self.env.secrets).map_err(|e| (LoginFailure::Refused, e))?;
+        let fingerprint = credentials.fingerprint();
+        match credentials {
+            Credentials::Token(token) => self.take_static(token, fingerprint).await,
+            Credentials::Login { path, body, .. } => {
+                let result = self
+                    .client
+                    .call(&self.auth_call(VaultOp::Login, &path, body, None))
+                    .await;
+                // Whatever comes of it: these credentials have been tried.
+                self.with(|s| s.used = Some(fingerprint));
+                let answer = result
+                    .map_err(|e| (LoginFailure::Unreachable, format!("login failed: {e}")))?;
+                self.login_answer(&path, &answer)
+                    .map(|(secret, grant)| (secret, grant, fingerprint))
+            }
+        }
+    }
+
+    fn login_answer(
+        &self,
+        path: &str,
+        answer: &Answer,
+    ) -> Result<(Secret, Grant), (LoginFailure, String)> {
+        let namespace = if self.namespace.is_empty() {
+            "the root namespace"
+        } else {
+            &self.namespace
+        };
+        // The server's text may quote what it was sent, so it is never passed on.
+        let refused = |failure, what: &str| {
+            Err((
+                failure,
+                format!(
+                    "login at {path} in {namespace} refused (HTTP {}): {what}",
+                    answer.status
+                ),
+            ))
+        };
+        match answer.meaning() {
+            Meaning::Done => match login::parse_login(&answer.body.0) {
+                Some(granted) => {
+                    self.client.remember_index(answer);
+                    Ok(granted)
+                }
+                None => refused(LoginFailure::Unreachable, "the answer holds no token"),
+            },
+            Meaning::Refused => refused(
+                LoginFailure::Rejected,
+                "the credential is rejected; put a valid one in its place",
+            ),
+            Meaning::TokenRefused { .. } | Meaning::Denied => refused(
+                LoginFailure::Refused,
+                "locked out, no such auth mount, or not from this address; check -auth-mount, the namespace and bound CIDRs",
+            ),
+            Meaning::Missing => refused(LoginFailure::Refused, "no such namespace or auth mount"),
+            Meaning::Sealed => refused(LoginFailure::Unreachable, "vault is sealed"),
+            _ => refused(LoginFailure::Unreachable, "vault cannot serve logins now"),
+        }
+    }
+
+    /// A static token is looked up once, if it may; without that right it is used as it is.
+    async fn take_static(
+        &self,
+        token: Secret,
+        fingerprint: Fingerprint,
+    ) -> Result<(Secret, Grant, Fingerprint), (LoginFailure, String)> {
+        let refused_before = self.with(|s| s.token.is_none() && s.used == Some(fingerprint));
+        let answer = self
+            .client
+            .call(&self.auth_call(
+                VaultOp::Lookup,
+                "auth/token/lookup-self",
+                Bytes::new(),
+                Some(&token),
+            ))
+            .await
+            .map_err(|e| {
+                (
+                    LoginFailure::Unreachable,
+                    format!("token not looked up: {e}"),
+                )
+            })?;
+        let unknown = Grant {
+            ttl: Duration::ZERO,
+            renewable: false,
+        };
+        match answer.meaning() {
+            Meaning::Done => Ok((
+                token,
+                login::parse_lookup(&answer.body.0).unwrap_or(unknown),
+                fingerprint,
+            )),
+            Meaning::Denied | Meaning::Missing | Meaning::Refused => {
+                Ok((token, unknown, fingerprint))
+            }
+            Meaning::TokenRefused { .. } => {
+                self.with(|s| s.used = Some(fingerprint));
+                let unchanged = if refused_before {
+                    "token rejected, unchanged since"
+                } else {
+                    "token rejected"
+                };
+                Err((
+                    LoginFailure::Refused,
+                    format!("{unchanged}; put a live token in its place"),
+                ))
+            }
+            _ => Err((
+                LoginFailure::Unreachable,
+                format!("vault cannot look up the token (HTTP {})", answer.status),
+            )),
+        }
+    }
+
+    async fn renew(&self) {
+        let Some(token) = self.with(|s| s.token.clone()) else {
+            return;
+        };
+        let call = self.auth_call(
+            VaultOp::Renew,
+            "auth/token/renew-self",
+            Bytes::new(),
+            Some(&token.secret),
+        );
+        let result = self.client.call(&call).await;
+        let (now, jitter) = (Instant::now(), self.jitter());
+        let detail = match result {
+            Err(fault) => {
+                self.with(|s| s.plan.on_renewal_failed(now, jitter));
+                fault.to_string()
+            }
+            Ok(answer) => match answer.meaning() {
+                Meaning::Done => match login::parse_renewal(&answer.body.0) {
+                    Some(ttl) => {
+                        let expires = self.with(|s| {
+                            s.plan.on_renewed(now, ttl, jitter);
+                            s.plan.expires()
+                        });
+                        self.env.observer.event(&Event::Renewal {
+                            ok: true,
+                            ttl,
+                            detail: "",
+                        });
+                        self.tell_expiry(expires);
+                        return;
+                    }
+                    // 204: the user or role behind it is gone.
+                    None => self.renewal_refused(now, jitter, answer.status),
+                },
+                Meaning::TokenRefused { .. } => {
+                    self.refused(&token);
+                    "the token is dead".to_owned()
+                }
+                Meaning::Denied | Meaning::Refused | Meaning::Missing => {
+                    self.renewal_refused(now, jitter, answer.status)
+                }
+                Meaning::ServerState if is_refusal(&answer.error_text()) => {
+                    self.renewal_refused(now, jitter, answer.status)
+                }
+                _ => {
+                    self.with(|s| s.plan.on_renewal_failed(now, jitter));
+                    format!("HTTP {}", answer.status)
+                }
+            },
+        };
+        self.env.observer.event(&Event::Renewal {
+            ok: false,
+            ttl: Duration::ZERO,
+            detail: &detail,
+        });
+    }
+
+    fn renewal_refused(&self, now: Instant, jitter: u64, status: u16) -> String {
+        let first = self.with(|s| {
+            s.plan.on_renewal_refused(now, jitter);
+            !std::mem::replace(&mut s.warned_no_renewal, true)
+        });
+        if first {
+            let text = "the token may not renew itself (the policy grants no auth/token/renew-self); \
+                        a new login is made before each expiry";
+            self.env.observer.event(&Event::Notice { warn: true, text });
+        }
+        format!("renewal refused (HTTP {status}); a login follows before expiry")
+    }
+
+    /// Best effort at a clean stop: a token of an own login is revoked, a static one never.
+    pub async fn revoke(&self) {
+        if matches!(self.auth, Auth::Token { .. }) {
+            return;
+        }
+        let Some(token) = self.with(|s| s.token.take()) else {
+            return;
+        };
+        let mut call = self.auth_call(
+            VaultOp::Revoke,
+            "auth/token/revoke-self",
+            Bytes::new(),
+            Some(&token.secret),
+        );
+        call.deadline = Instant::now() + REVOKE_LIMIT;
+        if let Ok(answer) = self.client.call(&call).await
+            && answer.meaning() != Meaning::Done
+        {
+            let text = "the token could not revoke itself at the stop; it ends with its lease";
+            self.env
+                .observer
+                .event(&Event::Notice { warn: false, text });
+        }
+    }
+}
+
+/// A 500 that no retry mends: the lease is at its end, or what it came from has changed.
+fn is_refusal(text: &str) -> bool {
+    text.contains("past the max TTL") || text.contains("failed to renew entry")
+}

@@ -1,0 +1,435 @@
+//! Public bug reports about Transit keys and their rotation, each as the smallest input that shows it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::json;
+use sim_vault::{Action, Fault, Flavour, Hook};
+use tonic::Code;
+use vault_kubernetes_kms::config::Place;
+
+use crate::world::{SEED_POLICY, World, both, seconds};
+
+/// A misspelt key name must never be created by encrypting with it.
+#[test]
+fn bug_023_a_misspelt_key_is_never_created() {
+    both(|flavour| async move {
+        let mut world = World::new(flavour);
+        world
+            .vault
+            .put_policy(
+                "kms",
+                r#"path "transit/*" { capabilities = ["create", "update", "read"] }"#,
+            )
+            .expect("policy");
+        world.config.place.key = "kms-kye".into();
+        let mut running = world.start().await;
+        seconds(5).await;
+        let error = running.client.status().await.expect_err("no such key");
+        assert_eq!(error.code(), Code::FailedPrecondition);
+        for word in ["kms-kye", "transit"] {
+            assert!(error.message().contains(word), "{}", error.message());
+        }
+        running.client.encrypt(&[1; 32]).await.expect_err("refused");
+        let (_, keys) = world.vault.admin("LIST", "transit/keys", &json!(null));
+        assert_eq!(
+            keys["data"]["keys"],
+            json!(["kms-key"]),
+            "one key, as before"
+        );
+        assert_eq!(world.vault.count("/v1/transit/encrypt/"), 0);
+    });
+}
+
+/// 404 on the key is an answer, not a crash; the plugin heals when the key is there.
+#[test]
+fn bug_028_a_missing_key_is_a_status_and_heals() {
+    both(|flavour| async move {
+        let mut world = World::new(flavour);
+        world.config.place.key = "later".into();
+        world
+            .vault
+            .put_policy("kms", &SEED_POLICY.replace("kms-key", "later"))
+            .expect("policy");
+        let mut running = world.start().await;
+        seconds(4).await;
+        for _ in 0..3 {
+            let error = running.client.status().await.expect_err("missing");
+            assert!(error.message().contains("later"), "{}", error.message());
+        }
+        running.client.encrypt(&[1; 32]).await.expect_err("missing");
+        assert!(world.vault.create_key("transit", "later", "aes256-gcm96"));
+        running
+            .client
+            .wait_good(5)
+            .await
+            .expect("good without a restart");
+    });
+}
+
+/// Keys of the wrong kind are refused by name, type and remedy before anything is encrypted.
+#[test]
+fn bug_030_unfit_keys_are_refused_at_start() {
+    both(|flavour| async move {
+        let cases = [
+            (json!({ "type": "ed25519" }), "ed25519"),
+            (json!({ "type": "rsa-2048" }), "rsa-2048"),
+            (
+                json!({ "type": "aes256-gcm96", "derived": true }),
+                "derived",
+            ),
+        ];
+        for (settings, word) in cases {
+            let mut world = World::new(flavour);
+            let (status, _) = world.vault.admin("POST", "transit/keys/unfit", &settings);
+            assert_eq!(status, 200);
+            world
+                .vault
+                .put_policy("kms", &SEED_POLICY.replace("kms-key", "unfit"))
+                .expect("policy");
+            world.config.place.key = "unfit".into();
+            let mut running = world.start().await;
+            seconds(4).await;
+            let error = running.client.status().await.expect_err("unfit");
+            assert_eq!(error.code(), Code::FailedPrecondition);
+            assert!(
+                error.message().contains(word) && error.message().contains("unfit"),
+                "{}",
+                error.message()
+            );
+            assert_eq!(world.vault.count("/v1/transit/encrypt/"), 0);
+        }
+        for kind in ["aes128-gcm96", "chacha20-poly1305"] {
+            let mut world = World::new(flavour);
+            assert!(world.vault.create_key("transit", "other", kind));
+            world
+                .vault
+                .put_policy("kms", &SEED_POLICY.replace("kms-key", "other"))
+                .expect("policy");
+            world.config.place.key = "other".into();
+            world.start_good().await.client.round_trip(&[1; 32]).await;
+        }
+    });
+    crate::world::virtual_time().block_on(async {
+        // Soft deletion is OpenBao's alone.
+        let world = World::new(Flavour::OpenBao);
+        let mut running = world.start_good().await;
+        let (status, _) =
+            world
+                .vault
+                .admin("DELETE", "transit/keys/kms-key/soft-delete", &json!(null));
+        assert!(status < 300, "{status}");
+        running
+            .client
+            .wait_bad(25)
+            .await
+            .expect("seen by the next probe");
+        let error = running.client.status().await.expect_err("soft-deleted");
+        assert_eq!(error.code(), Code::FailedPrecondition);
+        world.vault.admin(
+            "POST",
+            "transit/keys/kms-key/soft-delete-restore",
+            &json!({}),
+        );
+        running.client.wait_good(10).await.expect("restored");
+    });
+}
+
+/// A rotation between two requests: version and key_id of an answer belong together.
+#[test]
+fn bug_037_key_id_belongs_to_the_ciphertext() {
+    both(|flavour| async move {
+        let world = World::new(flavour);
+        let mut running = world.start_good().await;
+        for _ in 0..100 {
+            let (before, version) = (
+                running.client.status().await.expect("good").key_id,
+                version(&world),
+            );
+            let hook = Hook::new(|core| {
+                let _ = core;
+            });
+            let vault = world.vault.clone();
+            world
+                .vault
+                .fault(Fault::on("/v1/transit/encrypt/kms-key", Action::Then(hook)).times(1));
+            let sealed = running.client.encrypt(&[9; 32]).await.expect("encrypt");
+            vault.rotate("transit", "kms-key").expect("rotated");
+            let label = format!("vault:v{version}:");
+            if sealed.key_id == before {
+                assert!(
+                    sealed.ciphertext.starts_with(label.as_bytes()) || version > 1,
+                    "pinned"
+                );
+            }
+            assert_eq!(
+                running
+                    .client
+                    .decrypt(&sealed)
+                    .await
+                    .expect("decrypt")
+                    .plaintext,
+                vec![9; 32]
+            );
+            seconds(21).await;
+            let after = running.client.status().await.expect("good").key_id;
+            assert_ne!(after, sealed.key_id, "taken up by the probe");
+        }
+    });
+}
+
+fn version(world: &World) -> u64 {
+    world
+        .vault
+        .key_version("transit", "kms-key")
+        .expect("the key is there")
+}
+
+/// Eleven versions, three of them of one second: eleven ids.
+#[test]
+fn bug_038_ids_do_not_come_from_clocks_or_string_order() {
+    both(|flavour| async move {
+        let world = World::new(flavour);
+        let mut running = world.start_good().await;
+        let mut ids = BTreeSet::new();
+        ids.insert(running.client.status().await.expect("good").key_id);
+        for n in 2..=11 {
+            // v9, v10 and v11 are born in one second, seen one after the other.
+            if n < 9 {
+                seconds(60).await;
+            }
+            world.vault.rotate("transit", "kms-key").expect("rotated");
+            running.plugin.reload();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            seconds(if n < 9 { 20 } else { 0 }).await;
+        }
+        seconds(25).await;
+        let last = running.client.status().await.expect("good").key_id;
+        assert!(!ids.contains(&last));
+        assert!(
+            running
+                .client
+                .encrypt(&[1; 32])
+                .await
+                .expect("encrypt")
+                .ciphertext
+                .starts_with(b"vault:v11:")
+        );
+    });
+}
+
+/// Key A, then B, then A again with another epoch: a third id, and everything stays readable.
+#[test]
+fn bug_039_going_back_to_an_earlier_key_gives_a_new_id() {
+    both(|flavour| async move {
+        let mut world = World::new(flavour);
+        let policy: String = ["kms-key", "kms-b"]
+            .map(|k| SEED_POLICY.replace("kms-key", k))
+            .concat();
+        world.vault.put_policy("kms", &policy).expect("policy");
+        assert!(world.vault.create_key("transit", "kms-b", "aes256-gcm96"));
+        let place = |key: &str, epoch: &str| Place {
+            namespace: String::new(),
+            mount: "transit".into(),
+            key: key.into(),
+            epoch: epoch.into(),
+        };
+        let phases = [
+            (place("kms-key", ""), vec![]),
+            (place("kms-b", ""), vec![place("kms-key", "")]),
+            (
+                place("kms-key", "3"),
+                vec![place("kms-b", ""), place("kms-key", "")],
+            ),
+        ];
+        let (mut ids, mut written) = (BTreeSet::new(), Vec::new());
+        for (current, former) in phases {
+            world.config.place = current;
+            world.config.decrypt_only = former;
+            let mut running = world.start_good().await;
+            seconds(1).await;
+            assert!(
+                ids.insert(running.client.status().await.expect("good").key_id),
+                "never a second time"
+            );
+            written.push(
+                running
+                    .client
+                    .encrypt(&[written.len() as u8; 32])
+                    .await
+                    .expect("encrypt"),
+            );
+            for (n, sealed) in written.iter().enumerate() {
+                assert_eq!(
+                    running
+                        .client
+                        .decrypt(sealed)
+                        .await
+                        .expect("readable")
+                        .plaintext,
+                    vec![n as u8; 32]
+                );
+            }
+            running.stop().await;
+        }
+        // Without the former places, what they wrote is refused by name, not guessed at.
+        world.config.decrypt_only.clear();
+        let mut running = world.start_good().await;
+        for sealed in &written[..2] {
+            let error = running
+                .client
+                .decrypt(sealed)
+                .await
+                .expect_err("unreadable");
+            assert_eq!(error.code(), Code::InvalidArgument);
+        }
+    });
+}
+
+/// A former place that is gone has its own event and never changes Status.
+#[test]
+fn a_former_place_that_fails_never_changes_status() {
+    both(|flavour| async move {
+        let mut world = World::new(flavour);
+        world.config.decrypt_only = vec![Place {
+            namespace: String::new(),
+            mount: "old".into(),
+            key: "gone".into(),
+            epoch: String::new(),
+        }];
+        let mut running = world.start_good().await;
+        seconds(300).await;
+        running.client.status().await.expect("good");
+        running.client.round_trip(&[1; 32]).await;
+        assert!(world.told.count("FormerPlace { index: 0, ok: false") >= 1);
+    });
+}
+
+/// A rotation is seen within the stated time although the key's name is the same.
+#[test]
+fn bug_040_a_rotation_shows_within_the_probes_time() {
+    both(|flavour| async move {
+        let world = World::new(flavour);
+        let mut running = world.start_good().await;
+        let old = running.client.round_trip(&[1; 32]).await;
+        seconds(61).await;
+        world.vault.rotate("transit", "kms-key").expect("rotated");
+        seconds(21).await;
+        let status = running.client.status().await.expect("good");
+        assert_ne!(status.key_id, old.key_id);
+        let new = running.client.round_trip(&[2; 32]).await;
+        assert_eq!(new.key_id, status.key_id);
+        assert!(new.ciphertext.starts_with(b"vault:v2:"));
+        assert_eq!(
+            running
+                .client
+                .decrypt(&old)
+                .await
+                .expect("old data")
+                .plaintext,
+            vec![1; 32]
+        );
+    });
+}
+
+/// The minimum is raised above the version in use: read again, taken up, no call fails.
+#[test]
+fn a_refused_pin_is_taken_up_within_the_call() {
+    both(|flavour| async move {
+        let world = World::new(flavour);
+        let mut running = world.start_good().await;
+        world.vault.rotate("transit", "kms-key").expect("rotated");
+        assert!(world.vault.set_key_config(
+            "transit",
+            "kms-key",
+            &json!({ "min_encryption_version": 2 })
+        ));
+        let sealed = running
+            .client
+            .encrypt(&[1; 32])
+            .await
+            .expect("re-read, taken up, repeated");
+        assert!(sealed.ciphertext.starts_with(b"vault:v2:"));
+        assert_eq!(
+            running.client.status().await.expect("good").key_id,
+            sealed.key_id
+        );
+    });
+}
+
+/// A raised min_decryption_version makes one object unreadable, not the plugin sick; lowering it
+/// helps at once.
+#[test]
+fn a_version_below_the_minimum_is_the_objects_fault() {
+    both(|flavour| async move {
+        let world = World::new(flavour);
+        let mut running = world.start_good().await;
+        let old = running.client.round_trip(&[1; 32]).await;
+        world.vault.rotate("transit", "kms-key").expect("rotated");
+        seconds(21).await;
+        assert!(world.vault.set_key_config(
+            "transit",
+            "kms-key",
+            &json!({ "min_decryption_version": 2 })
+        ));
+        seconds(21).await;
+        let error = running.client.decrypt(&old).await.expect_err("too old");
+        assert_eq!(error.code(), Code::InvalidArgument);
+        assert!(error.message().contains("too old"), "{}", error.message());
+        running.client.status().await.expect("good");
+        assert!(world.vault.set_key_config(
+            "transit",
+            "kms-key",
+            &json!({ "min_decryption_version": 1 })
+        ));
+        running
+            .client
+            .decrypt(&old)
+            .await
+            .expect("no negative caching");
+    });
+}
+
+/// The key is deleted and created again under its name: other ids, and Status says what happened.
+#[test]
+fn a_key_that_was_re_created_is_named_as_such() {
+    both(|flavour| async move {
+        let world = World::new(flavour);
+        let mut running = world.start_good().await;
+        let old = running.client.round_trip(&[1; 32]).await;
+        assert!(world.vault.set_key_config(
+            "transit",
+            "kms-key",
+            &json!({ "deletion_allowed": true })
+        ));
+        seconds(5).await;
+        assert!(world.vault.delete_key("transit", "kms-key"));
+        assert!(world.vault.create_key("transit", "kms-key", "aes256-gcm96"));
+        running.client.wait_bad(25).await.expect("seen");
+        let error = running.client.status().await.expect_err("replaced");
+        assert_eq!(error.code(), Code::FailedPrecondition);
+        let error = running.client.decrypt(&old).await.expect_err("another key");
+        assert_eq!(error.code(), Code::InvalidArgument, "{error:?}");
+        seconds(60).await;
+        let error = running.client.status().await.expect_err("still");
+        assert!(
+            error.message().contains("was replaced"),
+            "{}",
+            error.message()
+        );
+        running
+            .client
+            .encrypt(&[1; 32])
+            .await
+            .expect_err("nothing is written under a key nobody chose");
+        world
+            .vault
+            .rotate("transit", "kms-key")
+            .expect("rotated on purpose");
+        running.client.wait_good(10).await.expect("accepted");
+        assert_ne!(
+            running.client.status().await.expect("good").key_id,
+            old.key_id
+        );
+    });
+}

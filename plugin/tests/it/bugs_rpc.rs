@@ -1,0 +1,760 @@
+//! Public bug reports about connections, deadlines and bad requests, each as the smallest input
+//! that shows it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kms_v2_api::DecryptRequest;
+use sim_vault::{Action, Fault, Flavour, Options, SimVault};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tonic::Code;
+use vault_kubernetes_kms::config::Secret;
+use vault_kubernetes_kms::key::id::{FORMAT, FORMAT_ANNOTATION};
+
+use crate::world::{Host, World, address, both, seconds};
+
+fn answer(code: u16, body: &'static str) -> Action {
+    Action::Status {
+        code,
+        body: body.into(),
+        headers: Vec::new(),
+    }
+}
+
+/// The server closes idle connections exactly when requests go out on them.
+#[test]
+fn bug_047_a_connection_closed_under_a_request_costs_nothing() {
+    both(|flavour| async move {
+        let world = World::new(flavour);
+        let mut running = world.start_good().await;
+        let sealed = running.client.round_trip(&[1; 32]).await;
+        world
+            .vault
+            .close_idle_after(Some(Duration::from_millis(5000)));
+        for n in 0..500_u64 {
+            tokio::time::sleep(Duration::from_micros(4_990_000 + n * 40)).await;
+            if n % 2 == 0 {
+                running
+                    .client
+                    .encrypt(&[1; 32])
+                    .await
+                    .expect("no call fails");
+            } else {
+                running
+                    .client
+                    .decrypt(&sealed)
+                    .await
+                    .expect("no call fails");
+            }
+        }
+    });
+}
+
+/// The connection dies after the request was read: repeated once on a fresh one, but a login never.
+#[test]
+fn bug_047_what_is_safe_to_repeat_is_repeated_once() {
+    both(|flavour| async move {
+        for (cut, ok) in [(1, true), (9, false)] {
+            let world = World::new(flavour);
+            let mut running = world.start_good().await;
+            let cuts = world
+                .vault
+                .fault(Fault::on("/v1/transit/encrypt", Action::CloseAfter).times(cut));
+            assert_eq!(
+                running.client.encrypt(&[1; 32]).await.is_ok(),
+                ok,
+                "{cut} cuts"
+            );
+            assert!(world.vault.hits(cuts) <= 2, "once, then an error");
+        }
+        let world = World::new(flavour);
+        world
+            .vault
+            .fault(Fault::on("/v1/auth/approle/login", Action::CloseAfter).times(1));
+        let mut running = world.start().await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert_eq!(world.logins(), 1, "a login may have been processed");
+        running
+            .client
+            .wait_good(5)
+            .await
+            .expect("the next one is paced");
+        assert_eq!(world.logins(), 2);
+    });
+}
+
+/// A connection that goes silent is not used for ever.
+#[test]
+fn bug_049_a_dead_connection_leaves_the_pool() {
+    both(|flavour| async move {
+        let world = World::new(flavour);
+        let mut running = world.start_good().await;
+        running.client.timeout = Duration::from_secs(2);
+        seconds(30).await;
+        world.vault.freeze_existing();
+        let (began, mut failed, mut last_failure) = (Instant::now(), 0, Duration::ZERO);
+        for _ in 0..60 {
+            if running.client.encrypt(&[1; 32]).await.is_err() {
+                failed += 1;
+                last_failure = began.elapsed();
+            }
+            seconds(1).await;
+        }
+        assert!(failed <= 3, "{failed} calls failed");
+        assert!(last_failure <= Duration::from_secs(15), "{last_failure:?}");
+        running.client.status().await.expect("good");
+    });
+}
+
+/// Pings as grpc-go sends them after nearly every answer, and a Go client's keepalive, are no flood.
+#[test]
+fn bug_051_pings_are_never_a_flood() {
+    both(|flavour| async move {
+        let world = World::new(flavour);
+        let running = world.start_good().await;
+        let mut raw = running.connect_raw().await;
+        raw.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")
+            .await
+            .expect("preface");
+        let reader = tokio::spawn(async move {
+            let (mut acks, mut goaways) = (0, 0);
+            let (mut reader, mut writer) = tokio::io::split(raw);
+            let sender = tokio::spawn(async move {
+                for _ in 0..2000 {
+                    writer
+                        .write_all(
+                            b"\x00\x00\x08\x06\x00\x00\x00\x00\x00\x02\x04\x10\x10\x09\x0e\x07\x07",
+                        )
+                        .await
+                        .expect("the connection lives");
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                writer
+            });
+            while acks < 2000 {
+                let mut head = [0; 9];
+                reader
+                    .read_exact(&mut head)
+                    .await
+                    .expect("the connection lives");
+                let length = usize::from(head[1]) * 256 + usize::from(head[2]);
+                let mut payload = vec![0; length];
+                reader.read_exact(&mut payload).await.expect("whole frames");
+                acks += usize::from(head[3] == 6 && head[4] & 1 == 1);
+                goaways += usize::from(head[3] == 7);
+            }
+            drop(sender.await.expect("all pings sent"));
+            (acks, goaways)
+        });
+        assert_eq!(reader.await.expect("reader"), (2000, 0));
+    });
+}
+
+/// SIGTERM during a slow Decrypt: it finishes, nobody new is served, and the end is bounded.
+#[test]
+fn bug_052_a_stop_finishes_calls_and_is_bounded() {
+    both(|flavour| async move {
+        let world = World::new(flavour);
+        let mut running = world.start_good().await;
+        let sealed = running.client.round_trip(&[1; 32]).await;
+        world.vault.fault(
+            Fault::on("/v1/transit/decrypt", Action::Delay(Duration::from_secs(2))).times(1),
+        );
+        let mut client = running.client.clone();
+        let call = tokio::spawn(async move { client.decrypt(&sealed).await });
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let took = running.stop().await;
+        assert_eq!(
+            call.await
+                .expect("no panic")
+                .expect("in flight calls finish")
+                .plaintext,
+            vec![1; 32]
+        );
+        assert!(took < Duration::from_secs(3), "{took:?}");
+
+        let mut running = world.start_good().await;
+        running.client.timeout = Duration::from_secs(60);
+        world.vault.freeze();
+        let mut client = running.client.clone();
+        let hanging = tokio::spawn(async move { client.encrypt(&[1; 32]).await });
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let took = running.stop().await;
+        assert!(took < Duration::from_secs(6), "{took:?}");
+        assert!(hanging.await.expect("no panic").is_err());
+    });
+}
+
+/// Garbage is refused here, without a request, and harms nobody.
+#[test]
+fn bug_055_garbage_is_refused_without_a_request() {
+    both(|flavour| async move {
+        let world = World::new(flavour);
+        let mut running = world.start_good().await;
+        let good = running.client.round_trip(&[1; 32]).await;
+        world.vault.clear_log();
+        let request = || DecryptRequest {
+            ciphertext: good.ciphertext.clone(),
+            uid: "u".into(),
+            key_id: good.key_id.clone(),
+            annotations: good.annotations.clone(),
+        };
+        let with = |f: &dyn Fn(&mut DecryptRequest)| {
+            let mut r = request();
+            f(&mut r);
+            r
+        };
+        let text = |t: &[u8]| {
+            let t = Bytes::copy_from_slice(t);
+            with(&move |r| r.ciphertext = t.clone())
+        };
+        let payload = good.ciphertext.strip_prefix(b"vault:v1:").expect("label");
+        let mut bad = vec![
+            text(b""),
+            text(b"v"),
+            text(b"vault:"),
+            text(b"vault:v1:"),
+            text(b"vault:v0:AAAA"),
+            text(b"vault:v01:AAAA"),
+            text(b"vault:v+1:AAAA"),
+            text(b"vault:v99999999999999999999:AAAA"),
+            text(b"vault:v1:!!!!"),
+            text(b"vault:v1:AAA"),
+            text(b"vault:v1:AAAA\n"),
+            text(b"vault:v1:\xff\xfe"),
+            text(&[b'A'; 1025]),
+            text(&vec![b'A'; 1024 * 1024]),
+            text(&[b"vault:v2:", payload].concat()),
+            with(&|r| r.key_id = String::new()),
+            with(&|r| r.key_id = "x".repeat(1025)),
+            with(&|r| r.key_id = "../../secret/data/x".into()),
+            with(&|r| r.key_id = format!("{}A", &r.key_id[..r.key_id.len() - 1])),
+            with(&|r| r.annotations.clear()),
+            with(&|r| drop(r.annotations.insert("other.example".into(), Bytes::new()))),
+            with(&|r| {
+                drop(
+                    r.annotations
+                        .insert(FORMAT_ANNOTATION.into(), Bytes::from_static(b"2")),
+                )
+            }),
+            with(&|r| {
+                drop(
+                    r.annotations
+                        .insert(FORMAT_ANNOTATION.into(), vec![0; 40 * 1024].into()),
+                )
+            }),
+        ];
+        // A key_id of the right form that belongs to another key, for a version that is known.
+        bad.push(with(&|r| {
+            r.key_id = vault_kubernetes_kms::key::id::key_id(&world_place("other"), 1, "1")
+        }));
+        for (n, request) in bad.into_iter().enumerate() {
+            let error = running
+                .client
+                .decrypt_raw(request)
+                .await
+                .expect_err("refused");
+            assert_eq!(error.code(), Code::InvalidArgument, "case {n}: {error:?}");
+        }
+        for plaintext in [vec![], vec![0; 1024], vec![0; 1024 * 1024]] {
+            let error = running
+                .client
+                .encrypt(&plaintext)
+                .await
+                .expect_err("refused");
+            assert_eq!(error.code(), Code::InvalidArgument);
+        }
+        assert_eq!(world.requests(), 0, "no request to Vault for any of them");
+        running
+            .client
+            .decrypt(&good)
+            .await
+            .expect("a missing uid or garbage harms nobody");
+        let mut without_uid = request();
+        without_uid.uid = String::new();
+        running
+            .client
+            .decrypt_raw(without_uid)
+            .await
+            .expect("an empty uid is replaced");
+        assert_eq!(FORMAT, "1");
+    });
+}
+
+fn world_place(key: &str) -> vault_kubernetes_kms::config::Place {
+    vault_kubernetes_kms::config::Place {
+        namespace: String::new(),
+        mount: "transit".into(),
+        key: key.into(),
+        epoch: String::new(),
+    }
+}
+
+/// The caller's deadline is the limit: an answer goes out before it ends, and nothing runs on after.
+#[test]
+fn bug_058_no_call_outlives_its_deadline() {
+    both(|flavour| async move {
+        let world = World::new(flavour);
+        let mut running = world.start_good().await;
+        let sealed = running.client.round_trip(&[1; 32]).await;
+        seconds(1).await;
+        // 1.2 s a request, the first attempt 503.
+        world.vault.fault(Fault::on(
+            "/v1/transit/",
+            Action::Delay(Duration::from_millis(1200)),
+        ));
+        running
+            .client
+            .decrypt(&sealed)
+            .await
+            .expect("1.2 s fit into 3 s");
+        world.vault.clear_faults();
+        world.vault.fault(Fault::on("/v1/transit/", Action::Hold));
+        for timeout_ms in [100, 500, 3000, 10_000] {
+            running.client.timeout = Duration::from_millis(timeout_ms);
+            let began = Instant::now();
+            let error = running
+                .client
+                .encrypt(&[1; 32])
+                .await
+                .expect_err("nobody answers");
+            let took = began.elapsed();
+            assert!(
+                took <= Duration::from_millis(timeout_ms),
+                "{timeout_ms} ms: {took:?}"
+            );
+            assert!(
+                matches!(error.code(), Code::DeadlineExceeded | Code::Unavailable),
+                "{error:?}"
+            );
+            assert!(
+                !error.message().contains("Timeout expired"),
+                "our text, not the client's: {error:?}"
+            );
+        }
+        world.vault.clear_faults();
+        running.client.wait_good(25).await.expect("heals");
+        // A caller that goes away takes its request along.
+        world.vault.fault(Fault::on(
+            "/v1/transit/decrypt",
+            Action::Delay(Duration::from_secs(2)),
+        ));
+        world.vault.clear_log();
+        running.client.timeout = Duration::from_secs(3);
+        let cancelled =
+            tokio::time::timeout(Duration::from_millis(500), running.client.decrypt(&sealed)).await;
+        assert!(cancelled.is_err());
+        seconds(5).await;
+        let reached = world
+            .vault
+            .log()
+            .iter()
+            .filter(|r| r.path.contains("decrypt") && r.status.is_some())
+            .count();
+        assert!(
+            reached <= 2,
+            "the probe's own and the one given up, no retry: {reached}"
+        );
+    });
+}
+
+/// An answer of its own that breaks the API server's limits becomes an error.
+#[test]
+fn bug_059_its_own_answers_are_checked() {
+    both(|flavour| async move {
+        let world = World::new(flavour);
+        let mut running = world.start_good().await;
+        let long = format!(
+            r#"{{"data":{{"ciphertext":"vault:v1:{}"}}}}"#,
+            "A".repeat(1016)
+        );
+        for (body, what) in [
+            (long, "longer than 1024 bytes"),
+            (r#"{"data":{"ciphertext":""}}"#.to_owned(), "empty"),
+            (r#"{"data":{}}"#.to_owned(), "absent"),
+            (
+                r#"{"data":{"ciphertext":"vault:v:AAAA"}}"#.to_owned(),
+                "without a version",
+            ),
+            (
+                r#"{"data":{"ciphertext":"plain"}}"#.to_owned(),
+                "without a label",
+            ),
+        ] {
+            world
+                .vault
+                .fault(Fault::on("/v1/transit/encrypt", Action::Garbage(body.into())).times(1));
+            let error = running.client.encrypt(&[1; 32]).await.expect_err(what);
+            assert_eq!(error.code(), Code::Internal, "{what}: {error:?}");
+        }
+        let sealed = running.client.round_trip(&[1; 32]).await;
+        assert_eq!(
+            sealed.key_id,
+            running.client.status().await.expect("good").key_id
+        );
+    });
+}
+
+/// Answers that are damaged on the way are errors, never other bytes.
+#[test]
+fn damaged_answers_are_errors_and_give_nothing() {
+    both(|flavour| async move {
+        let world = World::new(flavour);
+        let mut running = world.start_good().await;
+        let sealed = running.client.round_trip(&[1; 32]).await;
+        let plaintexts = [
+            r#"{"data":{"plaintext":"AQEBAQ"}}"#,
+            r#"{"data":{"plaintext":"AQ-_AQ=="}}"#,
+            r#"{"data":{"plaintext":"AQEB\nAQ=="}}"#,
+            r#"{"data":{"plaintext":null}}"#,
+            r#"{"data":{"plaintext":7}}"#,
+            r#"{"data":null}"#,
+            r#"{"data":{"batch_results":[{"plaintext":"AQ=="},{"plaintext":"Ag=="}]}}"#,
+            r#"{"data":{"batch_results":[]}}"#,
+            "[]",
+            "null",
+            "",
+            "<html>proxy error</html>",
+        ];
+        let mut actions: Vec<Action> = plaintexts
+            .iter()
+            .map(|b| Action::Garbage((*b).into()))
+            .collect();
+        actions.push(Action::CutBody(20));
+        actions.push(Action::WrongContentLength);
+        actions.push(Action::Garbage(vec![b' '; 2 * 1024 * 1024].into()));
+        for (n, action) in actions.into_iter().enumerate() {
+            // Twice, so that the one repetition meets it too.
+            let id = world.vault.fault(Fault::on("/v1/transit/decrypt", action));
+            let error = running.client.decrypt(&sealed).await.expect_err("damaged");
+            assert!(
+                matches!(error.code(), Code::Internal | Code::Unavailable),
+                "{n}: {error:?}"
+            );
+            world.vault.clear(id);
+            running
+                .client
+                .decrypt(&sealed)
+                .await
+                .unwrap_or_else(|e| panic!("{n}: the next is good: {e:?}"));
+        }
+    });
+}
+
+/// 307: same method, body, token and namespace, but only to a configured address.
+#[test]
+fn bug_063_redirects_go_to_configured_addresses_only() {
+    both(|flavour| async move {
+        let mut world = World::new(flavour);
+        world.config.vault.addresses.push(address("n1.sim", 8200));
+        world
+            .network
+            .put("n1.sim", 8200, Host::Serves(world.vault.clone()));
+        let foreign = SimVault::new(Options {
+            flavour,
+            ..Options::default()
+        });
+        world
+            .network
+            .put("evil.sim", 8200, Host::Serves(foreign.clone()));
+        let mut running = world.start_good().await;
+        let redirect =
+            |to: &str| Fault::on("/v1/transit/encrypt", Action::Redirect307(to.to_owned()));
+        world
+            .vault
+            .fault(redirect("http://n1.sim:8200/v1/transit/encrypt/kms-key").times(1));
+        running
+            .client
+            .encrypt(&[1; 32])
+            .await
+            .expect("followed with its body and token");
+        for (target, words) in [
+            (
+                "http://evil.sim:8200/v1/transit/encrypt/kms-key",
+                "evil.sim",
+            ),
+            (
+                "http://n1.sim:8201/v1/transit/encrypt/kms-key",
+                "n1.sim:8201",
+            ),
+            (
+                "https://n1.sim:8200/v1/transit/encrypt/kms-key",
+                "n1.sim:8200",
+            ),
+        ] {
+            let id = world.vault.fault(redirect(target));
+            let error = running.client.encrypt(&[1; 32]).await.expect_err("refused");
+            assert!(
+                error.message().contains(words) && error.message().contains("-vault-address"),
+                "{error:?}"
+            );
+            world.vault.clear(id);
+        }
+        // A loop ends after two hops.
+        let looping = world
+            .vault
+            .fault(redirect("http://vault.sim:8200/v1/transit/encrypt/kms-key"));
+        running.client.encrypt(&[1; 32]).await.expect_err("a loop");
+        assert!(
+            world.vault.hits(looping) <= 4,
+            "{}",
+            world.vault.hits(looping)
+        );
+        assert!(
+            foreign.log().is_empty(),
+            "no request, and so no token, went to a foreign host"
+        );
+    });
+}
+
+/// A 307 to the dead leader, as a Vault standby answers for as long as there is none: the next
+/// address is tried.
+#[test]
+fn a_redirect_to_a_dead_leader_tries_the_next_address() {
+    both(|flavour| async move {
+        let mut world = World::new(flavour);
+        let standby = SimVault::new(Options {
+            flavour,
+            ..Options::default()
+        });
+        standby.fault(Fault::on(
+            "/v1/",
+            Action::Redirect307("http://dead.sim:8200/v1/transit/encrypt/kms-key".into()),
+        ));
+        world
+            .network
+            .put("standby.sim", 8200, Host::Serves(standby));
+        world.config.vault.addresses = vec![
+            address("standby.sim", 8200),
+            address("dead.sim", 8200),
+            address("vault.sim", 8200),
+        ];
+        let mut running = world.start_good().await;
+        running.client.round_trip(&[1; 32]).await;
+    });
+}
+
+/// A frozen leader accepts and hangs; its connections stay open. Another address serves.
+#[test]
+fn a_leader_that_hangs_is_left_for_another_address() {
+    both(|flavour| async move {
+        let mut world = World::new(flavour);
+        world
+            .network
+            .put("n2.sim", 8200, Host::Serves(world.vault.clone()));
+        world
+            .network
+            .put("n1.sim", 8200, Host::Serves(world.vault.clone()));
+        world.config.vault.addresses = vec![address("n1.sim", 8200), address("n2.sim", 8200)];
+        let mut running = world.start_good().await;
+        seconds(1).await;
+        world.vault.freeze_existing();
+        world.network.put("n1.sim", 8200, Host::Silent);
+        running
+            .client
+            .encrypt(&[1; 32])
+            .await
+            .expect("half of the time for each address");
+        let began = Instant::now();
+        running
+            .client
+            .encrypt(&[1; 32])
+            .await
+            .expect("the address that served is preferred");
+        assert!(
+            began.elapsed() < Duration::from_millis(100),
+            "{:?}",
+            began.elapsed()
+        );
+    });
+}
+
+/// A proxy is asked by CONNECT, with its own credentials and never with Vault's.
+#[test]
+fn a_proxy_is_used_where_it_is_configured() {
+    crate::world::virtual_time().block_on(async {
+        let mut world = World::new(Flavour::OpenBao);
+        let (sender, mut accepted) = mpsc::unbounded_channel();
+        world.network.put("proxy.sim", 3128, Host::Raw(sender));
+        let vault = world.vault.clone();
+        let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let heard = seen.clone();
+        tokio::spawn(async move {
+            while let Some(mut io) = accepted.recv().await {
+                let (vault, heard) = (vault.clone(), heard.clone());
+                tokio::spawn(async move {
+                    let mut head = Vec::new();
+                    while !head.ends_with(b"\r\n\r\n") {
+                        head.push(io.read_u8().await.expect("a CONNECT"));
+                    }
+                    heard
+                        .lock()
+                        .expect("no panic")
+                        .push(String::from_utf8(head).expect("text"));
+                    io.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                        .await
+                        .expect("answer");
+                    vault.serve_io(io, [10, 0, 0, 9].into()).await;
+                });
+            }
+        });
+        world.config.vault.proxy = Some(vault_kubernetes_kms::config::Proxy {
+            at: vault_kubernetes_kms::seam::HostPort {
+                host: "proxy.sim".into(),
+                port: 3128,
+            },
+            credentials: Some(Secret::new("user:pass".into())),
+            no_proxy: "elsewhere.sim".into(),
+        });
+        let mut running = world.start_good().await;
+        running.client.round_trip(&[1; 32]).await;
+        let heads = seen.lock().expect("no panic").clone();
+        assert!(
+            heads[0].starts_with("CONNECT vault.sim:8200 HTTP/1.1"),
+            "{}",
+            heads[0]
+        );
+        assert!(
+            heads[0]
+                .to_lowercase()
+                .contains("proxy-authorization: basic dxnlcjpwyxnz"),
+            "{}",
+            heads[0]
+        );
+        assert!(!heads[0].to_lowercase().contains("x-vault"), "{}", heads[0]);
+        assert!(
+            world
+                .network
+                .dialled
+                .lock()
+                .expect("no panic")
+                .iter()
+                .all(|to| to.host == "proxy.sim")
+        );
+        running.stop().await;
+
+        world.config.vault.proxy.as_mut().expect("set").no_proxy = "vault.sim".into();
+        world.network.dialled.lock().expect("no panic").clear();
+        world.start_good().await;
+        assert!(
+            world
+                .network
+                .dialled
+                .lock()
+                .expect("no panic")
+                .iter()
+                .all(|to| to.host == "vault.sim")
+        );
+    });
+}
+
+/// Overload is refused at once and is no evidence against the server.
+#[test]
+fn waiting_places_are_bounded() {
+    both(|flavour| async move {
+        let mut world = World::new(flavour);
+        world.config.max_waiting = 8;
+        let mut running = world.start_good().await;
+        let mut sealed = Vec::new();
+        for n in 0..20_u8 {
+            sealed.push(running.client.encrypt(&[n; 32]).await.expect("encrypt"));
+        }
+        world.vault.fault(Fault::on(
+            "/v1/transit/decrypt",
+            Action::Delay(Duration::from_secs(1)),
+        ));
+        let calls: Vec<_> = sealed
+            .into_iter()
+            .map(|sealed| {
+                let mut client = running.client.clone();
+                tokio::spawn(async move { client.decrypt(&sealed).await })
+            })
+            .collect();
+        let (mut ok, mut full) = (0, 0);
+        for call in calls {
+            match call.await.expect("no panic") {
+                Ok(_) => ok += 1,
+                Err(e) if e.code() == Code::ResourceExhausted => full += 1,
+                Err(e) => panic!("{e:?}"),
+            }
+        }
+        assert_eq!((ok, full), (8, 12));
+        running
+            .client
+            .encrypt(&[1; 32])
+            .await
+            .expect("Encrypt has places of its own");
+        running
+            .client
+            .status()
+            .await
+            .expect("no evidence against the server");
+    });
+}
+
+/// One damaged object among many in a batch fails alone; a refused batch is halved, then single.
+#[test]
+fn a_batch_fails_item_by_item() {
+    both(|flavour| async move {
+        let world = World::new(flavour);
+        let mut running = world.start_good().await;
+        let mut all = Vec::new();
+        for n in 0..30_u8 {
+            all.push(running.client.encrypt(&[n; 32]).await.expect("encrypt"));
+        }
+        // A flipped byte in the payload of every tenth.
+        for sealed in all.iter_mut().step_by(10) {
+            let mut text = sealed.ciphertext.to_vec();
+            let at = text.len() - 10;
+            text[at] = if text[at] == b'A' { b'B' } else { b'A' };
+            sealed.ciphertext = text.into();
+        }
+        for refused in [false, true] {
+            if refused {
+                let text = match flavour {
+                    Flavour::OpenBao => {
+                        r#"{"errors":["refused JSON input due to high complexity: exceeded maximum number of strings"]}"#
+                    }
+                    Flavour::Vault => {
+                        r#"{"errors":["1 error occurred:\n\t* failed to parse batch input: 1 error(s) decoding:\n\n* x\n\n"]}"#
+                    }
+                };
+                let code = if flavour == Flavour::OpenBao {
+                    400
+                } else {
+                    500
+                };
+                let is_batch = |body: &[u8]| body.starts_with(br#"{"batch_input""#);
+                world
+                    .vault
+                    .fault(Fault::on("/v1/transit/decrypt", answer(code, text)).body(is_batch));
+            }
+            let calls: Vec<_> = all
+                .iter()
+                .cloned()
+                .map(|sealed| {
+                    let mut client = running.client.clone();
+                    tokio::spawn(async move { client.decrypt(&sealed).await })
+                })
+                .collect();
+            for (n, call) in calls.into_iter().enumerate() {
+                let result = call.await.expect("no panic");
+                match (n % 10, result) {
+                    (0, Err(e)) => assert_eq!(e.code(), Code::InvalidArgument, "{n}: {e:?}"),
+                    (0, Ok(_)) => panic!("{n} is damaged"),
+                    (_, result) => {
+                        assert_eq!(result.expect("unharmed").plaintext, vec![n as u8; 32])
+                    }
+                }
+            }
+        }
+        running
+            .client
+            .status()
+            .await
+            .expect("bad objects say nothing about the server");
+    });
+}

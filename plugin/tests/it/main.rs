@@ -1,0 +1,29 @@
+//! The plugin's integration tests: one binary, a module a subject.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and so do its helpers"
+)]
+
+mod basics;
+mod bugs_auth;
+mod bugs_key;
+mod bugs_rpc;
+mod bugs_security;
+mod bugs_status;
+mod config_bad;
+mod config_docs;
+mod config_field;
+mod config_properties;
+mod config_rules;
+mod config_world;
+mod deploy;
+mod doctor;
+mod http;
+mod log;
+mod metrics;
+mod policy;
+mod process;
+mod real;
+mod secret_files;
+mod socket;
+mod world;
