@@ -158,6 +158,11 @@ impl Core {
         &self.options.root_token
     }
 
+    /// The key shares in hexadecimal: all that `sys/unseal` asks for.
+    pub fn unseal_keys(&self) -> Vec<String> {
+        self.seal.shares.iter().map(|s| hex(s)).collect()
+    }
+
     /// Whose answers this server gives.
     pub fn flavour(&self) -> Flavour {
         self.flavour

@@ -106,6 +106,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         "address": format!("{scheme}://{address}"),
         "control": format!("http://{}", control.local_addr()?),
         "root_token": arguments.root_token,
+        "unseal_keys": vault.core(|core| core.unseal_keys()),
     });
     let mut ca_file = None;
     let tls = if arguments.tls {

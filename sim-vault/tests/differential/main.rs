@@ -10,6 +10,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use sim_vault::Flavour;
 
 mod calls;
+mod cli;
 #[path = "../../examples/transcripts/client.rs"]
 mod client;
 mod live;
@@ -82,5 +83,12 @@ fn main() -> ExitCode {
         });
         trials.push(trial.with_ignored_flag(absent && !required));
     }
+    let found = find("BAO", "bao");
+    let absent = found.is_none();
+    let trial = Trial::test("bao_client", move || match found {
+        Some(path) => cli::drive(&path),
+        None => Err("no `bao` on the PATH and no $BAO".into()),
+    });
+    trials.push(trial.with_ignored_flag(absent && !required));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
