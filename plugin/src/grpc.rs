@@ -20,9 +20,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use prost::Message;
 use tokio::time::{Instant, timeout};
 
+use crate::core::Core;
 use crate::event::{Event, Method};
 use crate::fault::Code;
-use crate::plugin::Core;
 use crate::seam::Io;
 use crate::service::{CallError, margin};
 
