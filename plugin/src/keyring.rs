@@ -127,7 +127,7 @@ impl Keyring {
     }
 
     /// Reads the document of place `at`, waits for a reading under way instead, or does nothing if
-    /// the last one ended less than [`REREAD_PAUSE`] ago.
+    /// the last one ended less than 5 s ago.
     ///
     /// # Errors
     /// Why the document cannot be read.

@@ -3,7 +3,7 @@
 //! Lines go through `tracing` into a subscriber of our own that only this module reaches. It is
 //! not installed for the whole process: what HTTP libraries trace may show a token header.
 //! Failed calls are limited to 20 lines a second and then counted (KMS2-LOG-04, BUG-111).
-//! Not here: how lines leave the process ([`sink`]), and what happens when code panics ([`panic`]).
+//! Not here: how lines leave the process ([`sink`]), and what happens when code panics ([`mod@panic`]).
 
 pub mod panic;
 pub mod sink;
