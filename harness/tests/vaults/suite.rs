@@ -4,21 +4,39 @@ use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
-use kms_harness::vault::VaultBackend;
-use kms_harness::vault::openbao::OpenBao;
 use serde_json::Value;
 use tokio::process::Command;
 
+use crate::kind::{Kind, Place, Setup};
 use crate::world::Parts;
 
-pub async fn main_job(parts: Parts) -> Result<()> {
+/// `--vault WORD`.
+pub async fn main_job(parts: Parts, word: &str, kind: Kind) -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let mut command = harness(&parts, &["--vault", "openbao"], folder.path());
-    let report = report(command.env("BAO", &parts.bao)).await?;
+    let mut command = harness(&parts, &["--vault", word], folder.path());
+    match &parts.place {
+        Place::Here(..) => {}
+        Place::Binary(family, file) => {
+            command.env(family.variable(), file);
+        }
+        Place::Image(image) => {
+            command.args(["--vault-image", &image.to_string()]);
+        }
+    }
+    let report = report(&mut command).await?;
+    let environment = &report["environment"];
+    let simulated = matches!(parts.place, Place::Here(..));
     ensure!(
-        report["environment"]["backend"]["product"] == "openbao",
-        "{}",
-        report["environment"]
+        if simulated {
+            environment["backend"]["product"] == "sim-vault"
+        } else {
+            is_of(environment, kind)
+        },
+        "{environment}"
+    );
+    ensure!(
+        environment["container_runtime"].is_string() == matches!(parts.place, Place::Image(_)),
+        "{environment}"
     );
     ensure!(
         folder.path().join("bundle/SHA256SUMS").is_file(),
@@ -44,22 +62,19 @@ pub async fn main_job(parts: Parts) -> Result<()> {
 }
 
 /// At an address: the run works in mounts of its own and takes them away again.
-pub async fn somebody_elses_vault_is_given_back(parts: Parts) -> Result<()> {
+pub async fn somebody_elses_vault_is_given_back(parts: Parts, kind: Kind) -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let bao = OpenBao::dev(&parts.bao, folder.path()).await?;
-    let admin = bao.admin();
+    let vault = parts.place.start(Setup::Dev, folder.path()).await?;
+    let admin = vault.admin();
     let mut before = Vec::new();
     for path in ["sys/mounts", "sys/auth", "sys/policies/acl?list=true"] {
         before.push((path, admin.read(path).await?.ok()?["data"].clone()));
     }
-    let address = bao.addresses().remove(0);
+    let address = vault.addresses().remove(0);
     let mut command = harness(&parts, &["--vault", &address], folder.path());
     let report = report(command.env("VAULT_TOKEN", admin.token())).await?;
-    ensure!(
-        report["environment"]["backend"]["product"] == "openbao",
-        "{}",
-        report["environment"]
-    );
+    let environment = &report["environment"];
+    ensure!(is_of(environment, kind), "{environment}");
     for (path, wanted) in before {
         let now = admin.read(path).await?.ok()?["data"].clone();
         ensure!(now == wanted, "{path} was {wanted}, is {now}");
@@ -73,6 +88,11 @@ pub async fn somebody_elses_vault_is_given_back(parts: Parts) -> Result<()> {
         );
     }
     Ok(())
+}
+
+fn is_of(environment: &Value, kind: Kind) -> bool {
+    let product = environment["backend"]["product"].as_str();
+    product.is_some_and(|product| kind.products().contains(&product))
 }
 
 fn harness(parts: &Parts, args: &[&str], folder: &Path) -> Command {
