@@ -13,8 +13,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, ensure};
 use kms_conformance::BoxFuture;
 use testcontainers::bollard::query_parameters::RemoveContainerOptionsBuilder;
+use testcontainers::core::IntoContainerPort;
 use testcontainers::core::client::docker_client_instance;
-use testcontainers::core::{IntoContainerPort, WaitFor};
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt};
 use tokio::time::timeout;
@@ -92,11 +92,9 @@ impl Container {
         state::wait_active(&it.admin())
             .await
             .context("in the container")?;
-        let log = Zeroizing::new(
-            String::from_utf8_lossy(&it.container.stdout_to_vec().await?).into_owned(),
-        );
-        it.unseal_key =
-            state::printed_unseal_key(&log).context("the server printed no unseal key")?;
+        let container = &it.container;
+        let printed = || async { Ok(container.stdout_to_vec().await?) };
+        it.unseal_key = state::printed_unseal_key(printed).await?;
         Ok(it)
     }
 
@@ -228,7 +226,6 @@ async fn daemon() -> Result<String> {
 
 fn request(image: &Image, arguments: Vec<String>) -> ContainerRequest<GenericImage> {
     GenericImage::new(&image.name, &image.tag)
-        .with_wait_for(WaitFor::seconds(0))
         .with_cmd(arguments)
         // The official images would mark their binary, which needs a right that is not given.
         .with_env_var("SKIP_SETCAP", "1")

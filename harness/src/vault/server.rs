@@ -26,7 +26,6 @@ const STOPS: Duration = Duration::from_secs(10);
 
 /// A running server of one or more nodes. Dropping it kills all of them.
 pub struct Server {
-    family: Family,
     binary: PathBuf,
     product: Product,
     root_token: Zeroizing<String>,
@@ -54,7 +53,6 @@ impl Server {
             root_token.to_string(),
         );
         let mut server = Self {
-            family,
             binary: binary.to_owned(),
             product: version(binary)?,
             root_token,
@@ -69,9 +67,9 @@ impl Server {
         };
         server.start_node(0).await?;
         state::wait_active(&server.admin()).await?;
-        let log = Zeroizing::new(std::fs::read_to_string(server.log_of(0))?);
-        server.unseal_key =
-            state::printed_unseal_key(&log).context("the server printed no unseal key")?;
+        let log = server.log_of(0).to_owned();
+        let printed = || std::future::ready(std::fs::read(&log).context("read the log"));
+        server.unseal_key = state::printed_unseal_key(printed).await?;
         Ok(server)
     }
 
@@ -80,7 +78,6 @@ impl Server {
         ensure!(nodes > 0, "a cluster has at least one node");
         let certificates = Certificates::create(folder)?;
         let mut server = Self {
-            family,
             binary: binary.to_owned(),
             product: version(binary)?,
             root_token: Zeroizing::default(),
@@ -139,11 +136,6 @@ impl Server {
             launch,
             child: None,
         })
-    }
-
-    /// Whose it is.
-    pub fn family(&self) -> Family {
-        self.family
     }
 
     /// Starts a node that is not running, and waits until it answers; on raft it is sealed then.

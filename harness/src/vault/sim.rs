@@ -50,10 +50,8 @@ struct SimNode {
     serving: Option<Serving>,
 }
 
-enum Serving {
-    Own(Thread),
-    Wiremock(#[expect(dead_code, reason = "it serves until it is dropped")] Box<MockServer>),
-}
+/// What serves until it is dropped: a [`Thread`] of ours, or wiremock's server.
+type Serving = Box<dyn Send + Sync>;
 
 struct Thread {
     stop: Option<oneshot::Sender<()>>,
@@ -110,7 +108,7 @@ impl Sim {
             };
             sim.nodes.push(SimNode {
                 address: listener.local_addr()?,
-                serving: Some(Serving::start(front, &vault, listener).await?),
+                serving: Some(serve(front, &vault, listener).await?),
                 vault,
             });
         }
@@ -132,40 +130,38 @@ fn listen(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).with_context(|| format!("listen at {address}"))
 }
 
-impl Serving {
-    async fn start(front: Front, vault: &SimVault, listener: TcpListener) -> Result<Self> {
-        if front == Front::Wiremock {
-            let mocks = MockServer::builder().listener(listener);
-            let mocks = mocks.disable_request_recording().start().await;
-            vault.mount_on(&mocks).await;
-            return Ok(Self::Wiremock(Box::new(mocks)));
-        }
-        listener.set_nonblocking(true)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let (stop, stopped) = oneshot::channel();
-        let vault = vault.clone();
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a server beside the suite, as a process would be"
-        )]
-        let thread = std::thread::spawn(move || {
-            runtime.block_on(async {
-                let listener = tokio::net::TcpListener::from_std(listener)
-                    .expect("the runtime has its I/O driver");
-                tokio::select! {
-                    biased;
-                    _ = stopped => {}
-                    _ = vault.listen(listener, None) => {}
-                }
-            });
-        });
-        Ok(Self::Own(Thread {
-            stop: Some(stop),
-            thread: Some(thread),
-        }))
+async fn serve(front: Front, vault: &SimVault, listener: TcpListener) -> Result<Serving> {
+    if front == Front::Wiremock {
+        let mocks = MockServer::builder().listener(listener);
+        let mocks = mocks.disable_request_recording().start().await;
+        vault.mount_on(&mocks).await;
+        return Ok(Box::new(mocks));
     }
+    listener.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let (stop, stopped) = oneshot::channel();
+    let vault = vault.clone();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a server beside the suite, as a process would be"
+    )]
+    let thread = std::thread::spawn(move || {
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener)
+                .expect("the runtime has its I/O driver");
+            tokio::select! {
+                biased;
+                _ = stopped => {}
+                _ = vault.listen(listener, None) => {}
+            }
+        });
+    });
+    Ok(Box::new(Thread {
+        stop: Some(stop),
+        thread: Some(thread),
+    }))
 }
 
 impl Drop for Thread {
@@ -266,7 +262,7 @@ impl Breakable for Sim {
                         Err(_) => sleep(LOOK_EVERY).await,
                     }
                 };
-                node.serving = Some(Serving::start(self.front, &node.vault, listener).await?);
+                node.serving = Some(serve(self.front, &node.vault, listener).await?);
             }
             self.unseal().await
         })

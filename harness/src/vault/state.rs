@@ -132,9 +132,27 @@ pub async fn unseal(admin: &Admin, key: &str) -> Result<()> {
     }
 }
 
-/// The unseal key that a dev server prints when it starts.
-pub(super) fn printed_unseal_key(log: &str) -> Option<Zeroizing<String>> {
-    log.lines()
-        .find_map(|line| line.trim().strip_prefix("Unseal Key: "))
-        .map(|key| Zeroizing::new(key.trim().to_owned()))
+/// The unseal key that a dev server prints, soon after it has begun to serve. `read` gives what it
+/// has printed so far.
+pub(super) async fn printed_unseal_key<R>(mut read: impl FnMut() -> R) -> Result<Zeroizing<String>>
+where
+    R: Future<Output = Result<Vec<u8>>>,
+{
+    let deadline = Instant::now() + COMES_UP;
+    loop {
+        let log = Zeroizing::new(read().await?);
+        let log = Zeroizing::new(String::from_utf8_lossy(&log).into_owned());
+        let key = log
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("Unseal Key: "));
+        if let Some(key) = key {
+            return Ok(Zeroizing::new(key.trim().to_owned()));
+        }
+        ensure!(
+            Instant::now() < deadline,
+            "the server has printed no unseal key after {} s",
+            COMES_UP.as_secs()
+        );
+        sleep(LOOK_EVERY).await;
+    }
 }
