@@ -15,7 +15,7 @@ mod world;
 use std::sync::Arc;
 
 use common::tier;
-use kind::{KINDS, Kind, Setup};
+use kind::{KINDS, Kind};
 use kms_harness::subject::own::Vocabulary;
 use libtest_mimic::Trial;
 use world::{Parts, World};
