@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use kms_harness::subject::own::Vocabulary;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::common::kms::Kms;
 use crate::world::World;
@@ -122,12 +122,21 @@ async fn lose_tokens(world: &World) -> Result<()> {
             return Ok(());
         }
     };
-    admin
-        .write(
-            &format!("sys/leases/revoke-prefix/auth/{logins}/login"),
-            Value::Null,
-        )
-        .await?;
+    let accessors = admin.read("auth/token/accessors?list=true").await?.ok()?;
+    let accessors = accessors["data"]["keys"].as_array();
+    let mut revoked = 0;
+    for accessor in accessors.context("no list of accessors")? {
+        let accessor = json!({"accessor": accessor});
+        let token = admin
+            .write("auth/token/lookup-accessor", accessor.clone())
+            .await?;
+        let path = token["data"]["path"].as_str().unwrap_or_default();
+        if path.starts_with(&format!("auth/{logins}/login")) {
+            admin.write("auth/token/revoke-accessor", accessor).await?;
+            revoked += 1;
+        }
+    }
+    ensure!(revoked > 0, "the plugin has no token by a login");
     Ok(())
 }
 
