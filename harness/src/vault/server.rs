@@ -8,6 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use kms_conformance::BoxFuture;
 use nix::sys::signal::Signal;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
@@ -275,7 +277,17 @@ impl Breakable for Server {
     }
 
     fn freeze(&mut self) -> BoxFuture<'_, Result<()>> {
-        Box::pin(async { self.signal(Signal::SIGSTOP) })
+        Box::pin(async {
+            self.signal(Signal::SIGSTOP)?;
+            for node in &self.nodes {
+                if let Some(child) = &node.child {
+                    wait_stopped(child)
+                        .await
+                        .with_context(|| node.name.clone())?;
+                }
+            }
+            Ok(())
+        })
     }
 
     fn thaw(&mut self) -> BoxFuture<'_, Result<()>> {
@@ -309,6 +321,18 @@ impl Breakable for Server {
             Ok(())
         })
     }
+}
+
+/// Waits until the last thread has stopped: until then one of them may still answer.
+async fn wait_stopped(child: &Child) -> Result<()> {
+    let deadline = Instant::now() + STOPS;
+    let pid = Pid::from_raw(child.id().cast_signed());
+    let look = WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    while !matches!(waitid(Id::Pid(pid), look)?, WaitStatus::Stopped(..)) {
+        ensure!(Instant::now() < deadline, "it goes on after SIGSTOP");
+        sleep(LOOK_EVERY).await;
+    }
+    Ok(())
 }
 
 /// Where a node listens, and how others reach it.

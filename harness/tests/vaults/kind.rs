@@ -109,8 +109,8 @@ impl Kind {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Sim(Flavour::OpenBao) => f.write_str("sim_openbao"),
-            Self::Sim(Flavour::Vault) => f.write_str("sim_vault"),
+            Self::Sim(Flavour::OpenBao) => f.write_str("sim"),
+            Self::Sim(Flavour::Vault) => f.write_str("sim_hashicorp"),
             Self::Wiremock => f.write_str("wiremock"),
             Self::Server(family) => family.fmt(f),
             Self::Container => f.write_str("container"),

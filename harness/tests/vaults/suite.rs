@@ -35,7 +35,7 @@ pub async fn main_job(parts: Parts, word: &str, kind: Kind) -> Result<()> {
         "{environment}"
     );
     ensure!(
-        environment["container_runtime"].is_string() == matches!(parts.place, Place::Image(_)),
+        environment["containerRuntime"].is_string() == matches!(parts.place, Place::Image(_)),
         "{environment}"
     );
     ensure!(
