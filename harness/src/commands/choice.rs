@@ -116,7 +116,12 @@ impl Vault {
                     .context("start the built-in Vault")?,
             ),
             Self::Server(family, binary) => Box::new(Server::dev(family, &binary, folder).await?),
-            Self::Container(image) => Box::new(Container::dev(&image).await?),
+            Self::Container(image) => {
+                console::tell(&format!(
+                    "starting {image}, which is pulled if it is not here"
+                ));
+                Box::new(Box::pin(Container::dev(&image)).await?)
+            }
             Self::External {
                 addresses,
                 ca,

@@ -2,8 +2,8 @@
 //! the server's own arguments, as the official ones do.
 //!
 //! The daemon is found by `DOCKER_HOST`, else at the usual sockets; a TCP one without TLS. An image
-//! that is not there is pulled. A harness that is killed outright leaves its container behind; any
-//! other end removes it.
+//! that is not there is pulled. Every end of a run removes the container, but for a kill -9 and the
+//! moment in which it is being made; [`OWNER`] tells whose a leftover is.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -33,6 +33,8 @@ const DAEMON: Duration = Duration::from_secs(10);
 const STARTS: Duration = Duration::from_secs(60);
 /// Where the server listens inside.
 const PORT: u16 = 8200;
+/// The label of our containers: the process id of the harness that owns it.
+pub const OWNER: &str = "kms-harness.owner";
 /// Folder of our files inside.
 const INSIDE: &str = "/kms-harness";
 
@@ -148,6 +150,7 @@ impl Container {
         let name = format!("kms-harness-{}", uuid::Uuid::new_v4().simple());
         let request = request
             .with_container_name(&name)
+            .with_label(OWNER, std::process::id().to_string())
             // The same one after a restart.
             .with_mapped_port(port, PORT.tcp())
             .with_host_config_modifier(|config| {

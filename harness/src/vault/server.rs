@@ -234,8 +234,8 @@ impl Server {
     }
 
     fn signal(&mut self, signal: Signal) -> Result<()> {
-        let children = self.nodes.iter_mut().filter_map(|node| node.child.as_mut());
-        children.map(|child| child.signal(signal)).collect()
+        let mut children = self.nodes.iter_mut().filter_map(|node| node.child.as_mut());
+        children.try_for_each(|child| child.signal(signal))
     }
 }
 

@@ -143,8 +143,10 @@ impl Place {
             (Self::Binary(family, file), Setup::Raft(nodes)) => {
                 Box::new(Server::raft(*family, file, folder, nodes).await?)
             }
-            (Self::Image(image), Setup::Dev) => Box::new(Container::dev(image).await?),
-            (Self::Image(image), Setup::Raft(_)) => Box::new(Container::raft(image, folder).await?),
+            (Self::Image(image), Setup::Dev) => Box::new(Box::pin(Container::dev(image)).await?),
+            (Self::Image(image), Setup::Raft(_)) => {
+                Box::new(Box::pin(Container::raft(image, folder)).await?)
+            }
         })
     }
 }

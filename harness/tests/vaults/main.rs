@@ -77,6 +77,12 @@ impl Tests {
                 suite::main_job(parts, word, kind)
             }));
         }
+        if self.kind == Kind::Container {
+            trials.push(self.test(
+                "suite::interrupted_run_leaves_no_container",
+                suite::interrupted_run_leaves_no_container,
+            ));
+        }
         let kind = self.kind;
         trials.push(
             self.test("suite::somebody_elses_vault_is_given_back", move |parts| {
