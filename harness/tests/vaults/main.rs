@@ -41,6 +41,25 @@ struct Tests {
 
 impl Tests {
     fn collect_in(&self, trials: &mut Vec<Trial>) {
+        // The longest first, so that none of them runs alone at the end.
+        if let Some(word) = self.kind.word() {
+            let kind = self.kind;
+            trials.push(self.test("suite::main_job", move |parts| {
+                suite::main_job(parts, word, kind)
+            }));
+        }
+        if self.kind == Kind::Container {
+            trials.push(self.test(
+                "suite::interrupted_run_leaves_no_container",
+                suite::interrupted_run_leaves_no_container,
+            ));
+        }
+        let kind = self.kind;
+        trials.push(
+            self.test("suite::somebody_elses_vault_is_given_back", move |parts| {
+                suite::somebody_elses_vault_is_given_back(parts, kind)
+            }),
+        );
         for &setup in self.kind.setups() {
             trials.push(self.test(
                 &format!("server::credentials_have_exactly_the_policy::{setup}"),
@@ -71,24 +90,6 @@ impl Tests {
                 outage::one_of_three_nodes_lost,
             ));
         }
-        if let Some(word) = self.kind.word() {
-            let kind = self.kind;
-            trials.push(self.test("suite::main_job", move |parts| {
-                suite::main_job(parts, word, kind)
-            }));
-        }
-        if self.kind == Kind::Container {
-            trials.push(self.test(
-                "suite::interrupted_run_leaves_no_container",
-                suite::interrupted_run_leaves_no_container,
-            ));
-        }
-        let kind = self.kind;
-        trials.push(
-            self.test("suite::somebody_elses_vault_is_given_back", move |parts| {
-                suite::somebody_elses_vault_is_given_back(parts, kind)
-            }),
-        );
     }
 
     fn test<F, R>(&self, name: &str, body: F) -> Trial
