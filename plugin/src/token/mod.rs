@@ -140,7 +140,6 @@ impl Tokens {
                 s.failure = "vault refused the token".to_owned();
             }
         });
-        self.changed.notify_waiters();
         self.wake.notify_one();
     }
 
@@ -159,23 +158,6 @@ impl Tokens {
     /// A whole probe was good.
     pub fn all_good(&self) {
         self.with(|s| s.plan.on_all_good());
-    }
-
-    /// Whether requests can be made or waited for: `Err` tells why not.
-    ///
-    /// # Errors
-    /// As [`Tokens::current`] would answer at once.
-    pub fn state(&self) -> Result<(), Fault> {
-        let now = Instant::now();
-        self.with(|s| match s.plan.held_back(now) {
-            Some((_, why)) if s.plan.usable(now).is_none() && !s.logging_in => {
-                Err(Fault::NoToken {
-                    why: s.failure.clone(),
-                    definite: why != LoginFailure::Unreachable,
-                })
-            }
-            _ => Ok(()),
-        })
     }
 
     /// Whether there is no token because a dead server refused the login.

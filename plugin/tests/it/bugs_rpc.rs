@@ -337,27 +337,23 @@ fn bug_058_no_call_outlives_its_deadline() {
         }
         world.vault.clear_faults();
         running.client.wait_good(25).await.expect("heals");
-        // A caller that goes away takes its request along.
-        world.vault.fault(Fault::on(
-            "/v1/transit/decrypt",
-            Action::Delay(Duration::from_secs(2)),
-        ));
-        world.vault.clear_log();
+        // A caller that goes away takes its request along. The probe's own requests are not meant.
+        let ciphertext = sealed.ciphertext.clone();
+        let asked = world.vault.fault(
+            Fault::on("/v1/transit/decrypt", Action::Delay(Duration::from_secs(2)))
+                .body(move |body| body.windows(ciphertext.len()).any(|w| w == ciphertext)),
+        );
+        world.told.clear();
         running.client.timeout = Duration::from_secs(3);
         let cancelled =
             tokio::time::timeout(Duration::from_millis(500), running.client.decrypt(&sealed)).await;
         assert!(cancelled.is_err());
         seconds(5).await;
-        let reached = world
-            .vault
-            .log()
-            .iter()
-            .filter(|r| r.path.contains("decrypt") && r.status.is_some())
-            .count();
-        assert!(
-            reached <= 2,
-            "the probe's own and the one given up, no retry: {reached}"
-        );
+        assert_eq!(world.vault.hits(asked), 1, "sent once, not again");
+        let waited = world.told.lines().into_iter().find(|line| {
+            line.contains("op: Decrypt") && line.contains("http_status: 200, latency: 2")
+        });
+        assert_eq!(waited, None, "nobody waits for its answer any more");
     });
 }
 
