@@ -49,7 +49,7 @@ pub struct Tokens {
     client: SharedClient,
     env: Env,
     state: Mutex<State>,
-    /// A login or refusal changed what waiting requests can do.
+    /// A login ended: waiting requests can go on.
     changed: Notify,
     /// The plan changed under the keeper.
     wake: Notify,
@@ -65,7 +65,6 @@ struct State {
     seen: Option<Fingerprint>,
     /// Text of the last failure.
     failure: String,
-    warned_no_renewal: bool,
     /// A login is being made.
     logging_in: bool,
 }
@@ -172,7 +171,6 @@ impl Tokens {
     /// The server serves again: the pause after its refusal ends.
     pub fn server_is_back(&self) {
         self.with(|s| s.plan.on_server_back());
-        self.changed.notify_waiters();
         self.wake.notify_one();
     }
 
@@ -185,7 +183,8 @@ impl Tokens {
         let seen = read.fingerprint();
         let changed = self.with(|s| {
             let before = s.seen.replace(seen).or(s.used);
-            before.is_some_and(|before| before != seen)
+            // What was tried already, after a reload, is not tried again for being new.
+            before.is_some_and(|before| before != seen) && s.used != Some(seen)
         });
         if changed {
             self.reload();
@@ -202,7 +201,6 @@ impl Tokens {
                 s.plan.on_denied(now, generation, 0);
             }
         });
-        self.changed.notify_waiters();
         self.wake.notify_one();
     }
 
@@ -244,7 +242,6 @@ impl Tokens {
                         acquired: now,
                     }));
                     s.used = Some(fingerprint);
-                    s.failure.clear();
                     s.plan.expires()
                 });
                 self.env.observer.event(&Event::Login {
@@ -476,15 +473,11 @@ impl Tokens {
     }
 
     fn renewal_refused(&self, now: Instant, jitter: u64, status: u16) -> String {
-        let first = self.with(|s| {
-            s.plan.on_renewal_refused(now, jitter);
-            !std::mem::replace(&mut s.warned_no_renewal, true)
-        });
-        if first {
-            let text = "the token may not renew itself (the policy grants no auth/token/renew-self); \
-                        a new login is made before each expiry";
-            self.env.observer.event(&Event::Notice { warn: true, text });
-        }
+        // Once: from now on the plan asks for logins alone.
+        self.with(|s| s.plan.on_renewal_refused(now, jitter));
+        let text = "the token may not renew itself (the policy grants no auth/token/renew-self); \
+                    a new login is made before each expiry";
+        self.env.observer.event(&Event::Notice { warn: true, text });
         format!("renewal refused (HTTP {status}); a login follows before expiry")
     }
 

@@ -26,4 +26,5 @@ mod process;
 mod real;
 mod secret_files;
 mod socket;
+mod token_rules;
 mod world;
