@@ -5,6 +5,7 @@
 )]
 
 mod basics;
+mod batch_rules;
 mod bugs_auth;
 mod bugs_key;
 mod bugs_rpc;
