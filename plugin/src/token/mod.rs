@@ -59,10 +59,8 @@ pub struct Tokens {
 struct State {
     plan: Plan,
     token: Option<Arc<Token>>,
-    /// Credentials of the last login, refused or not.
+    /// Credentials of the last login, whatever came of it.
     used: Option<Fingerprint>,
-    /// Credentials as last looked at.
-    seen: Option<Fingerprint>,
     /// Text of the last failure.
     failure: String,
     /// A login is being made.
@@ -180,12 +178,9 @@ impl Tokens {
         let Ok(read) = login::read(&self.auth, &*self.env.secrets) else {
             return;
         };
-        let seen = read.fingerprint();
-        let changed = self.with(|s| {
-            let before = s.seen.replace(seen).or(s.used);
-            // What was tried already, after a reload, is not tried again for being new.
-            before.is_some_and(|before| before != seen) && s.used != Some(seen)
-        });
+        let now = read.fingerprint();
+        // What was tried already, after a reload, is not tried again for being new.
+        let changed = self.with(|s| s.used.is_some_and(|used| used != now));
         if changed {
             self.reload();
         }
@@ -230,10 +225,10 @@ impl Tokens {
         }
     }
 
-    fn after_login(&self, result: Result<(Secret, Grant, Fingerprint), (LoginFailure, String)>) {
+    fn after_login(&self, result: Result<(Secret, Grant), (LoginFailure, String)>) {
         let (now, jitter) = (Instant::now(), self.jitter());
         match result {
-            Ok((secret, grant, fingerprint)) => {
+            Ok((secret, grant)) => {
                 let expires = self.with(|s| {
                     let generation = s.plan.on_login(now, grant, jitter);
                     s.token = Some(Arc::new(Token {
@@ -241,7 +236,6 @@ impl Tokens {
                         secret,
                         acquired: now,
                     }));
-                    s.used = Some(fingerprint);
                     s.plan.expires()
                 });
                 self.env.observer.event(&Event::Login {
@@ -297,23 +291,25 @@ impl Tokens {
         }
     }
 
-    async fn login(&self) -> Result<(Secret, Grant, Fingerprint), (LoginFailure, String)> {
+    async fn login(&self) -> Result<(Secret, Grant), (LoginFailure, String)> {
         let credentials =
             login::read(&self.auth, &*self.env.secrets).map_err(|e| (LoginFailure::Refused, e))?;
         let fingerprint = credentials.fingerprint();
+        // Noted before anything comes of it: these are the ones that have been tried.
+        let refused_before = self.with(|s| {
+            let before = s.used.replace(fingerprint);
+            s.token.is_none() && before == Some(fingerprint)
+        });
         match credentials {
-            Credentials::Token(token) => self.take_static(token, fingerprint).await,
+            Credentials::Token(token) => self.take_static(token, refused_before).await,
             Credentials::Login { path, body, .. } => {
-                let result = self
+                let call = self.auth_call(VaultOp::Login, &path, body, None);
+                let answer = self
                     .client
-                    .call(&self.auth_call(VaultOp::Login, &path, body, None))
-                    .await;
-                // Whatever comes of it: these credentials have been tried.
-                self.with(|s| s.used = Some(fingerprint));
-                let answer = result
+                    .call(&call)
+                    .await
                     .map_err(|e| (LoginFailure::Unreachable, format!("login failed: {e}")))?;
                 self.login_answer(&path, &answer)
-                    .map(|(secret, grant)| (secret, grant, fingerprint))
             }
         }
     }
@@ -364,9 +360,8 @@ impl Tokens {
     async fn take_static(
         &self,
         token: Secret,
-        fingerprint: Fingerprint,
-    ) -> Result<(Secret, Grant, Fingerprint), (LoginFailure, String)> {
-        let refused_before = self.with(|s| s.token.is_none() && s.used == Some(fingerprint));
+        refused_before: bool,
+    ) -> Result<(Secret, Grant), (LoginFailure, String)> {
         let answer = self
             .client
             .call(&self.auth_call(
@@ -390,13 +385,9 @@ impl Tokens {
             Meaning::Done => Ok((
                 token,
                 login::parse_lookup(&answer.body.0).unwrap_or(unknown),
-                fingerprint,
             )),
-            Meaning::Denied | Meaning::Missing | Meaning::Refused => {
-                Ok((token, unknown, fingerprint))
-            }
+            Meaning::Denied | Meaning::Missing | Meaning::Refused => Ok((token, unknown)),
             Meaning::TokenRefused { .. } => {
-                self.with(|s| s.used = Some(fingerprint));
                 let unchanged = if refused_before {
                     "token rejected, unchanged since"
                 } else {
