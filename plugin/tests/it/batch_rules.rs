@@ -407,3 +407,103 @@ fn a_former_place_that_refuses_says_nothing_about_the_current_one() {
         running.client.round_trip(&[1; 32]).await;
     });
 }
+
+/// A call that comes at the very moment when an equal one is given up does not share its fate.
+#[test]
+fn a_given_up_request_is_not_joined() {
+    both(|flavour| async move {
+        let world = World::new(flavour);
+        let mut running = world.start_good().await;
+        let sealed = running.client.round_trip(&[1; 32]).await;
+        for moment in 0..40 {
+            let held = world.vault.fault(on_value(&sealed, Action::Hold).times(1));
+            let given_up = decrypting(&running.client, &sealed);
+            sleep(ms(50)).await;
+            given_up.abort();
+            for _ in 0..moment {
+                tokio::task::yield_now().await;
+            }
+            let mut client = running.client.clone();
+            client.timeout = ms(900);
+            client.decrypt(&sealed).await.expect("asked by itself");
+            assert_eq!(world.vault.hits(held), 1, "{moment}");
+            world.vault.clear(held);
+        }
+    });
+}
+
+/// Two requests of a kind go out without waiting for company.
+#[test]
+fn the_second_call_is_not_held_back_either() {
+    both(|flavour| async move {
+        let world = World::new(flavour);
+        let mut running = world.start_good().await;
+        let mut sealed = Vec::new();
+        for n in 0..10 {
+            sealed.push(running.client.round_trip(&[n; 32]).await);
+        }
+        world
+            .vault
+            .fault(Fault::on("/v1/transit/decrypt", Action::Delay(ms(20))));
+        let first = decrypting(&running.client, &sealed[0]);
+        sleep(ms(5)).await;
+        let began = Instant::now();
+        running.client.decrypt(&sealed[1]).await.expect("decrypt");
+        assert_eq!(began.elapsed(), ms(20));
+        first.await.expect("no panic").expect("decrypt");
+    });
+}
+
+/// Distinct Decrypts that are gathered while the one place is taken.
+async fn gathered(
+    world: &World,
+    client: &Client,
+    sealed: &[EncryptResponse],
+) -> Vec<Result<(), tonic::Status>> {
+    world
+        .vault
+        .fault(on_plaintext(200, Action::Delay(ms(100))).times(1));
+    let mut other = client.clone();
+    let slow = tokio::spawn(async move { other.encrypt(&[200; 32]).await });
+    sleep(ms(10)).await;
+    let calls: Vec<_> = sealed.iter().map(|s| decrypting(client, s)).collect();
+    let mut results = Vec::new();
+    for call in calls {
+        results.push(call.await.expect("no panic"));
+    }
+    slow.await.expect("no panic").expect("encrypt");
+    results
+}
+
+/// A refused batch goes out in halves and then one by one; a server that cannot serve is asked once.
+#[test]
+fn a_refused_batch_is_halved_once_and_a_sick_server_is_not_multiplied() {
+    both(|flavour| async move {
+        let items = |body: &[u8]| {
+            let word = br#""ciphertext""#;
+            body.windows(word.len()).filter(|w| w == word).count()
+        };
+        let too_large = || answer(413, "request body too large");
+        for (action, refused_above, requests, all_good) in [
+            (too_large(), 4, 1 + 2, true),
+            (too_large(), 1, 1 + 2 + 8, true),
+            (answer(503, "Vault is sealed"), 0, 1, false),
+        ] {
+            let mut world = World::new(flavour);
+            world.config.max_in_flight = 1;
+            let mut running = world.start_good().await;
+            let mut sealed = Vec::new();
+            for n in 0..8 {
+                sealed.push(running.client.round_trip(&[n; 32]).await);
+            }
+            world.vault.clear_log();
+            let fault = Fault::on("/v1/transit/decrypt", action)
+                .body(move |body| items(body) > refused_above);
+            world.vault.fault(fault);
+            let results = gathered(&world, &running.client, &sealed).await;
+            let sent = world.vault.count("/v1/transit/decrypt/");
+            assert_eq!(sent, requests, "refused above {refused_above}");
+            assert!(results.iter().all(|r| r.is_ok() == all_good), "{results:?}");
+        }
+    });
+}
