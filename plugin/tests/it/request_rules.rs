@@ -269,3 +269,45 @@ fn the_longest_limit_of_callers_is_remembered_for_ten_minutes() {
         assert_eq!(core.caller_limit(), Duration::from_millis(500));
     });
 }
+
+/// Numbers alone say nothing: a value belongs to the place whose key_id it carries, and one whose
+/// key_id is known for another version belongs nowhere.
+#[test]
+fn kms2_dec_05_places_are_told_apart_by_key_id() {
+    both(|flavour| async move {
+        let mut world = World::new(flavour);
+        let policy = [SEED_POLICY, &SEED_POLICY.replace("kms-key", "old")].concat();
+        world.vault.put_policy("kms", &policy).expect("policy");
+        assert!(world.vault.create_key("transit", "old", "aes256-gcm96"));
+        let old = Place {
+            key: "old".into(),
+            ..world.config.place.clone()
+        };
+        world.config.decrypt_only = vec![old.clone()];
+        world.vault.rotate("transit", "kms-key").expect("rotated");
+        let mut running = world.start_good().await;
+        let current = running.client.round_trip(&[1; 32]).await;
+        seconds(6).await;
+        // A version of the former key that was not seen, with a number that is known of the current.
+        world.vault.rotate("transit", "old").expect("rotated");
+        let sealed = sealed_elsewhere(&world, &old, 2);
+        running
+            .client
+            .decrypt(&sealed)
+            .await
+            .expect("the former key's");
+        let mut relabelled = current;
+        relabelled.ciphertext = String::from_utf8(relabelled.ciphertext.to_vec())
+            .expect("text")
+            .replace("vault:v2:", "vault:v9:")
+            .into();
+        world.vault.clear_log();
+        let error = running
+            .client
+            .decrypt(&relabelled)
+            .await
+            .expect_err("nowhere");
+        assert_eq!(error.code(), Code::InvalidArgument, "{error:?}");
+        assert_eq!(world.requests(), 0);
+    });
+}

@@ -319,3 +319,23 @@ fn bug_015_requests_carry_the_index_of_the_login_and_of_the_key() {
         assert_ne!(indices.first(), indices.last(), "that of the newer key");
     });
 }
+
+/// A policy that is given back heals the token in use: the login that was planned is not made.
+#[test]
+fn bug_016_a_right_that_came_back_needs_no_login() {
+    both(|flavour| async move {
+        let world = World::new(flavour);
+        world.role(json!({ "token_ttl": "24h" }));
+        let mut running = world.start_good().await;
+        let without = SEED_POLICY.replace("transit/decrypt/", "elsewhere/decrypt/");
+        world.vault.put_policy("kms", &without).expect("policy");
+        running.client.wait_bad(25).await.expect("it shows");
+        seconds(30).await;
+        let logins = world.logins();
+        assert!((2..=5).contains(&logins), "{logins}");
+        world.vault.put_policy("kms", SEED_POLICY).expect("policy");
+        running.client.wait_good(10).await.expect("heals");
+        seconds(1200).await;
+        assert_eq!(world.logins(), logins);
+    });
+}
