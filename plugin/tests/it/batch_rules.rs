@@ -507,3 +507,39 @@ fn a_refused_batch_is_halved_once_and_a_sick_server_is_not_multiplied() {
         }
     });
 }
+
+/// A batch in which something succeeded shows that the server serves, whatever else is in it.
+#[test]
+fn bug_105_a_batch_with_a_damaged_object_is_good_evidence() {
+    both(|flavour| async move {
+        let mut world = World::new(flavour);
+        world.config.max_in_flight = 1;
+        let mut running = world.start_good().await;
+        let good = running.client.round_trip(&[1; 32]).await;
+        let mut damaged = running.client.round_trip(&[2; 32]).await;
+        let mut text = damaged.ciphertext.to_vec();
+        let at = text.len() - 10;
+        text[at] = if text[at] == b'A' { b'B' } else { b'A' };
+        damaged.ciphertext = text.into();
+        // The probe would be evidence, too: its Encrypt gets no answer.
+        let own = b"dmF1bHQta3ViZXJuZXRlcy1r";
+        world.vault.fault(
+            Fault::on("/v1/transit/encrypt", Action::Hold)
+                .body(move |body| body.windows(own.len()).any(|w| w == own)),
+        );
+        let began = Instant::now();
+        for fails_at in [0, 2600] {
+            sleep(ms(fails_at).saturating_sub(began.elapsed())).await;
+            let sealed = answer(503, "Vault is sealed");
+            world.vault.fault(on_value(&good, sealed).times(1));
+            running.client.decrypt(&good).await.expect_err("sealed");
+            if fails_at == 0 {
+                sleep(ms(1500)).await;
+                let both = [good.clone(), damaged.clone()];
+                let results = gathered(&world, &running.client, &both).await;
+                assert!(results[0].is_ok() && results[1].is_err(), "{results:?}");
+            }
+        }
+        running.client.status().await.expect("it served in between");
+    });
+}
