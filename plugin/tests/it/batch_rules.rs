@@ -389,10 +389,13 @@ fn a_former_place_that_refuses_says_nothing_about_the_current_one() {
             "/v1/transit/decrypt/old",
             answer(503, "Vault is sealed"),
         ));
+        world.vault.clear_log();
         for _ in 0..5 {
             running.client.decrypt(&sealed).await.expect_err("sealed");
             seconds(1).await;
         }
+        let probes = world.vault.count("/v1/transit/keys/kms-key");
+        assert_eq!(probes, 0, "nothing to look at");
         assert_eq!(world.vault.hits(sick), 5, "and it is not held back");
         running.client.status().await.expect("good");
         world.vault.clear(sick);
@@ -405,6 +408,15 @@ fn a_former_place_that_refuses_says_nothing_about_the_current_one() {
         assert_eq!(error.code(), Code::FailedPrecondition, "{error:?}");
         running.client.status().await.expect("good");
         running.client.round_trip(&[1; 32]).await;
+
+        // Nor the other way round: what the current place lacks holds nothing back here.
+        let without = SEED_POLICY.replace("transit/decrypt/", "elsewhere/decrypt/");
+        let policy = format!("{without}\n{old}");
+        world.vault.put_policy("kms", &policy).expect("policy");
+        running.client.wait_bad(25).await.expect("it shows");
+        for _ in 0..5 {
+            running.client.decrypt(&sealed).await.expect("readable");
+        }
     });
 }
 

@@ -234,6 +234,7 @@ fn bug_055_garbage_is_refused_without_a_request() {
             with(&|r| r.key_id = format!("{}A", &r.key_id[..r.key_id.len() - 1])),
             with(&|r| r.annotations.clear()),
             with(&|r| drop(r.annotations.insert("other.example".into(), Bytes::new()))),
+            with(&|r| r.annotations = [("other.example".to_owned(), "1".into())].into()),
             with(&|r| {
                 drop(
                     r.annotations
@@ -322,8 +323,10 @@ fn bug_058_no_call_outlives_its_deadline() {
                 .await
                 .expect_err("nobody answers");
             let took = began.elapsed();
+            // Early enough for the answer's way.
+            let margin = (timeout_ms / 20).min(100);
             assert!(
-                took <= Duration::from_millis(timeout_ms),
+                took <= Duration::from_millis(timeout_ms - margin),
                 "{timeout_ms} ms: {took:?}"
             );
             assert!(
