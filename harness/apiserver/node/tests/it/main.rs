@@ -1,0 +1,6 @@
+//! The simulated kube-apiserver, in virtual time.
+
+#[path = "../conformance.rs"]
+mod conformance;
+mod object;
+mod store;
