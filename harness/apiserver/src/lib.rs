@@ -6,6 +6,21 @@
 //! other people's. A caller hands in the time, randomness, file contents and answers, and carries
 //! out the [`seam::Action`]s.
 
+pub mod aead;
+mod chain;
+mod channel;
+pub mod config;
+pub mod encryption;
+mod expiring;
+pub mod gotext;
 pub mod grpc;
+pub mod health;
+pub mod kms;
+pub mod metrics;
+pub mod object;
+pub mod options;
+pub mod proto;
+pub mod reload;
 pub mod seam;
+mod table;
 pub mod version;

@@ -25,6 +25,21 @@ pub struct Now {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ProviderId(pub u32);
 
+/// One connection attempt of one provider, and the connection that comes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConnId(pub u32);
+
+/// Why there is no connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DialError {
+    /// The system refused, such as `dial unix /run/kms.sock: connect: connection refused` or
+    /// `dial unix : missing address`: Go's text.
+    Connect(String),
+    /// The socket opened, but the server's SETTINGS did not come, such as `error reading server
+    /// preface: EOF`.
+    Preface(String),
+}
+
 /// One RPC. Never used twice in the life of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CallId(pub u64);
@@ -85,6 +100,8 @@ pub enum Action {
     Dial {
         /// Whose connection.
         provider: ProviderId,
+        /// Names the attempt and the connection.
+        conn: ConnId,
         /// The socket's path, or `@name` for an abstract socket; may be empty or too long, which
         /// the system then refuses (KMS2-CONN-02).
         address: String,
@@ -95,11 +112,15 @@ pub enum Action {
     AbortDial {
         /// Whose attempt.
         provider: ProviderId,
+        /// Which one.
+        conn: ConnId,
     },
     /// Send a request on the open connection; say `answer` when the answer is there.
     Send {
-        /// On whose connection.
+        /// Whose connection.
         provider: ProviderId,
+        /// On which one.
+        conn: ConnId,
         /// The request.
         rpc: Rpc,
     },
@@ -110,7 +131,8 @@ pub enum Action {
         /// The request.
         call: CallId,
     },
-    /// Say GOAWAY NO_ERROR with [`GOAWAY_TEXT`] and close the connection, if one is open, for good.
+    /// Give up an attempt that runs; say GOAWAY NO_ERROR with [`GOAWAY_TEXT`] on every connection
+    /// of the provider that is open, and close them for good.
     Close {
         /// Whose connection.
         provider: ProviderId,
@@ -128,6 +150,11 @@ pub enum Event {
     /// The inline checks of the first load are over: the server goes on starting
     /// (KMS2-START-01).
     Started,
+    /// The first load failed after its first provider was made: the server exits.
+    StartFailed {
+        /// Upstream's text.
+        error: String,
+    },
     /// A Decrypt call is over; hand the outcome to `supply`.
     Decrypted {
         /// The call.
@@ -160,6 +187,22 @@ pub struct Log {
     pub level: LogLevel,
     /// The message with its fields. Names no key_id, only hashes (KMS2-LOG-02).
     pub text: String,
+}
+
+impl Log {
+    pub(crate) fn error(text: String) -> Action {
+        Action::Event(Event::Log(Log {
+            level: LogLevel::Error,
+            text,
+        }))
+    }
+
+    pub(crate) fn info(verbosity: u8, text: String) -> Action {
+        Action::Event(Event::Log(Log {
+            level: LogLevel::Info(verbosity),
+            text,
+        }))
+    }
 }
 
 /// The level of a [`Log`].
