@@ -206,8 +206,8 @@ impl Cacher {
                 .range(Range::all(prefix.as_str()))
                 .await;
             let page = page.map_err(|error| format!("failed to list {what}: {error}"))?;
-            let objects = stream::iter(&page.entries)
-                .map(|entry| self.open(entry))
+            let objects = stream::iter(page.entries)
+                .map(|entry| async move { self.open(&entry).await })
                 .buffered(self.filling.decoders)
                 .try_collect::<Vec<Item>>()
                 .await;

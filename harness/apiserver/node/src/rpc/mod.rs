@@ -12,13 +12,9 @@ use h2::client::SendRequest;
 use h2::{Reason, RecvStream};
 use http::{HeaderMap, Method, Request, Response};
 use kms_apiserver::grpc::{Code, MAX_ANSWER, Status};
-use kms_apiserver::seam::{Rpc, grpc_timeout};
-#[derive(Debug)]
-pub enum DialError {
-    Connect(String),
-    Preface(String),
-}
+use kms_apiserver::seam::{DialError, Rpc, grpc_timeout};
 
+pub(crate) use dial::error_text;
 pub use dial::{Dialer, Io, Stream, UnixDialer};
 use greeting::Greeted;
 

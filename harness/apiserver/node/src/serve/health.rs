@@ -11,6 +11,7 @@ use tokio::time::{sleep, timeout};
 use super::{Api, Reply};
 use crate::cacher::Cacher;
 use crate::rest::Query;
+use kms_apiserver::health::{self, Check};
 
 /// How long the store has for the answer to a health check.
 const STORE_WITHIN: Duration = Duration::from_secs(2);
@@ -20,8 +21,6 @@ const STORE_WITHIN: Duration = Duration::from_secs(2);
 pub struct Health {
     /// All caches have been filled.
     pub storage_ready: Arc<AtomicBool>,
-    /// The system namespaces have been made.
-    pub namespaces_made: Arc<AtomicBool>,
     /// The server is going down.
     pub shutting_down: Arc<AtomicBool>,
     /// The informers that have not seen their first list.
@@ -67,36 +66,14 @@ impl Informers {
     }
 }
 
-/// One check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Check {
-    Ping,
-    Etcd,
-    EtcdReadiness,
-    KmsProviders,
-    /// One KMS provider where each has its own check.
-    InformerSync,
-    Reload,
-    Namespaces,
-    StorageReadiness,
-    Shutdown,
-}
-
-impl Check {
-    fn name(self) -> &'static str {
-        match self {
-            Check::Ping => "ping",
-            Check::Etcd => "etcd",
-            Check::EtcdReadiness => "etcd-readiness",
-            Check::KmsProviders => "kms-providers",
-            Check::InformerSync => "informer-sync",
-            Check::Reload => "poststarthook/start-encryption-provider-config-automatic-reload",
-            Check::Namespaces => "poststarthook/start-system-namespaces-controller",
-            Check::StorageReadiness => "poststarthook/storage-readiness",
-            Check::Shutdown => "shutdown",
-        }
-    }
-}
+/// The names of the checks. `kms-providers` comes from the encryption.
+const PING: &str = "ping";
+const ETCD: &str = "etcd";
+const ETCD_READINESS: &str = "etcd-readiness";
+const KMS_PROVIDERS: &str = "kms-providers";
+const INFORMER_SYNC: &str = "informer-sync";
+const STORAGE_READINESS: &str = "poststarthook/storage-readiness";
+const SHUTDOWN: &str = "shutdown";
 
 impl Api {
     /// A health path: all its checks, or one.
@@ -106,111 +83,64 @@ impl Api {
         check: Option<&str>,
         query: &Query,
     ) -> Reply {
-        let checks = self.checks(root);
-        if let Some(name) = check {
-            let Some(check) = checks.into_iter().find(|check| check.name() == name) else {
+        let names = self.checks(root);
+        let answer = if let Some(name) = check {
+            let Some(name) = names.into_iter().find(|known| *known == name) else {
                 return Reply::Text {
                     code: 404,
                     body: "404 page not found\n".to_owned(),
                 };
             };
-            return match self.run(check).await {
-                Ok(()) => Reply::Text {
-                    code: 200,
-                    body: "ok".to_owned(),
-                },
-                Err(why) => Reply::Text {
-                    code: 500,
-                    body: format!("internal server error: {why}\n"),
-                },
-            };
-        }
-        let excluded = query.all("exclude");
-        let mut lines = String::new();
-        let mut failed = false;
-        for check in &checks {
-            let name = check.name();
-            if excluded.iter().any(|excluded| excluded == name) {
-                lines.push_str(&format!("[+]{name} excluded: ok\n"));
-            } else if self.run(*check).await.is_ok() {
-                lines.push_str(&format!("[+]{name} ok\n"));
-            } else {
-                failed = true;
-                lines.push_str(&format!("[-]{name} failed: reason withheld\n"));
-            }
-        }
-        let unknown: Vec<String> = excluded
-            .iter()
-            .filter(|excluded| {
-                !excluded.is_empty() && checks.iter().all(|check| check.name() != *excluded)
-            })
-            .map(|excluded| format!("{excluded:?}"))
-            .collect();
-        if !unknown.is_empty() {
-            let unknown = unknown.join(",");
-            lines.push_str(&format!(
-                "warn: some health checks cannot be excluded: no matches for {unknown}\n"
-            ));
-        }
-        if failed {
-            Reply::Text {
-                code: 500,
-                body: format!("{lines}{root} check failed\n"),
-            }
-        } else if query.has("verbose") {
-            Reply::Text {
-                code: 200,
-                body: format!("{lines}{root} check passed\n"),
-            }
+            health::single(&self.run(name).await)
         } else {
-            Reply::Text {
-                code: 200,
-                body: "ok".to_owned(),
+            let excluded: Vec<&str> = query.all("exclude").iter().map(String::as_str).collect();
+            let mut checks = Vec::new();
+            for name in names {
+                if excluded.contains(&name) {
+                    // what is excluded is not run
+                    checks.push(Check {
+                        name: name.to_owned(),
+                        result: Ok(()),
+                    });
+                } else {
+                    checks.push(self.run(name).await);
+                }
             }
+            health::root(root, &checks, &excluded, query.has("verbose"))
+        };
+        Reply::Text {
+            code: answer.status,
+            body: answer.body,
         }
     }
 
     /// The checks of a path, in the order in which they are shown (KMS2-HEALTH-03).
-    fn checks(&self, root: &str) -> Vec<Check> {
+    fn checks(&self, root: &str) -> Vec<&'static str> {
         let (livez, readyz) = (root == "livez", root == "readyz");
-        let mut checks = vec![Check::Ping, Check::Etcd];
+        let mut checks = vec![PING, ETCD];
         if readyz {
-            checks.push(Check::EtcdReadiness);
+            checks.push(ETCD_READINESS);
         }
         if self.encryption.has_health_check() && (!livez || self.version.kms_checks_on_livez()) {
-            checks.push(Check::KmsProviders);
+            checks.push(KMS_PROVIDERS);
         }
         if readyz {
-            checks.push(Check::InformerSync);
+            checks.push(INFORMER_SYNC);
         }
-        if self.encryption.reloads() {
-            checks.push(Check::Reload);
-        }
-        checks.push(Check::Namespaces);
         if self.version.storage_readiness_on_livez() {
-            checks.push(Check::StorageReadiness);
+            checks.push(STORAGE_READINESS);
         }
         if readyz {
-            checks.push(Check::Shutdown);
+            checks.push(SHUTDOWN);
         }
         checks
     }
 
-    async fn run(&self, check: Check) -> Result<(), String> {
-        let done = |fact: &AtomicBool| {
-            if fact.load(Ordering::Relaxed) {
-                Ok(())
-            } else {
-                Err("not finished".to_owned())
-            }
-        };
-        match check {
-            // a configuration that is taken up again is checked from the start on: the hook has run when requests are served
-            Check::Ping | Check::Reload => Ok(()),
-            Check::Etcd | Check::EtcdReadiness => {
+    async fn run(&self, name: &'static str) -> Check {
+        let result = match name {
+            ETCD | ETCD_READINESS => {
                 let key = format!("{}/health", self.registry.keys().prefix());
-                let read = self.registry.store().get(&key);
-                match timeout(STORE_WITHIN, read).await {
+                match timeout(STORE_WITHIN, self.registry.store().get(&key)).await {
                     Ok(Ok(_)) => Ok(()),
                     Ok(Err(error)) => Err(format!("error getting data from etcd: {error}")),
                     Err(_) => {
@@ -218,17 +148,19 @@ impl Api {
                     }
                 }
             }
-            Check::KmsProviders => self.encryption.probe().await,
-            Check::InformerSync => self.health.informers.check(),
-            Check::Namespaces => Ok(()),
-            Check::StorageReadiness => done(&self.health.storage_ready),
-            Check::Shutdown => {
-                if self.health.shutting_down.load(Ordering::Relaxed) {
-                    Err("process is shutting down".to_owned())
-                } else {
-                    Ok(())
-                }
+            KMS_PROVIDERS => self.encryption.probe().await,
+            INFORMER_SYNC => self.health.informers.check(),
+            STORAGE_READINESS if !self.health.storage_ready.load(Ordering::Relaxed) => {
+                Err("not finished".to_owned())
             }
+            SHUTDOWN if self.health.shutting_down.load(Ordering::Relaxed) => {
+                Err("process is shutting down".to_owned())
+            }
+            _ => Ok(()),
+        };
+        Check {
+            name: name.to_owned(),
+            result,
         }
     }
 }
