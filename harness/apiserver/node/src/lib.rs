@@ -20,4 +20,5 @@ pub mod registry;
 pub mod rest;
 pub mod rpc;
 pub mod serve;
+pub mod simulated;
 pub mod store;

@@ -3,4 +3,7 @@
 #[path = "../conformance.rs"]
 mod conformance;
 mod object;
+mod plugin;
 mod store;
+mod watchcache;
+mod world;
