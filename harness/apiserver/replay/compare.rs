@@ -71,7 +71,9 @@ pub fn normal(text: &str, keep_times: bool) -> String {
             out.push_str("TIME");
             at += 20;
         } else {
-            let length = (1..5).find(|length| text.is_char_boundary(at + length)).unwrap_or(1);
+            let length = (1..5)
+                .find(|length| text.is_char_boundary(at + length))
+                .unwrap_or(1);
             out.push_str(&text[at..at + length]);
             at += length;
         }
@@ -90,9 +92,12 @@ fn is_time(text: &str) -> bool {
 
 fn shaped(text: &str, shape: &str) -> bool {
     text.len() >= shape.len()
-        && text.bytes().zip(shape.bytes()).all(|(byte, wanted)| match wanted {
-            b'x' => byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte),
-            b'd' => byte.is_ascii_digit(),
-            wanted => byte == wanted,
-        })
+        && text
+            .bytes()
+            .zip(shape.bytes())
+            .all(|(byte, wanted)| match wanted {
+                b'x' => byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte),
+                b'd' => byte.is_ascii_digit(),
+                wanted => byte == wanted,
+            })
 }

@@ -34,8 +34,13 @@ impl Trace {
         let file: Value = serde_json::from_str(text).expect("a trace is JSON");
         let scenario = file["scenario"].as_str().expect("a name").to_owned();
         let is_virtual = scenario.starts_with("virtual-");
-        let library = file["modules"]["k8s.io/apiserver"].as_str().unwrap_or("v0.37.2");
-        let minor = library.split('.').nth(1).and_then(|minor| minor.parse().ok());
+        let library = file["modules"]["k8s.io/apiserver"]
+            .as_str()
+            .unwrap_or("v0.37.2");
+        let minor = library
+            .split('.')
+            .nth(1)
+            .and_then(|minor| minor.parse().ok());
         let configs = file["configs"].as_array().into_iter().flatten();
         let mut events: Vec<Event> = file["events"]
             .as_array()
@@ -51,7 +56,9 @@ impl Trace {
             }
         }
         Trace {
-            configs: configs.filter_map(|config| Some(config.as_str()?.to_owned())).collect(),
+            configs: configs
+                .filter_map(|config| Some(config.as_str()?.to_owned()))
+                .collect(),
             scenario,
             events,
             minor: minor.unwrap_or(37),
@@ -66,7 +73,10 @@ impl Event {
         let millis = event["t_ms"].as_f64().expect("a time");
         let mut at = exact.unwrap_or_else(|| Duration::from_secs_f64(millis / 1000.0));
         // The one event that is told in words how late it is.
-        if event["note"].as_str().is_some_and(|note| note.ends_with("and 1 ns")) {
+        if event["note"]
+            .as_str()
+            .is_some_and(|note| note.ends_with("and 1 ns"))
+        {
             at += Duration::from_nanos(1);
         }
         Event {

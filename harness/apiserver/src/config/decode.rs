@@ -97,7 +97,14 @@ pub(super) fn decode(text: &str, version: Version, path: &str) -> Result<Config,
 fn read(text: &str) -> Result<tree::Tree, String> {
     let mut letters = text.chars().filter(|letter| !letter.is_whitespace());
     if letters.next() != Some('{') {
-        return tree::read(text);
+        return tree::read(text).or_else(|error| {
+            // Upstream's parser takes a tab behind a colon, where this one wants a blank.
+            if text.contains(":\t") {
+                tree::read(&text.replace(":\t", ": "))
+            } else {
+                Err(error)
+            }
+        });
     }
     if let Some(wrong) = letters.next().filter(|letter| !matches!(letter, '"' | '}')) {
         return Err(format!(
