@@ -7,6 +7,7 @@ mod replay;
 mod config;
 mod conn;
 mod health;
+mod itest;
 mod lab;
 mod outage;
 mod state;
