@@ -109,6 +109,12 @@ fn the_walls_between_crates_stand() {
         ),
         ("kms-report", &["kms-contract", "kms-history", "kms-judge"]),
         ("kms-bench", &["kms-v2-api"]),
+        ("kms-apiserver", &[]),
+        ("kms-apiserver-api", &[]),
+        (
+            "kms-apiserver-node",
+            &["kms-apiserver", "kms-apiserver-api"],
+        ),
     ];
     for (name, may_import) in allowed {
         for import in inside(name) {
