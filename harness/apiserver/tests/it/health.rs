@@ -143,6 +143,17 @@ fn kms2_health_06_the_wrapper_is_not_remembered() {
 }
 
 #[test]
+fn kms2_health_07_an_unhealthy_plugin_and_cached_reads_at_one_moment() {
+    let mut lab = Lab::started();
+    let stored = lab.write(b"x").unwrap();
+    lab.run(seconds(61));
+    lab.plugin().status = Mode::Fails(Code::UNAVAILABLE);
+    lab.run(seconds(60));
+    assert!(lab.probe().is_err());
+    assert!(lab.read(&stored).is_ok() && lab.write(b"y").is_ok());
+}
+
+#[test]
 fn kms2_log_01_uids_at_verbosity_6() {
     let mut loud = options(37);
     loud.verbosity = 6;

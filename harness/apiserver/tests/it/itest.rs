@@ -220,3 +220,28 @@ fn kms2_itest_09_a_restarted_server_reads_old_data() {
     store.lab.kill(SOCKET);
     assert_eq!(store.get(KEY).unwrap(), b"clear");
 }
+
+#[test]
+fn kms2_write_04_an_update_that_changes_nothing_needs_no_seed() {
+    let mut store = Store::new(37);
+    store.put(KEY, b"clear").unwrap();
+    store.put("/registry/secrets/default/stale", b"clear").unwrap();
+    "2".clone_into(&mut store.lab.plugin().key_id);
+    store.lab.run(seconds(60));
+    store.touch(KEY).unwrap();
+    store.lab.kill(SOCKET);
+    store.lab.run(seconds(200));
+    assert_eq!(store.touch(KEY), Ok(3));
+    let error = store.touch("/registry/secrets/default/stale").unwrap_err();
+    assert!(error.contains("expired"), "a stale value has to be written: {error}");
+}
+
+#[test]
+fn kms2_stale_04_one_rewrite_is_enough() {
+    let mut store = Store::new(37);
+    store.put(KEY, b"clear").unwrap();
+    "2".clone_into(&mut store.lab.plugin().key_id);
+    store.lab.run(seconds(60));
+    assert_eq!(store.get(KEY).unwrap(), b"clear", "reading changes nothing");
+    assert_eq!((store.revision, store.touch(KEY), store.touch(KEY)), (1, Ok(2), Ok(2)));
+}

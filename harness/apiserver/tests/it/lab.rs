@@ -187,7 +187,6 @@ impl Plugin {
 pub struct Call {
     pub server: usize,
     pub at: Duration,
-    pub socket: String,
     pub method: Method,
     pub request: Vec<u8>,
     pub timeout: Duration,
@@ -449,7 +448,6 @@ impl Lab {
                 self.calls.push(Call {
                     server,
                     at: self.now,
-                    socket,
                     method: rpc.method,
                     request: rpc.request,
                     timeout: rpc.timeout,
