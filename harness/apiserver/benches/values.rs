@@ -63,7 +63,8 @@ fn bare_seal(seed: &[u8; 32], value: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(value.len() + 60);
     let key = aead::derive(seed, &[1; 32]).expect("a whole seed");
     let gcm = Gcm::new(&*key).expect("a whole key");
-    gcm.seal(&mut out, [2; 12], KEY.as_bytes(), value).expect("a short value");
+    gcm.seal(&mut out, [2; 12], KEY.as_bytes(), value)
+        .expect("a short value");
     out
 }
 
@@ -87,13 +88,17 @@ fn main() {
         let stored: Vec<(String, Vec<u8>)> = (0..256)
             .map(|at| {
                 let key = format!("/registry/secrets/default/{at}");
-                let stored = server.write(NOW, &secrets, &key, &value).expect("a fresh seed");
+                let stored = server
+                    .write(NOW, &secrets, &key, &value)
+                    .expect("a fresh seed");
                 (key, stored)
             })
             .collect();
         let mut write = |at: usize| {
             let key = &stored[at % stored.len()].0;
-            server.write(NOW, &secrets, key, &value).expect("a fresh seed")
+            server
+                .write(NOW, &secrets, key, &value)
+                .expect("a fresh seed")
         };
         let mut group = criterion.benchmark_group(format!("{} KiB", size / 1024));
         group.throughput(Throughput::Bytes(size as u64));
@@ -104,7 +109,9 @@ fn main() {
                 write(at)
             });
         });
-        group.bench_function("bare seal", |bench| bench.iter(|| bare_seal(&seed, black_box(&value))));
+        group.bench_function("bare seal", |bench| {
+            bench.iter(|| bare_seal(&seed, black_box(&value)))
+        });
         let wrote = per_call(|at| drop(black_box(write(at))));
         let mut read = |at: usize| {
             let (key, stored) = &stored[at % stored.len()];
@@ -120,13 +127,18 @@ fn main() {
                 read(at)
             });
         });
-        group.bench_function("bare open", |bench| bench.iter(|| bare_open(&seed, black_box(&sealed))));
+        group.bench_function("bare open", |bench| {
+            bench.iter(|| bare_open(&seed, black_box(&sealed)))
+        });
         group.finish();
         let read = per_call(|at| drop(black_box(read(at))));
         let sealed_in = per_call(|_| drop(black_box(bare_seal(&seed, &value))));
         let opened_in = per_call(|_| drop(black_box(bare_open(&seed, &sealed))));
         let (writes, reads) = (wrote / sealed_in, read / opened_in);
-        println!("{} KiB: write {writes:.2} times bare, read {reads:.2} times bare", size / 1024);
+        println!(
+            "{} KiB: write {writes:.2} times bare, read {reads:.2} times bare",
+            size / 1024
+        );
         worst = worst.max(writes).max(reads);
     }
     assert!(worst <= 3.0, "{worst:.2} times the bare ciphers' time");
