@@ -1,5 +1,7 @@
 //! The same store tests on a real etcd. Where there is none the tests show as ignored, with the reason.
 
+#![expect(clippy::unwrap_used, reason = "the cases are tests")]
+
 #[path = "../conformance.rs"]
 mod conformance;
 mod etcd;
