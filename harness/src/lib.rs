@@ -8,6 +8,7 @@
 //! Requirements, judges, stimuli and the report are crates of their own, which know nothing of
 //! processes.
 
+pub mod apiserver;
 pub mod bundle;
 pub mod child;
 pub mod cli;

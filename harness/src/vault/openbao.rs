@@ -53,7 +53,7 @@ fn is_script(file: &Path) -> bool {
         .is_ok_and(|()| &start == b"#!")
 }
 
-fn cache_folder() -> Option<PathBuf> {
+pub(crate) fn cache_folder() -> Option<PathBuf> {
     let set = |name| {
         std::env::var_os(name)
             .filter(|value| !value.is_empty())
@@ -414,7 +414,7 @@ fn version(binary: &Path) -> Result<Product> {
 }
 
 /// Ports that were free a moment ago. All are held until the last one is known.
-fn free_ports<const N: usize>() -> Result<[u16; N]> {
+pub(crate) fn free_ports<const N: usize>() -> Result<[u16; N]> {
     let held: Vec<TcpListener> = (0..N)
         .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
         .collect::<Result<_, _>>()

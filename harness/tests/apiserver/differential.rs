@@ -1,0 +1,198 @@
+//! The same story on both servers, and what they show at each point of rest.
+
+use std::fmt::Write as _;
+
+use anyhow::{Context, Result, bail, ensure};
+use tokio::task::{JoinSet, LocalSet};
+use tokio::time::Instant;
+
+use crate::allowed::{Allowed, Difference};
+use crate::facts::Facts;
+use crate::side::Side;
+use crate::story::{Chapter, Story};
+use crate::world::{Kind, Parts};
+
+/// Chapters of a random story.
+const LENGTH: usize = 10;
+/// Stories that run beside each other in a long run: they mostly wait.
+const BESIDE: usize = 3;
+/// Who is compared.
+const BOTH: [Kind; 2] = [Kind::Real, Kind::Simulated];
+
+/// What came of a story.
+pub struct Outcome {
+    pub name: String,
+    pub found: Vec<(usize, Difference)>,
+    pub facts: usize,
+    pub seconds: f32,
+}
+
+/// Plays one story on fresh servers.
+pub async fn play(
+    parts: &Parts,
+    kinds: [Kind; 2],
+    story: &Story,
+    seed: u64,
+    allowed: &mut Allowed,
+) -> Result<Outcome> {
+    let start = Instant::now();
+    let (mut real, mut simulated) = tokio::try_join!(
+        Side::start(kinds[0], parts, seed),
+        Side::start(kinds[1], parts, seed),
+    )?;
+    let mut outcome = Outcome {
+        name: story.name.clone(),
+        found: Vec::new(),
+        facts: 0,
+        seconds: 0.0,
+    };
+    for (number, chapter) in story.chapters.iter().enumerate() {
+        let (left, right) =
+            tokio::try_join!(live(&mut real, chapter), live(&mut simulated, chapter))
+                .with_context(|| {
+                    format!("{}, chapter {number}: {:?}", story.name, chapter.event)
+                })?;
+        ensure!(
+            !left.is_empty(),
+            "chapter {number} of {} showed nothing",
+            story.name
+        );
+        outcome.facts += left.len();
+        let found = allowed.compare(&left, &right);
+        println!(
+            "    {}: chapter {number} {:?}: {} facts, {} unexplained differences, {:.0} s",
+            story.name,
+            chapter.event,
+            left.len(),
+            found.len(),
+            start.elapsed().as_secs_f32()
+        );
+        outcome
+            .found
+            .extend(found.into_iter().map(|difference| (number, difference)));
+    }
+    outcome.seconds = start.elapsed().as_secs_f32();
+    Ok(outcome)
+}
+
+async fn live(side: &mut Side, chapter: &Chapter) -> Result<Facts> {
+    let mut facts = side.meet(&chapter.event).await?;
+    for (number, request) in chapter.requests.iter().enumerate() {
+        let seen = side
+            .ask(*request)
+            .await
+            .with_context(|| format!("{}: request {number}, {request:?}", side.kind))?;
+        facts.insert(format!("request {number}, {request:?}"), seen);
+    }
+    facts.extend(side.look().await?);
+    Ok(facts)
+}
+
+/// One known story; the list must explain every difference, and with `whole` every entry must have occurred.
+pub async fn known(parts: Parts, story: Story, whole: bool) -> Result<()> {
+    let mut allowed = Allowed::read()?;
+    let outcome = play(&parts, BOTH, &story, 1, &mut allowed).await?;
+    let mut text = told(&outcome);
+    if whole {
+        for id in allowed.unused(true) {
+            let _ = writeln!(text, "the explained difference {id} no longer occurs");
+        }
+    }
+    if text.is_empty() {
+        Ok(())
+    } else {
+        bail!("{text}")
+    }
+}
+
+/// Two real servers agree without any explanation: what is found between the others is no noise of the comparison.
+pub async fn the_real_one_with_itself(parts: Parts, story: Story) -> Result<()> {
+    let mut nothing = Allowed::parse("")?;
+    let outcome = play(&parts, [Kind::Real; 2], &story, 1, &mut nothing).await?;
+    let text = told(&outcome);
+    if text.is_empty() {
+        Ok(())
+    } else {
+        bail!("{text}")
+    }
+}
+
+/// Random stories of the seeds 1 to `count`.
+pub fn long(parts: Parts, count: u64) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    LocalSet::new().block_on(&runtime, stories(parts, count))
+}
+
+async fn stories(parts: Parts, count: u64) -> Result<()> {
+    let start = Instant::now();
+    let mut results = Vec::new();
+    let mut running = JoinSet::new();
+    for seed in 1..=count {
+        if running.len() >= BESIDE {
+            results.extend(running.join_next().await);
+        }
+        let parts = parts.clone();
+        running.spawn_local(async move {
+            let mut allowed = Allowed::read()?;
+            let story = Story::random(seed, LENGTH);
+            let outcome = play(&parts, BOTH, &story, seed, &mut allowed).await?;
+            anyhow::Ok((outcome, allowed))
+        });
+    }
+    while let Some(result) = running.join_next().await {
+        results.push(result);
+    }
+    let mut allowed = Allowed::read()?;
+    let (mut text, mut facts, mut seconds) = (String::new(), 0, 0.0);
+    for result in results {
+        match result.context("a story panicked")? {
+            Ok((outcome, met)) => {
+                text.push_str(&told(&outcome));
+                facts += outcome.facts;
+                seconds += outcome.seconds;
+                allowed.add(&met);
+            }
+            Err(error) => {
+                let _ = writeln!(text, "{error:#}");
+            }
+        }
+    }
+    println!(
+        "    {count} stories, {facts} facts, {:.0} s of story in {:.0} s",
+        seconds,
+        start.elapsed().as_secs_f32()
+    );
+    for (id, hits, reason) in allowed.met() {
+        println!("    explained {hits} times: {id}: {reason}");
+    }
+    for id in allowed.unused(false) {
+        let _ = writeln!(
+            text,
+            "the explained difference {id} did not occur in {count} stories"
+        );
+    }
+    if text.is_empty() {
+        Ok(())
+    } else {
+        bail!("{text}")
+    }
+}
+
+fn told(outcome: &Outcome) -> String {
+    let mut text = String::new();
+    for (chapter, difference) in &outcome.found {
+        let Difference {
+            label,
+            real,
+            simulated,
+        } = difference;
+        let _ = writeln!(
+            text,
+            "{}, chapter {chapter}: {label}\n      real:      {real}\n      simulated: {simulated}",
+            outcome.name
+        );
+    }
+    text
+}

@@ -1,0 +1,79 @@
+//! The simulated kube-apiserver beside the real one, and both with the plugin on a real Vault.
+//!
+//! `KMS_STORIES=N` plays N long random stories instead.
+
+#![expect(clippy::print_stdout, reason = "a story of minutes tells where it is")]
+
+mod allowed;
+mod cluster;
+mod differential;
+mod facts;
+mod kubectl;
+mod life;
+mod side;
+mod stored;
+mod story;
+mod tap;
+#[path = "../common/tier.rs"]
+mod tier;
+mod world;
+
+use story::Story;
+use world::{Kind, Parts, World};
+
+fn main() {
+    let parts = Parts::find();
+    if let Some(count) = stories() {
+        let parts = parts.unwrap_or_else(|why| panic!("{why}"));
+        match differential::long(parts, count) {
+            Ok(()) => return,
+            Err(error) => {
+                println!("{error:#}");
+                std::process::exit(1);
+            }
+        }
+    }
+    let mut trials = Vec::new();
+    for kind in [Kind::Real] {
+        trials.push(tier::test(
+            &format!("kubectl::{kind}::what_operators_type"),
+            parts.clone().and_then(Parts::with_kubectl),
+            move |parts: Parts| kubectl::what_operators_type(kind, parts),
+        ));
+        trials.push(tier::test(
+            &format!("life::{kind}::rotate_rewrite_restart"),
+            parts.clone().and_then(Parts::with_bao),
+            move |parts: Parts| async move {
+                life::rotate_rewrite_restart(World::on_bao(kind, &parts).await?).await
+            },
+        ));
+    }
+    trials.push(tier::test(
+        "cluster::a_kubeconfig_reaches_it",
+        parts.clone(),
+        cluster::a_kubeconfig_reaches_it,
+    ));
+    trials.push(tier::test(
+        "differential::the_real_one_agrees_with_itself",
+        parts.clone(),
+        |parts| differential::the_real_one_with_itself(parts, Story::short()),
+    ));
+    for (name, story, whole) in [
+        ("short_story", Story::short(), true),
+        ("sick_plugin", Story::sick(), false),
+        ("sick_plugin_at_start", Story::sick_at_start(), false),
+    ] {
+        trials.push(tier::test(
+            &format!("differential::{name}"),
+            parts.clone(),
+            move |parts: Parts| differential::known(parts, story, whole),
+        ));
+    }
+    tier::run(trials)
+}
+
+/// How many random stories are wanted, if any.
+fn stories() -> Option<u64> {
+    let text = std::env::var("KMS_STORIES").ok()?;
+    Some(text.parse().expect("KMS_STORIES is a number"))
+}
