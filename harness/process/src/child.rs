@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
@@ -21,6 +21,9 @@ use tokio::time::{Instant, sleep};
 /// How often a child that was asked to stop is looked at. The kernel tells nobody without a
 /// SIGCHLD handler, and one wait this long decides nothing.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// How many lines of its log a message about its end shows.
+const LAST_WORDS: usize = 15;
 
 /// Variables that a child gets from the harness's own environment. Everything else is stated in
 /// its [`Launch`], so that a run does not depend on the `VAULT_*` of whoever started it.
@@ -41,6 +44,20 @@ pub struct Launch {
     pub log: PathBuf,
 }
 
+impl Launch {
+    /// A program with its log, and HOME, in `folder`: half of what is started would write into the
+    /// user's home otherwise.
+    pub fn new(name: &str, program: &Path, folder: &Path) -> Self {
+        Self {
+            name: name.to_owned(),
+            program: program.to_owned(),
+            args: Vec::new(),
+            environment: BTreeMap::from([("HOME".to_owned(), folder.display().to_string())]),
+            log: folder.join(format!("{name}.log")),
+        }
+    }
+}
+
 /// How a child ended that was asked to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stopped {
@@ -54,6 +71,7 @@ pub enum Stopped {
 #[derive(Debug)]
 pub struct Child {
     name: String,
+    log: PathBuf,
     inner: std::process::Child,
     ended: Option<ExitStatus>,
 }
@@ -100,6 +118,7 @@ impl Child {
             .with_context(|| format!("start {}: {}", launch.name, program.display()))?;
         Ok(Self {
             name: launch.name.clone(),
+            log: launch.log.clone(),
             inner,
             ended: None,
         })
@@ -132,6 +151,24 @@ impl Child {
             return Ok(());
         }
         kill(self.pid(), signal).with_context(|| format!("send {signal} to {}", self.name))
+    }
+
+    /// An error that shows the end of the log if the process has ended.
+    pub fn must_run(&mut self) -> Result<()> {
+        match self.exited() {
+            None => Ok(()),
+            Some(status) => bail!(
+                "{} ended early ({}); its last words:\n{}",
+                self.name,
+                describe(status),
+                self.last_words()
+            ),
+        }
+    }
+
+    /// The end of its log.
+    pub fn last_words(&self) -> String {
+        log_tail(&self.log, LAST_WORDS)
     }
 
     /// Waits for its end, at most `within`.
