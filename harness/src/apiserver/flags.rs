@@ -39,6 +39,7 @@ pub struct Files {
     /// A kubeconfig of the administrator, mode 0600.
     pub kubeconfig: PathBuf,
     service_account_key: PathBuf,
+    service_account_public: PathBuf,
     tokens: PathBuf,
 }
 
@@ -83,10 +84,13 @@ impl Files {
             encryption: folder.join("encryption.yaml"),
             kubeconfig: folder.join("kubeconfig"),
             service_account_key: folder.join("service-account.key"),
+            service_account_public: folder.join("service-account.pub"),
             tokens: folder.join("tokens.csv"),
         };
         let key = rcgen::KeyPair::generate().context("make a service account key")?;
         secret_file::write(&files.service_account_key, &key.serialize_pem())?;
+        std::fs::write(&files.service_account_public, key.public_key_pem())
+            .context("write the service accounts' public key")?;
         let tokens = format!("{},admin,admin,\"system:masters\"\n", *access.token);
         secret_file::write(&files.tokens, &tokens)?;
         let kubeconfig = json!({
@@ -119,7 +123,7 @@ impl Files {
             file("tls-cert-file", &self.certificates.certificate),
             file("tls-private-key-file", &self.certificates.key),
             "--service-account-issuer=https://kubernetes.default.svc".into(),
-            file("service-account-key-file", &self.service_account_key),
+            file("service-account-key-file", &self.service_account_public),
             file(
                 "service-account-signing-key-file",
                 &self.service_account_key,

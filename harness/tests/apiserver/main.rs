@@ -34,7 +34,7 @@ fn main() {
         }
     }
     let mut trials = Vec::new();
-    for kind in [Kind::Real] {
+    for kind in [Kind::Real, Kind::Simulated] {
         trials.push(tier::test(
             &format!("kubectl::{kind}::what_operators_type"),
             parts.clone().and_then(Parts::with_kubectl),
