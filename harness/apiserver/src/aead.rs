@@ -26,7 +26,10 @@ pub const FIRST_COUNTER: u64 = 1_000_000_001;
 
 /// AES-GCM with a 12-byte nonce in front: type 0, and the provider `aesgcm`.
 // One or two in the life of a seed, so their size does not matter.
-#[expect(clippy::large_enum_variant, reason = "few live at a time, all behind a cache")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "few live at a time, all behind a cache"
+)]
 pub enum Gcm {
     /// With a key of 16 bytes.
     Aes128(Aes128Gcm),
@@ -96,28 +99,26 @@ impl Gcm {
     }
 }
 
-/// The nonces of type-0 writers: 4 random bytes and a counter, in little-endian order.
+/// The nonces of type-0 writers: 4 random bytes, drawn anew each time, and a counter in
+/// little-endian order.
 #[derive(Debug)]
 pub struct CounterNonce {
-    prefix: [u8; 4],
     next: u64,
 }
 
-impl CounterNonce {
-    /// A sequence with a prefix of its own.
-    pub fn new(rng: &mut dyn Rng) -> Self {
-        let mut prefix = [0; 4];
-        rng.fill_bytes(&mut prefix);
+impl Default for CounterNonce {
+    fn default() -> Self {
         CounterNonce {
-            prefix,
             next: FIRST_COUNTER,
         }
     }
+}
 
+impl CounterNonce {
     /// The next nonce.
-    pub fn draw(&mut self) -> [u8; NONCE] {
+    pub fn draw(&mut self, rng: &mut dyn Rng) -> [u8; NONCE] {
         let mut nonce = [0; NONCE];
-        nonce[..4].copy_from_slice(&self.prefix);
+        rng.fill_bytes(&mut nonce[..4]);
         nonce[4..].copy_from_slice(&self.next.to_le_bytes());
         self.next += 1;
         nonce
@@ -224,7 +225,10 @@ impl Cbc {
         let padding = usize::from(plain.last().copied().unwrap_or(0));
         let size = plain.len().checked_sub(padding).filter(|_| padding > 0);
         let size = size.ok_or("invalid PKCS7 data (empty or not padded)")?;
-        if plain[size..].iter().any(|&byte| usize::from(byte) != padding) {
+        if plain[size..]
+            .iter()
+            .any(|&byte| usize::from(byte) != padding)
+        {
             return Err("invalid padding on input".to_owned());
         }
         plain.truncate(size);

@@ -77,7 +77,9 @@ impl Link {
     /// `secretbox` with the keys of a validated file.
     pub(crate) fn secretbox(keys: &[Key]) -> Self {
         Self::local(2, keys, |bytes| {
-            let bytes = bytes.try_into().expect("validation checks the sizes of keys");
+            let bytes = bytes
+                .try_into()
+                .expect("validation checks the sizes of keys");
             Cipher::Secretbox(Box::new(Secretbox::new(bytes)))
         })
     }
@@ -184,7 +186,13 @@ pub(crate) fn open_local(
             Cipher::Secretbox(cipher) => cipher.open(sealed),
         }
         .map_err(TransformError::new);
-        record(metrics, resource, Direction::FromStorage, name, opened.as_ref().err());
+        record(
+            metrics,
+            resource,
+            Direction::FromStorage,
+            name,
+            opened.as_ref().err(),
+        );
         match opened {
             Ok(bytes) => {
                 return Ok(Plain {

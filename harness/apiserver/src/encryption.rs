@@ -16,7 +16,8 @@ use crate::chain::{
     together,
 };
 use crate::config::{Config, content_hash};
-use crate::kms::{ColdRead, Cx, KmsRead, Provider};
+use crate::grpc::Status;
+use crate::kms::{ColdRead, Cx, KmsRead, Place, Provider};
 use crate::metrics::{Direction, Metrics};
 use crate::options::Options;
 use crate::reload::Reload;
@@ -24,7 +25,6 @@ use crate::seam::{
     Action, CallId, ConnId, DialError, Event, GroupResource, Log, Now, Plain, ProbeId, ProviderId,
     TransformError,
 };
-use crate::grpc::Status;
 use crate::table::{Build, Chain, Generation, Step};
 
 /// One server's encryption.
@@ -251,7 +251,7 @@ impl Encryption {
             }
             Transformer::Kms(id) => self
                 .with(*id, now, |provider, cx| {
-                    provider.write(&mut stored, key, plaintext, cx)
+                    provider.write(&mut stored, Place { resource, key }, plaintext, cx)
                 })
                 .unwrap_or_else(|| Err(not_loaded())),
             Transformer::KmsV1 => Err(no_kms_v1()),
@@ -266,7 +266,7 @@ impl Encryption {
         match written {
             Ok(()) => Ok(stored),
             Err(error) => {
-                self.log_failure("failed to encrypt data", &error, resource);
+                self.log_failure("failed to encrypt data", &error, Place { resource, key });
                 Err(error)
             }
         }
@@ -287,8 +287,8 @@ impl Encryption {
             },
             Some(chain) => {
                 let hold = Arc::clone(&generation.hold);
-                let place = Place { resource, key, stored };
-                self.read_from(now, now, place, chain, hold, 0, Vec::new())
+                let place = Place { resource, key };
+                self.read_from(now, now, place, stored, chain, hold, 0, Vec::new())
             }
         }
     }
@@ -297,8 +297,12 @@ impl Encryption {
     /// is the reader's own, if it has one (KMS2-DEC-09).
     pub fn decrypt(&mut self, now: Now, pending: &Pending, deadline: Option<Duration>) -> CallId {
         let id = pending.provider;
+        let place = Place {
+            resource: &pending.resource,
+            key: &pending.key,
+        };
         self.with(id, now, |provider, cx| {
-            provider.decrypt(&pending.key, &pending.cold, deadline, cx)
+            provider.decrypt(place, &pending.cold, deadline, cx)
         })
         .expect("a provider stays while reads hold it")
     }
@@ -311,12 +315,7 @@ impl Encryption {
     }
 
     /// Goes on with a read. It may need another seed: every provider whose prefix fits is tried.
-    pub fn supply(
-        &mut self,
-        now: Now,
-        pending: Pending,
-        outcome: Result<Vec<u8>, Status>,
-    ) -> Read {
+    pub fn supply(&mut self, now: Now, pending: Pending, outcome: Result<Vec<u8>, Status>) -> Read {
         let Pending {
             resource,
             key,
@@ -354,9 +353,8 @@ impl Encryption {
                 let place = Place {
                     resource: &resource,
                     key: &key,
-                    stored: &stored,
                 };
-                self.read_from(now, began, place, chain, hold, link + 1, errors)
+                self.read_from(now, began, place, &stored, chain, hold, link + 1, errors)
             }
         }
     }
@@ -367,16 +365,13 @@ impl Encryption {
         now: Now,
         began: Now,
         place: Place<'_>,
+        stored: &[u8],
         chain: Chain,
         hold: Arc<()>,
         first: usize,
         mut errors: Vec<TransformError>,
     ) -> Read {
-        let Place {
-            resource,
-            key,
-            stored,
-        } = place;
+        let Place { resource, key } = place;
         let name = resource.to_string();
         for (index, link) in chain.iter().enumerate().skip(first) {
             let Some(body) = link.body(stored) else {
@@ -443,7 +438,7 @@ impl Encryption {
         }
         let error = match together(errors) {
             Some(error) => {
-                self.log_failure("failed to decrypt data", &error, resource);
+                self.log_failure("failed to decrypt data", &error, place);
                 error
             }
             None => {
@@ -461,16 +456,12 @@ impl Encryption {
         Read::Failed(error)
     }
 
-    fn log_failure(&mut self, what: &str, error: &TransformError, resource: &GroupResource) {
+    fn log_failure(&mut self, what: &str, error: &TransformError, place: Place<'_>) {
         if self.options.verbosity >= 6 {
+            let err = crate::gotext::log_value(&error.text);
             self.out.push(Log::info(
                 6,
-                format!(
-                    "\"{what}\" err={} group={} resource={}",
-                    crate::gotext::quote(&error.text),
-                    crate::gotext::quote(&resource.group),
-                    crate::gotext::quote(&resource.resource)
-                ),
+                format!("\"{what}\" err={err} {}", place.request()),
             ));
         }
     }
@@ -568,7 +559,8 @@ impl Encryption {
                     Err(crate::gotext::aggregate(&errors))
                 };
                 if !self.reload_probed(now, probe, &result) {
-                    self.out.push(Action::Event(Event::Probed { probe, result }));
+                    self.out
+                        .push(Action::Event(Event::Probed { probe, result }));
                 }
             }
         }
@@ -661,20 +653,19 @@ impl Encryption {
                     self.reload_built(now, generation);
                 }
                 Step::Done(generation) => {
-                    self.metrics.config(&generation.hash);
-                    self.current = Some(generation);
-                    self.out.push(Action::Event(Event::Started));
                     if self.options.reload {
+                        self.metrics.config(&generation.hash);
                         self.reload.begin(now);
                     }
+                    self.current = Some(generation);
+                    self.out.push(Action::Event(Event::Started));
                 }
                 Step::Failed(error) => {
                     let made = build.providers();
                     if self.current.is_some() {
                         self.reload_failed(now, error);
                     } else {
-                        self.out
-                            .push(Action::Event(Event::StartFailed { error }));
+                        self.out.push(Action::Event(Event::StartFailed { error }));
                     }
                     for id in made {
                         self.with(id, now, |provider, cx| provider.close(cx));
@@ -719,13 +710,6 @@ impl Encryption {
             self.providers.remove(&id);
         }
     }
-}
-
-/// Where a value stands.
-struct Place<'a> {
-    resource: &'a GroupResource,
-    key: &'a str,
-    stored: &'a [u8],
 }
 
 /// The KMS providers of a generation with their indices in the file.

@@ -58,6 +58,15 @@ pub fn quote(text: &str) -> String {
     quoted
 }
 
+/// A value in a log line: quoted, or in angle brackets if it has several lines.
+pub fn log_value(text: &str) -> String {
+    if text.contains('\n') {
+        format!("<\n\t{}\n >", text.replace('\n', "\n\t"))
+    } else {
+        quote(text)
+    }
+}
+
 /// Several errors in one text: alone as it is, more in brackets, the same one only once.
 pub fn aggregate(errors: &[String]) -> String {
     let mut distinct: Vec<&str> = Vec::new();
@@ -137,9 +146,7 @@ pub fn parse_duration(text: &str) -> Result<i64, String> {
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
         let (whole, after) = rest.split_at(digits);
         let (fraction, after) = match after.strip_prefix('.') {
-            Some(after) => {
-                after.split_at(after.bytes().take_while(u8::is_ascii_digit).count())
-            }
+            Some(after) => after.split_at(after.bytes().take_while(u8::is_ascii_digit).count()),
             None => ("", after),
         };
         if whole.is_empty() && fraction.is_empty() {

@@ -16,10 +16,67 @@ pub struct Check {
 /// An HTTP answer of a health endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// 200 or 500.
+    /// 200, 404 or 500.
     pub status: u16,
     /// The body, as plain text.
     pub body: String,
+}
+
+/// What a request to a health endpoint asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query<'a> {
+    /// `healthz`, `readyz` or `livez`.
+    pub endpoint: &'a str,
+    /// One check, if the path names one.
+    pub check: Option<&'a str>,
+    /// Names after `exclude=`; the checks are not even run.
+    pub exclude: Vec<&'a str>,
+    /// Whether passed checks are listed too.
+    pub verbose: bool,
+}
+
+impl<'a> Query<'a> {
+    /// Takes a request's path and query apart, such as `/readyz?verbose&exclude=kms-providers`.
+    pub fn parse(target: &'a str) -> Self {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let path = path.trim_start_matches('/');
+        let (endpoint, check) = match path.split_once('/') {
+            Some((endpoint, check)) => (endpoint, Some(check)),
+            None => (path, None),
+        };
+        let values = || query.split('&').filter(|part| !part.is_empty());
+        Query {
+            endpoint,
+            check,
+            exclude: values()
+                .filter_map(|part| part.strip_prefix("exclude="))
+                .collect(),
+            verbose: values().any(|part| part == "verbose" || part.starts_with("verbose=")),
+        }
+    }
+
+    /// Whether a check of this name has to be run for it.
+    pub fn wants(&self, name: &str) -> bool {
+        match self.check {
+            Some(check) => check == name,
+            None => !self.exclude.contains(&name),
+        }
+    }
+
+    /// The answer, with the outcomes of all checks that are installed at the endpoint; those that
+    /// were not wanted may say anything.
+    pub fn answer(&self, checks: &[Check]) -> Answer {
+        match self.check {
+            None => root(self.endpoint, checks, &self.exclude, self.verbose),
+            Some(name) => match checks.iter().find(|check| check.name == name) {
+                Some(check) => single(check),
+                None => Answer {
+                    status: 404,
+                    body: "404 page not found\n".to_owned(),
+                },
+            },
+        }
+    }
 }
 
 /// The answer of `/<endpoint>/<check>`.

@@ -107,11 +107,9 @@ impl Metrics {
         key_id_hash: &str,
         unix: Duration,
     ) {
-        let seen = self.key_ids.touch((
-            direction,
-            provider.to_owned(),
-            key_id_hash.to_owned(),
-        ));
+        let seen = self
+            .key_ids
+            .touch((direction, provider.to_owned(), key_id_hash.to_owned()));
         seen.count += 1;
         seen.last = unix.as_secs_f64();
     }
@@ -193,7 +191,8 @@ impl Metrics {
             None => {
                 let mut histogram = Histogram::new(5e-6, 25);
                 histogram.observe(took.as_secs_f64());
-                self.durations.push((direction, prefix.to_owned(), histogram));
+                self.durations
+                    .push((direction, prefix.to_owned(), histogram));
             }
         }
     }
@@ -229,13 +228,21 @@ impl Metrics {
         const FAMILY: &str = "apiserver_encryption_config_controller_";
         if !self.reloads.is_empty() {
             let name = format!("{FAMILY}automatic_reload_last_timestamp_seconds");
-            page.family(&name, "gauge", "When the configuration was last reloaded, by outcome.");
+            page.family(
+                &name,
+                "gauge",
+                "When the configuration was last reloaded, by outcome.",
+            );
             for (status, (_, last)) in &self.reloads {
                 page.series(&name, &with(id, &[("status", status)]), *last);
             }
             if self.version.reload_status_label() {
                 let name = format!("{FAMILY}automatic_reloads_total");
-                page.family(&name, "counter", "Reloads of the configuration, by outcome.");
+                page.family(
+                    &name,
+                    "counter",
+                    "Reloads of the configuration, by outcome.",
+                );
                 for (status, (count, _)) in &self.reloads {
                     page.series(&name, &with(id, &[("status", status)]), *count as f64);
                 }
@@ -243,10 +250,16 @@ impl Metrics {
         }
         if self.version.reload_split_counters() {
             for (status, word) in [("failure", "failures"), ("success", "success")] {
+                let Some((count, _)) = self.reloads.get(status) else {
+                    continue;
+                };
                 let name = format!("{FAMILY}automatic_reload_{word}_total");
-                page.family(&name, "counter", "Reloads of the configuration with this outcome.");
-                let count = self.reloads.get(status).map_or(0, |(count, _)| *count);
-                page.series(&name, id, count as f64);
+                page.family(
+                    &name,
+                    "counter",
+                    "Reloads of the configuration with this outcome.",
+                );
+                page.series(&name, id, *count as f64);
             }
         }
         if let Some(hash) = &self.config_hash
@@ -474,7 +487,10 @@ struct Page {
 impl Page {
     fn family(&mut self, name: &str, kind: &str, help: &str) {
         // Writing to a String cannot fail.
-        let _ = writeln!(self.text, "# HELP {name} [ALPHA] {help}\n# TYPE {name} {kind}");
+        let _ = writeln!(
+            self.text,
+            "# HELP {name} [ALPHA] {help}\n# TYPE {name} {kind}"
+        );
     }
 
     fn series(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
@@ -497,7 +513,11 @@ impl Page {
             let bound = number(*bound);
             self.series(&bucket, &with(labels, &[("le", &bound)]), below as f64);
         }
-        self.series(&bucket, &with(labels, &[("le", "+Inf")]), histogram.count as f64);
+        self.series(
+            &bucket,
+            &with(labels, &[("le", "+Inf")]),
+            histogram.count as f64,
+        );
         self.series(&format!("{name}_sum"), labels, histogram.sum);
         self.series(&format!("{name}_count"), labels, histogram.count as f64);
     }

@@ -100,7 +100,10 @@ impl EncryptedObject {
     /// With upstream's text.
     pub fn validate(&self) -> Result<(), String> {
         if self.known_type().is_none() {
-            return Err(format!("unknown encryptedDEKSourceType: {}", self.source_type));
+            return Err(format!(
+                "unknown encryptedDEKSourceType: {}",
+                self.source_type
+            ));
         }
         if self.data.is_empty() {
             return Err("encrypted data is empty".to_owned());
@@ -120,9 +123,12 @@ impl EncryptedObject {
     }
 }
 
-/// Writes a stored object: fields in ascending order, type 0 left out.
+/// Writes a stored object as `version` does: fields in ascending order, type 0 left out. The older
+/// library leaves out the empty value of an annotation as well.
+#[expect(clippy::too_many_arguments, reason = "the fields, as they are")]
 pub fn encode(
     out: &mut Vec<u8>,
+    version: Version,
     data: &[u8],
     key_id: &str,
     source: &[u8],
@@ -132,7 +138,11 @@ pub fn encode(
     proto::put_bytes(out, 1, data);
     proto::put_bytes(out, 2, key_id.as_bytes());
     proto::put_bytes(out, 3, source);
-    proto::put_map(out, 4, annotations);
+    if version.gogo_protobuf() {
+        proto::put_map_short(out, 4, annotations);
+    } else {
+        proto::put_map(out, 4, annotations);
+    }
     proto::put_number(out, 5, u64::from(source_type.number()));
 }
 
@@ -268,7 +278,10 @@ fn domain_fault(key: &str) -> Option<String> {
         return Some("annotations: Required value".to_owned());
     }
     let invalid = |value: &str, why: &str| {
-        Some(format!("annotations: Invalid value: {}: {why}", quote(value)))
+        Some(format!(
+            "annotations: Invalid value: {}: {why}",
+            quote(value)
+        ))
     };
     let name = key.strip_suffix('.').unwrap_or(key);
     let mut faults = Vec::new();

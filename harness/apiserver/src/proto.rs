@@ -295,3 +295,13 @@ pub(crate) fn put_map(out: &mut Vec<u8>, number: u32, map: &Annotations) {
         put_bytes_always(out, number, &entry);
     }
 }
+
+/// Writes each entry as the gogo library does for the stored object: without an empty value.
+pub(crate) fn put_map_short(out: &mut Vec<u8>, number: u32, map: &Annotations) {
+    for (key, value) in map {
+        let mut entry = Vec::with_capacity(key.len() + value.len() + 8);
+        put_bytes_always(&mut entry, 1, key.as_bytes());
+        put_bytes(&mut entry, 2, value);
+        put_bytes_always(out, number, &entry);
+    }
+}

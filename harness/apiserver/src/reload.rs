@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::config::{Config, content_hash};
 use crate::encryption::{Encryption, indexed};
-use crate::gotext::quote;
+use crate::gotext::{log_value, quote};
 use crate::seam::{Action, Event, Log, Now, ProbeId};
 use crate::table::{Build, Generation};
 
@@ -257,8 +257,10 @@ impl Encryption {
             "error processing encryption config file {}: {why}",
             self.options.config_path
         );
-        self.out
-            .push(Log::error(format!("\"Unhandled Error\" err={}", quote(&error))));
+        self.out.push(Log::error(format!(
+            "\"Unhandled Error\" err={} logger=\"UnhandledError\"",
+            log_value(&error)
+        )));
         self.metrics.reload(false, now.unix);
         let delay = FIRST_RETRY * 2u32.saturating_pow(self.reload.failures.min(20));
         let retry = now.mono + delay.min(LONGEST_RETRY);

@@ -85,11 +85,13 @@ impl Version {
         }
     }
 
-    /// The user agent of the gRPC library that this version was built with. Measured for 1.31,
-    /// 1.34, 1.36 and 1.37; the versions between take the next older one that is known.
+    /// The user agent of the gRPC library that this version was built with. Measured for 1.27,
+    /// 1.29 to 1.31, 1.34, 1.36 and 1.37; the others take the next older one that is known.
     pub fn user_agent(self) -> &'static str {
         match self.0 {
-            ..=33 => "grpc-go/1.65.0",
+            ..=28 => "grpc-go/1.56.3",
+            29..=30 => "grpc-go/1.58.3",
+            31..=33 => "grpc-go/1.65.0",
             34..=35 => "grpc-go/1.72.1",
             36 => "grpc-go/1.79.3",
             _ => "grpc-go/1.82.1",

@@ -96,6 +96,7 @@ fn the_walls_between_crates_stand() {
             .collect()
     };
     let allowed: [(&str, &[&str]); 10] = [
+        ("kms-apiserver", &[]),
         ("kms-v2-api", &[]),
         ("vault-kubernetes-kms", &["kms-v2-api"]),
         ("sim-vault", &[]),

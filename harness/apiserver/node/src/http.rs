@@ -15,6 +15,7 @@ use hyper_util::server::conn::auto;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::rest::Refusal;
 use crate::serve::{Api, Reply, Request, WatchReply};
 
 /// No body is taken that is longer: kube-apiserver's limit, in bytes.
@@ -22,14 +23,46 @@ const MAX_BODY: usize = 3 << 20;
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
+/// Who may ask for anything but the health paths and the version.
+#[derive(Clone)]
+pub struct Tokens(Option<Arc<Vec<String>>>);
+
+impl Tokens {
+    /// Everybody.
+    pub fn anyone() -> Self {
+        Tokens(None)
+    }
+
+    /// Who has one of these bearer tokens.
+    pub fn only(tokens: Vec<String>) -> Self {
+        Tokens(Some(Arc::new(tokens)))
+    }
+
+    fn allow(&self, head: &http::request::Parts) -> bool {
+        let Some(tokens) = &self.0 else { return true };
+        let path = head.uri.path();
+        let public = ["/healthz", "/livez", "/readyz", "/version"]
+            .iter()
+            .any(|public| {
+                path.strip_prefix(public)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            });
+        let token = head
+            .headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        public || token.is_some_and(|token| tokens.iter().any(|known| known == token))
+    }
+}
+
 /// Serves one connection until it ends. Dropped, it ends at once.
-pub async fn serve_connection<T>(api: Arc<Api>, stream: T)
+pub async fn serve_connection<T>(api: Arc<Api>, tokens: Tokens, stream: T)
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let service = service_fn(move |request| {
-        let api = Arc::clone(&api);
-        async move { Ok::<_, Infallible>(answer(&api, request).await) }
+        let (api, tokens) = (Arc::clone(&api), tokens.clone());
+        async move { Ok::<_, Infallible>(answer(&api, &tokens, request).await) }
     });
     let mut server = auto::Builder::new(TokioExecutor::new());
     // the date would come from the system's clock
@@ -39,8 +72,12 @@ where
     let _ = server.serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn answer(api: &Api, request: HttpRequest<Incoming>) -> Response<Body> {
+async fn answer(api: &Api, tokens: &Tokens, request: HttpRequest<Incoming>) -> Response<Body> {
     let (head, body) = request.into_parts();
+    if !tokens.allow(&head) {
+        let refusal = Refusal::unauthorized();
+        return document(refusal.code, &refusal.status);
+    }
     let Ok(body) = Limited::new(body, MAX_BODY).collect().await else {
         return text(413, "http: request body too large\n".to_owned());
     };

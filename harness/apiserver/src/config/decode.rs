@@ -23,7 +23,10 @@ const OTHER_KINDS: [&str; 5] = [
 /// With upstream's text, without what stands in front of all of them.
 pub(super) fn decode(text: &str, version: Version, path: &str) -> Result<Config, String> {
     let in_file = |why: String| {
-        format!("error decoding encryption provider configuration file {}: {why}", quote(path))
+        format!(
+            "error decoding encryption provider configuration file {}: {why}",
+            quote(path)
+        )
     };
     let tree = read(text).map_err(in_file)?;
     let mut decoder = Decoder {
@@ -50,13 +53,17 @@ pub(super) fn decode(text: &str, version: Version, path: &str) -> Result<Config,
         return Err(in_file(format!("Object 'Kind' is missing in '{text}'")));
     }
     if api_version.is_empty() {
-        return Err(in_file(format!("Object 'apiVersion' is missing in '{text}'")));
+        return Err(in_file(format!(
+            "Object 'apiVersion' is missing in '{text}'"
+        )));
     }
     match (api_version, kind) {
         // The name that the kind had before it had a group.
         (GROUP_VERSION, "EncryptionConfiguration") | ("v1", "EncryptionConfig") => {}
         (GROUP_VERSION, kind) if OTHER_KINDS.contains(&kind) => {
-            return Err(format!("got unexpected config type: {api_version}, Kind={kind}"));
+            return Err(format!(
+                "got unexpected config type: {api_version}, Kind={kind}"
+            ));
         }
         _ => {
             return Err(in_file(format!(
@@ -70,11 +77,17 @@ pub(super) fn decode(text: &str, version: Version, path: &str) -> Result<Config,
     if version.strict_config() {
         let mut faults = Vec::new();
         if !tree.duplicates.is_empty() {
-            faults.push(format!("yaml: unmarshal errors:\n{}", tree.duplicates.join("\n")));
+            faults.push(format!(
+                "yaml: unmarshal errors:\n{}",
+                tree.duplicates.join("\n")
+            ));
         }
         faults.append(&mut decoder.unknown);
         if !faults.is_empty() {
-            return Err(in_file(format!("strict decoding error: {}", faults.join(", "))));
+            return Err(in_file(format!(
+                "strict decoding error: {}",
+                faults.join(", ")
+            )));
         }
     }
     Ok(config)
@@ -84,7 +97,14 @@ pub(super) fn decode(text: &str, version: Version, path: &str) -> Result<Config,
 fn read(text: &str) -> Result<tree::Tree, String> {
     let mut letters = text.chars().filter(|letter| !letter.is_whitespace());
     if letters.next() != Some('{') {
-        return tree::read(text);
+        return tree::read(text).or_else(|error| {
+            // Upstream's parser takes a tab behind a colon, where this one wants a blank.
+            if text.contains(":\t") {
+                tree::read(&text.replace(":\t", ": "))
+            } else {
+                Err(error)
+            }
+        });
     }
     if let Some(wrong) = letters.next().filter(|letter| !matches!(letter, '"' | '}')) {
         return Err(format!(
@@ -100,7 +120,9 @@ fn read(text: &str) -> Result<tree::Tree, String> {
 
 fn field<'a>(entries: &'a [(String, Node)], name: &str) -> Option<&'a Node> {
     let entry = entries.iter().find(|(known, _)| known == name);
-    entry.map(|(_, node)| node).filter(|node| **node != Node::Null)
+    entry
+        .map(|(_, node)| node)
+        .filter(|node| **node != Node::Null)
 }
 
 struct Decoder {
@@ -173,7 +195,8 @@ impl Decoder {
         for (name, _) in entries {
             if !names.contains(&name.as_str()) {
                 let exact = place.child("", name).exact;
-                self.unknown.push(format!("unknown field {}", quote(&exact)));
+                self.unknown
+                    .push(format!("unknown field {}", quote(&exact)));
             }
         }
     }

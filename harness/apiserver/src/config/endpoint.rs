@@ -83,7 +83,8 @@ fn authority(authority: &str) -> Result<(), String> {
         None => ("", authority),
     };
     host_is_valid(host)?;
-    let allowed = |letter: char| letter.is_ascii_alphanumeric() || "-._:~!$&'()*+,;=%@".contains(letter);
+    let allowed =
+        |letter: char| letter.is_ascii_alphanumeric() || "-._:~!$&'()*+,;=%@".contains(letter);
     if !user.chars().all(allowed) {
         return Err("net/url: invalid userinfo".to_owned());
     }

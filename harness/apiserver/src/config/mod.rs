@@ -70,8 +70,7 @@ impl Key {
     /// The key's bytes; Go's decoder skips line breaks.
     fn bytes(&self) -> Option<Zeroizing<Vec<u8>>> {
         use base64::Engine as _;
-        let compact: Zeroizing<String> =
-            Zeroizing::new(self.secret.replace(['\n', '\r'], ""));
+        let compact: Zeroizing<String> = Zeroizing::new(self.secret.replace(['\n', '\r'], ""));
         base64::engine::general_purpose::STANDARD
             .decode(compact.as_bytes())
             .ok()

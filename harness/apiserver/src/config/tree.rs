@@ -51,9 +51,8 @@ const MAX_NODES: usize = 200_000;
 pub(super) fn read(text: &str) -> Result<Tree, String> {
     let mut builder = Builder::default();
     for step in Parser::new_from_str(text) {
-        let (event, span) = step.map_err(|error| {
-            format!("yaml: line {}: {}", error.marker().line(), error.info())
-        })?;
+        let (event, span) = step
+            .map_err(|error| format!("yaml: line {}: {}", error.marker().line(), error.info()))?;
         if !builder.take(event, span.start.line())? {
             break;
         }
@@ -105,11 +104,21 @@ impl Builder {
             },
             Event::Alias(anchor) => {
                 let node = self.anchors.get(&anchor).cloned();
-                (0, node.ok_or_else(|| format!("yaml: line {line}: unknown anchor"))?)
+                (
+                    0,
+                    node.ok_or_else(|| format!("yaml: line {line}: unknown anchor"))?,
+                )
             }
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain && tag.is_none();
-                (anchor, if plain { resolve(&text) } else { Node::Text(text.into_owned()) })
+                (
+                    anchor,
+                    if plain {
+                        resolve(&text)
+                    } else {
+                        Node::Text(text.into_owned())
+                    },
+                )
             }
             Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::Nothing => {
                 return Ok(true);
@@ -117,7 +126,9 @@ impl Builder {
         };
         self.nodes += size(&node);
         if self.nodes > MAX_NODES {
-            return Err(format!("yaml: line {line}: document contains excessive aliasing"));
+            return Err(format!(
+                "yaml: line {line}: document contains excessive aliasing"
+            ));
         }
         if anchor > 0 {
             self.anchors.insert(anchor, node.clone());
@@ -128,7 +139,9 @@ impl Builder {
 
     fn open(&mut self, open: Open, anchor: usize, line: usize) -> Result<(), String> {
         if self.open.len() == MAX_DEPTH {
-            return Err(format!("yaml: line {line}: exceeded max depth of {MAX_DEPTH}"));
+            return Err(format!(
+                "yaml: line {line}: exceeded max depth of {MAX_DEPTH}"
+            ));
         }
         self.open.push((open, anchor));
         Ok(())
@@ -185,9 +198,8 @@ fn resolve(text: &str) -> Node {
     }
     let lower = text.to_ascii_lowercase();
     // One capital in front, or capitals throughout.
-    let cased = text == lower
-        || text == text.to_ascii_uppercase()
-        || text.get(1..) == lower.get(1..);
+    let cased =
+        text == lower || text == text.to_ascii_uppercase() || text.get(1..) == lower.get(1..);
     if cased && BOOLEANS.contains(&lower.as_str()) {
         return Node::Bool;
     }

@@ -39,9 +39,19 @@ pub(super) fn validate(config: &Config, reload: bool) -> Result<(), String> {
                 kms_entry(kms, &format!("{path}.kms"), &names, reload, &mut faults);
                 names.insert(kms.name.as_str());
             } else if let Some(list) = &provider.aesgcm {
-                keys(list, &format!("{path}.aesgcm.keys"), &[16, 24, 32], &mut faults);
+                keys(
+                    list,
+                    &format!("{path}.aesgcm.keys"),
+                    &[16, 24, 32],
+                    &mut faults,
+                );
             } else if let Some(list) = &provider.aescbc {
-                keys(list, &format!("{path}.aescbc.keys"), &[16, 24, 32], &mut faults);
+                keys(
+                    list,
+                    &format!("{path}.aescbc.keys"),
+                    &[16, 24, 32],
+                    &mut faults,
+                );
             } else if let Some(list) = &provider.secretbox {
                 keys(list, &format!("{path}.secretbox.keys"), &[32], &mut faults);
             }
@@ -162,7 +172,8 @@ fn show(provider: &Provider) -> String {
             "{{\"APIVersion\":{},\"Name\":{},\"CacheSize\":{},\"Endpoint\":{},\"Timeout\":{}}}",
             quote(&kms.api_version),
             quote(&kms.name),
-            kms.cache_size.map_or("null".to_owned(), |size| size.to_string()),
+            kms.cache_size
+                .map_or("null".to_owned(), |size| size.to_string()),
             quote(&kms.endpoint),
             quote(&duration(kms.timeout))
         )
@@ -176,24 +187,24 @@ fn show(provider: &Provider) -> String {
     )
 }
 
-fn kms_entry(
-    kms: &Kms,
-    path: &str,
-    earlier: &BTreeSet<&str>,
-    reload: bool,
-    faults: &mut Faults,
-) {
+fn kms_entry(kms: &Kms, path: &str, earlier: &BTreeSet<&str>, reload: bool, faults: &mut Faults) {
     let v1 = kms.api_version == "v1";
     let name = format!("{path}.name");
     if kms.name.is_empty() {
         faults.required(&name, "name is a mandatory field for a provider");
     }
     if !v1 && kms.name.contains(':') {
-        let why = format!("invalid KMS provider name {}, must not contain ':'", kms.name);
+        let why = format!(
+            "invalid KMS provider name {}, must not contain ':'",
+            kms.name
+        );
         faults.invalid(&name, &quote(&kms.name), &why);
     }
     if (reload || !v1) && earlier.contains(kms.name.as_str()) {
-        let why = format!("duplicate KMS provider name {}, names must be unique", kms.name);
+        let why = format!(
+            "duplicate KMS provider name {}, names must be unique",
+            kms.name
+        );
         faults.invalid(&name, &quote(&kms.name), &why);
     }
     if kms.timeout <= 0 {

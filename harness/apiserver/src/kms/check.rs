@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::seed::Opener;
 use super::state::{State, expiry_from};
 use super::{Context, Cx, Provider, shown};
-use crate::gotext::{ZERO_TIME, aggregate, hash_if_not_empty, quote};
+use crate::gotext::{ZERO_TIME, aggregate, hash_if_not_empty, log_value, quote};
 use crate::grpc::{Method, Status};
 use crate::object::{self, EncryptedObject, SourceType};
 use crate::proto::{self, EncryptAnswer, StatusAnswer};
@@ -179,9 +179,8 @@ impl Provider {
         cx: &mut Cx<'_>,
     ) {
         // Whatever came back has been parsed before.
-        let answer = outcome.and_then(|bytes| {
-            StatusAnswer::decode(&bytes).map_err(Status::unparsable)
-        });
+        let answer =
+            outcome.and_then(|bytes| StatusAnswer::decode(&bytes).map_err(Status::unparsable));
         let answer = match answer {
             Ok(answer) => answer,
             Err(status) => {
@@ -318,7 +317,7 @@ impl Provider {
 
     fn take_up(&mut self, rotation: &Rotation, answer: EncryptAnswer, cx: &mut Cx<'_>) {
         let opener = match rotation.source_type {
-            SourceType::AesGcmKey => Opener::writing_key(&rotation.key, cx.rng),
+            SourceType::AesGcmKey => Opener::writing_key(&rotation.key),
             SourceType::HkdfSeed => {
                 Opener::seed(&*rotation.key).expect("32 bytes are enough for a seed")
             }
@@ -415,7 +414,7 @@ impl Provider {
         if let (Err(why), false) = (&result, matches!(origin, Origin::Probe(_))) {
             cx.out.push(Log::error(format!(
                 "\"kms plugin failed health check probe\" err={} name={}",
-                quote(why),
+                log_value(why),
                 quote(&self.entry.name)
             )));
         }

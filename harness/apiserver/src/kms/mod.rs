@@ -26,7 +26,8 @@ use crate::object::{self, EncryptedObject, SourceType};
 use crate::options::Options;
 use crate::proto;
 use crate::seam::{
-    Action, CallId, ConnId, DialError, Event, Log, Now, ProbeId, ProviderId, TransformError,
+    Action, CallId, ConnId, DialError, Event, GroupResource, Log, Now, ProbeId, ProviderId,
+    TransformError,
 };
 
 pub use self::check::{BAD_RESULT, GOOD_RESULT};
@@ -90,6 +91,26 @@ pub(crate) struct Provider {
     primed: bool,
 }
 
+/// Where a value stands.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) resource: &'a GroupResource,
+    /// The etcd key: the associated data.
+    pub(crate) key: &'a str,
+}
+
+impl Place<'_> {
+    /// The request as log lines name it (KMS2-LOG-01); of the request only the resource is known
+    /// here.
+    pub(crate) fn request(&self) -> String {
+        format!(
+            "group={} version=\"\" resource={} subresource=\"\" verb=\"\" namespace=\"\" name=\"\"",
+            quote(&self.resource.group),
+            quote(&self.resource.resource)
+        )
+    }
+}
+
 /// What a call inherits from whoever needs it.
 #[derive(Clone, Copy, Default)]
 struct Context {
@@ -126,14 +147,7 @@ impl Provider {
             )
         });
         let authority = cx.options.version.authority(&entry.address);
-        let channel = Channel::start(
-            id,
-            entry.address.clone(),
-            authority,
-            cx.now,
-            cx.rng,
-            cx.out,
-        );
+        let channel = Channel::start(id, entry.address.clone(), authority, cx.now, cx.rng, cx.out);
         let mut provider = Provider {
             entry,
             channel,
@@ -156,10 +170,6 @@ impl Provider {
     /// Whether the inline check is over, so that the load can go on.
     pub(crate) fn is_primed(&self) -> bool {
         self.primed
-    }
-
-    pub(crate) fn name(&self) -> &str {
-        &self.entry.name
     }
 
     /// Takes the results of probes that are over.
@@ -287,25 +297,31 @@ impl Provider {
     pub(crate) fn write(
         &mut self,
         out: &mut Vec<u8>,
-        key: &str,
+        place: Place<'_>,
         plaintext: &[u8],
         cx: &mut Cx<'_>,
     ) -> Result<(), TransformError> {
         let state = self.state.as_ref().ok_or_else(no_state)?;
         state.may_write(cx.now)?;
         let opener = Arc::clone(&state.opener);
-        self.seeds
-            .insert(cx.now, state.cache_key, opener, &self.entry.name, cx.metrics);
+        self.seeds.insert(
+            cx.now,
+            state.cache_key,
+            opener,
+            &self.entry.name,
+            cx.metrics,
+        );
         cx.log(6, || {
             format!(
-                "\"encrypting content using DEK\" uid={} key={}",
+                "\"encrypting content using DEK\" uid={} key={} {}",
                 quote(&state.uid),
-                quote(key)
+                quote(place.key),
+                place.request()
             )
         });
         let data = state
             .opener
-            .seal(key.as_bytes(), plaintext, cx.now, cx.rng)
+            .seal(place.key.as_bytes(), plaintext, cx.now, cx.rng)
             .map_err(TransformError::new)?;
         cx.metrics.key_id(
             Direction::ToStorage,
@@ -315,6 +331,7 @@ impl Provider {
         );
         object::encode(
             out,
+            cx.options.version,
             &data,
             &state.key_id,
             &state.source,
@@ -355,7 +372,7 @@ impl Provider {
     /// (KMS2-DEC-08).
     pub(crate) fn decrypt(
         &mut self,
-        key: &str,
+        place: Place<'_>,
         cold: &ColdRead,
         deadline: Option<Duration>,
         cx: &mut Cx<'_>,
@@ -363,9 +380,10 @@ impl Provider {
         let uid = cx.uid();
         cx.log(6, || {
             format!(
-                "\"decrypting content using envelope service\" uid={} key={}",
+                "\"decrypting content using envelope service\" uid={} key={} {}",
                 quote(&uid),
-                quote(key)
+                quote(place.key),
+                place.request()
             )
         });
         let object = &cold.object;
@@ -431,12 +449,8 @@ impl Provider {
             Some(state) if state.key_id == object.key_id => state.key_id_hash.clone(),
             _ => hash_if_not_empty(&object.key_id),
         };
-        cx.metrics.key_id(
-            Direction::FromStorage,
-            &self.entry.name,
-            &hash,
-            cx.now.unix,
-        );
+        cx.metrics
+            .key_id(Direction::FromStorage, &self.entry.name, &hash, cx.now.unix);
         let bytes = opener
             .open(key.as_bytes(), &object.data, cx.now)
             .map_err(TransformError::new)?;

@@ -72,10 +72,10 @@ impl Opener {
     }
 
     /// Of a type-0 key, for writing.
-    pub(super) fn writing_key(key: &[u8; 32], rng: &mut dyn Rng) -> Self {
+    pub(super) fn writing_key(key: &[u8; 32]) -> Self {
         Opener::Key {
             cipher: Gcm::Aes256(aes_gcm::Aes256Gcm::new(key.into())),
-            nonces: Some(Mutex::new(CounterNonce::new(rng))),
+            nonces: Some(Mutex::new(CounterNonce::default())),
         }
     }
 
@@ -102,7 +102,7 @@ impl Opener {
         match self {
             Opener::Key { cipher, nonces } => {
                 let nonces = nonces.as_ref().ok_or("a key for reading cannot write")?;
-                let nonce = lock(nonces).draw();
+                let nonce = lock(nonces).draw(rng);
                 cipher.seal(&mut data, nonce, path, plaintext)?;
             }
             Opener::Seed { seed, paths } => {

@@ -43,6 +43,11 @@ impl Refusal {
         Self::new(400, "BadRequest", message, None)
     }
 
+    /// 401.
+    pub fn unauthorized() -> Self {
+        Self::new(401, "Unauthorized", "Unauthorized", None)
+    }
+
     /// 404 of an object.
     pub fn not_found(resource: Resource, name: &str) -> Self {
         let kind = resource.plural();
