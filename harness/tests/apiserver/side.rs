@@ -26,6 +26,8 @@ const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// A sick plugin's texts are collected for so long: fresh ones and those of the 3 s cache (KMS2-HEALTH-06).
 const LISTENS: Duration = Duration::from_secs(8);
 const LISTEN_EVERY: Duration = Duration::from_millis(400);
+/// A bad answer is believed for 3 s.
+const BAD_NEWS_LASTS: Duration = Duration::from_millis(3200);
 /// A good answer is believed for 20 s, and one call takes at most 3 s (KMS2-STATUS-11).
 const NOTICES: Duration = Duration::from_secs(45);
 /// A dial can be that far away after a long outage (KMS2-CONN-10).
@@ -61,6 +63,8 @@ impl Side {
         let tap = Tap::start(&place.join("tap.sock"), keeper.plugin.socket()).await?;
         let etcd = Etcd::start(&parts.server.etcd, place).await?;
         let text = world::encryption(&place.join("tap.sock"));
+        let mut names = Names::new(place);
+        names.add(hash(text.as_bytes()), "hash of the first");
         let settings = world::settings(&etcd, Some(text));
         let program = kind.program(parts);
         let server = Launched::start(&program, &settings, &place.join("server")).await?;
@@ -71,7 +75,7 @@ impl Side {
             _etcd: etcd,
             tap,
             keeper,
-            names: Names::new(place),
+            names,
             seeds: Vec::new(),
             counted: Counts::default(),
             well: true,
@@ -102,6 +106,10 @@ impl Side {
             }
             Event::Gone => {
                 self.tap.off();
+                if !self.well {
+                    // What was wrong before is believed a little longer.
+                    sleep(BAD_NEWS_LASTS).await;
+                }
                 self.well = false;
                 self.until(NOTICES, "a failed health check", |_, health| {
                     health.code != 200
