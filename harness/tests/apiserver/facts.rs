@@ -59,13 +59,13 @@ impl Names {
         format!("KEY-{number}")
     }
 
-    /// The text with names in it. Times and what looks like a UUID have no names of their own.
+    /// The text with names in it. Times and UUIDs have no names of their own.
     pub fn in_text(&self, text: &str) -> String {
         let named = self
             .replaced
             .iter()
             .fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
-        without_times(&named)
+        without_random(&named)
     }
 
     /// An answer's code, reason and message; for an object its data; for a list its names.
@@ -105,26 +105,41 @@ pub fn hash(bytes: &[u8]) -> String {
     format!("sha256:{hex}")
 }
 
-/// RFC 3339 times become `TIME`.
-fn without_times(text: &str) -> String {
+/// RFC 3339 times become `TIME`, UUIDs `UUID`.
+fn without_random(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(at) = rest.find(|c: char| c.is_ascii_digit()) {
+    while let Some(at) = rest.find(|c: char| c.is_ascii_alphanumeric()) {
         out.push_str(&rest[..at]);
         rest = &rest[at..];
         let end = rest
             .find(|c: char| !(c.is_ascii_alphanumeric() || "-:.+".contains(c)))
             .unwrap_or(rest.len());
         let word = &rest[..end];
-        let time = word.len() >= 20
-            && word.as_bytes()[4] == b'-'
-            && word.as_bytes()[10] == b'T'
-            && word.as_bytes()[13] == b':';
-        out.push_str(if time { "TIME" } else { word });
+        out.push_str(if is_time(word) {
+            "TIME"
+        } else if is_uuid(word) {
+            "UUID"
+        } else {
+            word
+        });
         rest = &rest[end..];
     }
     out.push_str(rest);
     out
+}
+
+fn is_time(word: &str) -> bool {
+    let bytes = word.as_bytes();
+    bytes.len() >= 20 && bytes[4] == b'-' && bytes[10] == b'T' && bytes[13] == b':'
+}
+
+fn is_uuid(word: &str) -> bool {
+    word.len() == 36
+        && word.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
 }
 
 /// The lines of a metrics text that speak of encryption: series and value. Sums, buckets and times say nothing about

@@ -129,6 +129,11 @@ impl Tap {
         self.shared.state().key_ids.clone()
     }
 
+    /// Whether it serves.
+    pub fn is_on(&self) -> bool {
+        self.serving.is_some()
+    }
+
     /// Goes: the socket is removed and every connection is cut.
     pub fn off(&mut self) {
         if self.serving.take().is_some() {
