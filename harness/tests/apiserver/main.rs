@@ -10,6 +10,7 @@ mod differential;
 mod facts;
 mod kubectl;
 mod life;
+mod selftest;
 mod side;
 mod stored;
 mod story;
@@ -58,17 +59,21 @@ fn main() {
         parts.clone(),
         |parts| differential::the_real_one_with_itself(parts, Story::short()),
     ));
-    for (name, story, whole) in [
-        ("short_story", Story::short(), true),
-        ("sick_plugin", Story::sick(), false),
-        ("sick_plugin_at_start", Story::sick_at_start(), false),
-    ] {
-        trials.push(tier::test(
-            &format!("differential::{name}"),
-            parts.clone(),
-            move |parts: Parts| differential::known(parts, story, whole),
-        ));
-    }
+    trials.push(tier::test(
+        "differential::short_story_and_sick_plugins",
+        parts,
+        differential::known,
+    ));
+    trials.push(tier::test(
+        "comparison::differences_are_found_or_explained",
+        Ok::<_, String>(()),
+        selftest::differences_are_found_or_explained,
+    ));
+    trials.push(tier::test(
+        "comparison::only_random_words_are_replaced",
+        Ok::<_, String>(()),
+        selftest::only_random_words_are_replaced,
+    ));
     tier::run(trials)
 }
 

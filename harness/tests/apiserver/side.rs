@@ -404,7 +404,11 @@ impl Side {
             ),
             ("Decrypt", calls.decrypt, 20),
         ] {
-            facts.insert(format!("calls: {method}"), Seen::Number { value, slack });
+            let when = if steady { "" } else { ", not all well" };
+            facts.insert(
+                format!("calls: {method}{when}"),
+                Seen::Number { value, slack },
+            );
         }
         Ok(facts)
     }
