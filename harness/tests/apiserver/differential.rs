@@ -25,6 +25,7 @@ const BOTH: [Kind; 2] = [Kind::Real, Kind::Simulated];
 pub struct Outcome {
     pub name: String,
     pub found: Vec<(usize, Difference)>,
+    pub broke: Option<String>,
     pub facts: usize,
     pub seconds: f32,
 }
@@ -45,6 +46,7 @@ pub async fn play(
     let mut outcome = Outcome {
         name: story.name.clone(),
         found: Vec::new(),
+        broke: None,
         facts: 0,
         seconds: 0.0,
     };
@@ -193,6 +195,9 @@ fn told(outcome: &Outcome) -> String {
             "{}, chapter {chapter}: {label}\n      real:      {real}\n      simulated: {simulated}",
             outcome.name
         );
+    }
+    if let Some(why) = &outcome.broke {
+        let _ = writeln!(text, "{} broke off in {why}", outcome.name);
     }
     text
 }

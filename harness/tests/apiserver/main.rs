@@ -5,7 +5,7 @@
 #![expect(clippy::print_stdout, reason = "a story of minutes tells where it is")]
 
 mod allowed;
-mod cluster;
+mod choice;
 mod differential;
 mod facts;
 mod kubectl;
@@ -50,9 +50,14 @@ fn main() {
         ));
     }
     trials.push(tier::test(
-        "cluster::a_kubeconfig_reaches_it",
+        "choice::a_kubeconfig_reaches_a_cluster",
         parts.clone(),
-        cluster::a_kubeconfig_reaches_it,
+        choice::a_kubeconfig_reaches_a_cluster,
+    ));
+    trials.push(tier::test(
+        "choice::each_choice_serves",
+        parts.clone(),
+        choice::each_choice_serves,
     ));
     trials.push(tier::test(
         "differential::the_real_one_agrees_with_itself",

@@ -19,7 +19,7 @@ use crate::facts::{Facts, Names, Seen, hash, metrics};
 use crate::stored::Stored;
 use crate::story::{CONFIG_MAPS, Config, Event, Request, SECRETS};
 use crate::tap::{Counts, Fault, Tap};
-use crate::world::{self, Keeper, Kind, Parts, READY, Vault};
+use crate::world::{self, Keeper, Kind, PROVIDER, Parts, READY, Vault};
 
 /// How often health is asked while something is waited for: as a kubelet does.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
@@ -38,6 +38,11 @@ const RECOVERS: Duration = Duration::from_secs(200);
 const RELOADS: Duration = Duration::from_secs(200);
 /// What a server that cannot be ready has settled into after its start.
 const SETTLES: Duration = Duration::from_secs(15);
+/// Another provider's name.
+const SECOND: &str = "second";
+/// A local key for tests: 32 bytes of nothing.
+const LOCAL: &str =
+    "aescbc: {keys: [{name: local, secret: AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=}]}";
 /// The watch cache follows the store within this.
 const CACHE_FOLLOWS: Duration = Duration::from_millis(500);
 
@@ -52,6 +57,8 @@ pub struct Side {
     seeds: Vec<Vec<u8>>,
     counted: Counts,
     well: bool,
+    socket: PathBuf,
+    second: bool,
     _folder: TempDir,
 }
 
@@ -64,7 +71,9 @@ impl Side {
         let keeper = Keeper::start(parts, vault, place).await?;
         let tap = Tap::start(&place.join("tap.sock"), keeper.plugin.socket()).await?;
         let etcd = Etcd::start(&parts.server.etcd, place).await?;
-        let text = world::encryption(&place.join("tap.sock"));
+        let socket = place.join("tap.sock");
+        let providers = [world::kms(PROVIDER, &socket), world::IDENTITY.to_owned()];
+        let text = world::configuration("secrets", &providers);
         let mut names = Names::new(place);
         names.add(hash(text.as_bytes()), "hash of the first");
         let settings = world::settings(&etcd, Some(text));
@@ -81,6 +90,8 @@ impl Side {
             seeds: Vec::new(),
             counted: Counts::default(),
             well: true,
+            socket,
+            second: false,
             _folder: folder,
         })
     }
@@ -190,39 +201,28 @@ impl Side {
         Ok(value.unwrap_or_default() as u64)
     }
 
-    fn configuration(&self, config: Config) -> String {
-        let socket: PathBuf = self._folder.path().join("tap.sock");
-        let text = world::encryption(&socket);
-        let kms = |name: &str| {
-            format!(
-                "      - kms:
-          apiVersion: v2
-          name: {name}
-          endpoint: unix://{}
-          timeout: 3s
-",
-                socket.display()
-            )
+    /// All but the first provider are there to read what was written before.
+    fn configuration(&mut self, config: Config) -> String {
+        let kms = world::kms(PROVIDER, &self.socket);
+        let second = world::kms(SECOND, &self.socket);
+        let local = LOCAL.to_owned();
+        let identity = world::IDENTITY.to_owned();
+        let mut providers = match config {
+            Config::Plugin(_) | Config::Unknown => vec![kms, local, identity],
+            Config::Identity => vec![identity, kms, local],
+            Config::AesCbc => vec![local, kms, identity],
+            Config::Second => vec![second.clone(), kms, local, identity],
         };
-        let first = |provider: &str| {
-            text.replace("    providers:\n", &format!("    providers:\n{provider}"))
-        };
+        // Once there, it stays: else what it wrote could not be read.
+        self.second |= config == Config::Second;
+        if self.second && config != Config::Second {
+            providers.push(second);
+        }
+        let text = world::configuration("secrets", &providers);
         match config {
             Config::Plugin(number) => format!("# {number}\n{text}"),
-            Config::Identity => text
-                .replace("      - identity: {}\n", "")
-                .replace("    providers:\n", "    providers:\n      - identity: {}\n"),
-            // A key for tests; 32 bytes of nothing.
-            Config::AesCbc => first(&format!(
-                "      - aescbc:
-          keys:
-            - name: local
-              secret: {}=
-",
-                "A".repeat(43)
-            )),
-            Config::Second => first(&kms("second")),
-            Config::Unknown => text.replace("kind: Encr", "colour: blue\nkind: Encr"),
+            Config::Unknown => format!("colour: blue\n{text}"),
+            _ => text,
         }
     }
 

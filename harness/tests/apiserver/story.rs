@@ -209,7 +209,13 @@ impl Story {
         }];
         let mut config = 0;
         while chapters.len() < length {
-            let event = event(&mut random, plugin, &mut config);
+            let before = &chapters[chapters.len() - 1].event;
+            let event = loop {
+                let event = event(&mut random, plugin, &mut config);
+                if event != *before {
+                    break event;
+                }
+            };
             plugin = plugin.after(&event);
             let requests = (0..random.random_range(3..9))
                 .map(|_| request(&mut random))

@@ -97,23 +97,36 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The encryption configuration: Secrets and ConfigMaps through the plugin at `socket`, old data in clear.
+/// The encryption configuration of the operators' procedure: Secrets and ConfigMaps through the plugin at `socket`, old
+/// data in clear.
 pub fn encryption(socket: &Path) -> String {
-    format!(
+    let providers = [kms(PROVIDER, socket), IDENTITY.to_owned()];
+    configuration("secrets, configmaps", &providers)
+}
+
+/// Plain text.
+pub const IDENTITY: &str = "identity: {}";
+
+/// A KMS v2 provider.
+pub fn kms(name: &str, socket: &Path) -> String {
+    let socket = socket.display();
+    format!("kms: {{apiVersion: v2, name: {name}, endpoint: \"unix://{socket}\", timeout: 3s}}")
+}
+
+/// An encryption configuration: the first provider writes, all of them read.
+pub fn configuration(resources: &str, providers: &[String]) -> String {
+    let mut text = format!(
         "kind: EncryptionConfiguration
 apiVersion: apiserver.config.k8s.io/v1
 resources:
-  - resources: [secrets, configmaps]
+  - resources: [{resources}]
     providers:
-      - kms:
-          apiVersion: v2
-          name: {PROVIDER}
-          endpoint: unix://{}
-          timeout: 3s
-      - identity: {{}}
-",
-        socket.display()
-    )
+"
+    );
+    for provider in providers {
+        text.push_str(&format!("      - {provider}\n"));
+    }
+    text
 }
 
 /// Settings of a server on this store.

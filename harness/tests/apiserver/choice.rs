@@ -1,15 +1,60 @@
-//! A server that is reached by kubeconfig alone, as `--apiserver KUBECONFIG` does.
+//! What `--apiserver` can mean, each behind the same trait.
+
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use kms_apiserver_api::{ApiServer, ListOptions, Resource, Target, Watching};
 use kms_harness::apiserver::choice::Choice;
 use kms_harness::apiserver::cluster::Cluster;
+use kms_harness::vault::sim::Sim;
 use serde_json::json;
+use tokio::time::{Instant, sleep};
 
-use crate::world::{Kind, Parts, World};
+use crate::world::{self, Keeper, Kind, PROVIDER, Parts, READY, Vault, World};
+
+/// How often a server is looked at until it is ready.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// `sim`, `real` and a path give servers of which all can be asked: encrypted values, a restart, the same data after it.
+pub async fn each_choice_serves(parts: Parts) -> Result<()> {
+    let path = parts.server.kube_apiserver.display().to_string();
+    for word in ["sim", "real", &path] {
+        let folder = tempfile::Builder::new().prefix("kms-").tempdir()?;
+        let vault = Vault::Sim(Sim::start(1).await?);
+        let keeper = Keeper::start(&parts, vault, folder.path()).await?;
+        let encryption = world::encryption(keeper.plugin.socket());
+        let started = Choice::read(word)?
+            .start(&encryption, folder.path())
+            .await?;
+        asked(started.server())
+            .await
+            .with_context(|| format!("--apiserver {word}"))?;
+    }
+    Ok(())
+}
+
+async fn asked(server: &dyn ApiServer) -> Result<()> {
+    let target = Target::secret("default", "one");
+    let made = server
+        .create(&target, json!({"data": {"key": "dmFsdWU="}}))
+        .await?;
+    ensure!(made.code == 201, "{made:?}");
+    let stored = server.stored(&target).await?.context("nothing is stored")?;
+    let prefix = format!("k8s:enc:kms:v2:{PROVIDER}:");
+    ensure!(stored.prefix() == prefix.as_bytes(), "{stored:?}");
+    server.restart().await?;
+    let start = Instant::now();
+    while server.health("/readyz").await?.code != 200 {
+        ensure!(start.elapsed() < READY, "not ready after its restart");
+        sleep(LOOK_EVERY).await;
+    }
+    let read = server.get(&target).await?;
+    ensure!(read.field("/data/key") == "dmFsdWU=", "{read:?}");
+    Ok(())
+}
 
 /// Objects, health, metrics and a watch go through; what needs the machine is refused in words.
-pub async fn a_kubeconfig_reaches_it(parts: Parts) -> Result<()> {
+pub async fn a_kubeconfig_reaches_a_cluster(parts: Parts) -> Result<()> {
     let world = World::on_sim(Kind::Real, &parts).await?;
     let path = world.server.files().kubeconfig.display().to_string();
     let Choice::Cluster(kubeconfig) = Choice::read(&path)? else {
