@@ -1023,16 +1023,20 @@ impl<'t> World<'t> {
     /// ended like this.
     fn settle(&mut self, event: &'t Event, ours: &str) -> &'t Event {
         let trace: &'t Trace = self.trace;
-        let fits = trace.events.iter().enumerate().find(|(index, other)| {
+        let rivals = trace.events.iter().enumerate().filter(|(index, other)| {
             other.kind == "healthz"
                 && other.text("path") == event.text("path")
                 && other.at.abs_diff(event.at) < Duration::from_millis(1)
-                && normal(other.text("body"), false) == ours
                 && !self.taken.contains(index)
         });
+        let rivals: Vec<_> = rivals.collect();
+        let fits = rivals
+            .iter()
+            .find(|(_, other)| normal(other.text("body"), false) == ours)
+            .or(rivals.first());
         match fits {
             Some((index, other)) => {
-                self.taken.insert(index);
+                self.taken.insert(*index);
                 other
             }
             None => event,

@@ -10,6 +10,7 @@ pub mod aead;
 mod chain;
 mod channel;
 pub mod config;
+pub mod coverage;
 pub mod encryption;
 mod expiring;
 pub mod gotext;

@@ -117,20 +117,26 @@ impl Cacher {
     /// The revision it knows by then.
     pub async fn wait_fresh(&self, revision: i64) -> Result<(), i64> {
         let deadline = Instant::now() + FRESH_WITHIN;
+        // an answer wakes who waits, so asking again at once would never end
+        let mut ask_at = Instant::now();
         loop {
             let changed = self.changed.notified();
             let known = self.revision();
             if known >= revision {
                 return Ok(());
             }
-            if Instant::now() >= deadline {
+            let now = Instant::now();
+            if now >= deadline {
                 return Err(known);
             }
-            self.progress_wanted.notify_one();
+            if now >= ask_at {
+                self.progress_wanted.notify_one();
+                ask_at = now + ASK_EVERY;
+            }
             tokio::select! {
                 biased;
                 () = changed => {}
-                () = sleep_until(deadline.min(Instant::now() + ASK_EVERY)) => {}
+                () = sleep_until(deadline.min(ask_at)) => {}
             }
         }
     }

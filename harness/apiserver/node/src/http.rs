@@ -81,15 +81,16 @@ async fn answer(api: &Api, tokens: &Tokens, request: HttpRequest<Incoming>) -> R
     let Ok(body) = Limited::new(body, MAX_BODY).collect().await else {
         return text(413, "http: request body too large\n".to_owned());
     };
-    let content_type = head
-        .headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
+    let text_of = |name| {
+        let value = head.headers.get(name).and_then(|value| value.to_str().ok());
+        value.unwrap_or_default().to_owned()
+    };
     let request = Request {
         method: head.method.as_str().to_owned(),
         path: head.uri.path().to_owned(),
         query: head.uri.query().unwrap_or_default().to_owned(),
-        content_type: content_type.unwrap_or_default().to_owned(),
+        accept: text_of(header::ACCEPT),
+        content_type: text_of(header::CONTENT_TYPE),
         body: body.to_bytes(),
     };
     match api.handle(request).await {

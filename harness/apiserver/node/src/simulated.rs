@@ -140,6 +140,14 @@ impl Simulated {
         }
     }
 
+    /// What answers requests now.
+    ///
+    /// # Errors
+    /// It is not running.
+    pub fn api(&self) -> Result<Arc<Api>, Trouble> {
+        Ok(self.running()?.api)
+    }
+
     fn running(&self) -> Result<Running, Trouble> {
         let running = self
             .running

@@ -6,6 +6,7 @@ pub mod patch;
 pub mod route;
 pub mod select;
 pub mod status;
+pub mod table;
 
 pub use route::{Query, Route, Verb};
 pub use status::Refusal;

@@ -32,6 +32,8 @@ pub struct Request {
     pub path: String,
     /// What stands after the question mark.
     pub query: String,
+    /// The header `Accept`.
+    pub accept: String,
     /// The header `Content-Type`.
     pub content_type: String,
     /// The body.
@@ -51,6 +53,7 @@ impl Request {
             method: method.to_owned(),
             path: path.to_owned(),
             query: query.to_owned(),
+            accept: "application/json".to_owned(),
             content_type: "application/json".to_owned(),
             body: body.into(),
         }
@@ -148,6 +151,9 @@ impl Api {
             Route::ApiV1 => only_get(discovery::api_v1()),
             Route::OpenApi => only_get(discovery::openapi()),
             Route::OpenApiV1 => only_get(discovery::openapi_v1()),
+            Route::Unknown if request.path.starts_with("/api") => {
+                Refusal::no_such_resource().into()
+            }
             Route::Unknown => Reply::Text {
                 code: 404,
                 body: "404 page not found\n".to_owned(),
@@ -159,9 +165,10 @@ impl Api {
                 let namespace = namespace.as_deref();
                 let done = match verb {
                     Verb::Get if query.flag("watch") => {
-                        self.watch(resource, namespace, None, &query).await
+                        self.watch(resource, namespace, None, &query, &request)
+                            .await
                     }
-                    Verb::Get => self.list(resource, namespace, &query).await,
+                    Verb::Get => self.list(resource, namespace, &query, &request).await,
                     Verb::Post => self.create(resource, namespace, &query, &request).await,
                     Verb::Put | Verb::Patch | Verb::Delete => Err(Refusal::method_not_allowed()),
                 };
@@ -174,10 +181,13 @@ impl Api {
             } => {
                 let done = match verb {
                     Verb::Get if query.flag("watch") => {
-                        self.watch(resource, Some(&namespace), Some(&name), &query)
+                        self.watch(resource, Some(&namespace), Some(&name), &query, &request)
                             .await
                     }
-                    Verb::Get => self.get(resource, &namespace, &name, &query).await,
+                    Verb::Get => {
+                        self.get(resource, &namespace, &name, &query, &request)
+                            .await
+                    }
                     Verb::Put => {
                         self.update(resource, &namespace, &name, &query, &request)
                             .await

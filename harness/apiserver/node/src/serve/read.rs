@@ -3,11 +3,11 @@
 use kms_apiserver_api::Resource;
 use serde_json::{Value, json};
 
-use super::{Api, Reply};
+use super::{Api, Reply, Request};
 use crate::object::Object;
 use crate::registry::RegistryError;
 use crate::rest::select::Selector;
-use crate::rest::{Query, Refusal};
+use crate::rest::{Query, Refusal, table};
 use crate::store::{Range, StoreError, successor};
 
 /// Where a list is read.
@@ -38,6 +38,7 @@ impl Api {
         namespace: &str,
         name: &str,
         query: &Query,
+        request: &Request,
     ) -> Result<Reply, Refusal> {
         let key = self.registry.keys().object(resource, namespace, name);
         let cacher = self.cacher(resource);
@@ -49,14 +50,14 @@ impl Api {
             let object = cacher
                 .get(&key)
                 .ok_or_else(|| Refusal::not_found(resource, name))?;
-            return Ok(Reply::ok(object.to_json(true)));
+            return Ok(Reply::ok(self.shown(&object, request)));
         }
         let read = self
             .registry
             .get(resource, &key)
             .await
             .map_err(|error| Refusal::of(error, resource, name))?;
-        Ok(Reply::ok(read.object.to_json(true)))
+        Ok(Reply::ok(self.shown(&read.object, request)))
     }
 
     /// A list, or a page of it.
@@ -65,6 +66,7 @@ impl Api {
         resource: Resource,
         namespace: Option<&str>,
         query: &Query,
+        request: &Request,
     ) -> Result<Reply, Refusal> {
         let selector = Selector::parse(query.text("fieldSelector"), query.text("labelSelector"));
         let selector = selector.map_err(Refusal::bad_request)?;
@@ -108,7 +110,36 @@ impl Api {
                 }
             },
         };
-        Ok(Reply::ok(document(resource, &prefix, &listed, &selector)))
+        let metadata = metadata(&prefix, &listed, &selector);
+        if table::wanted(&request.accept) {
+            let objects = listed.objects.iter().map(|(_, object)| object);
+            return Ok(Reply::ok(table::of(
+                objects,
+                metadata,
+                self.clock.now().unix,
+            )));
+        }
+        let items: Vec<Value> = listed
+            .objects
+            .iter()
+            .map(|(_, object)| object.to_json(false))
+            .collect();
+        Ok(Reply::ok(json!({
+            "kind": format!("{}List", resource.kind()),
+            "apiVersion": "v1",
+            "metadata": metadata,
+            "items": items,
+        })))
+    }
+
+    /// One object, as the client wants to see it.
+    fn shown(&self, object: &Object, request: &Request) -> Value {
+        if table::wanted(&request.accept) {
+            let metadata = json!({"resourceVersion": object.meta.resource_version});
+            table::of([object], metadata, self.clock.now().unix)
+        } else {
+            object.to_json(true)
+        }
     }
 
     /// Where to read, by the parameters of the request.
@@ -268,7 +299,8 @@ pub(super) fn revision(text: &str) -> Result<Option<i64>, Refusal> {
     }
 }
 
-fn document(resource: Resource, prefix: &str, listed: &Listed, selector: &Selector) -> Value {
+/// The `metadata` of a list.
+fn metadata(prefix: &str, listed: &Listed, selector: &Selector) -> Value {
     let mut metadata = json!({"resourceVersion": listed.revision.to_string()});
     if let (Some(more), Some((last, _))) = (listed.more, listed.objects.last()) {
         let next = format!("{}\0", last.strip_prefix(prefix).unwrap_or(last));
@@ -277,17 +309,7 @@ fn document(resource: Resource, prefix: &str, listed: &Listed, selector: &Select
             metadata["remainingItemCount"] = more.into();
         }
     }
-    let items: Vec<Value> = listed
-        .objects
-        .iter()
-        .map(|(_, object)| object.to_json(false))
-        .collect();
-    json!({
-        "kind": format!("{}List", resource.kind()),
-        "apiVersion": "v1",
-        "metadata": metadata,
-        "items": items,
-    })
+    metadata
 }
 
 /// The token of a page: as kube-apiserver writes it.

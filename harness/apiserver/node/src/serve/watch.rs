@@ -7,11 +7,13 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
 use super::read::revision;
-use super::{Api, Reply};
+use super::{Api, Reply, Request};
 use crate::cache::{CacheEvent, EventKind};
 use crate::cacher::{From, Next, Watch};
+use crate::clock::Clock;
+use crate::object::Object;
 use crate::rest::select::Selector;
-use crate::rest::{Query, Refusal};
+use crate::rest::{Query, Refusal, table};
 
 /// How long a watch stays open where the client does not say: 30 minutes, the least that kube-apiserver gives.
 const OPEN_FOR: Duration = Duration::from_secs(30 * 60);
@@ -25,6 +27,8 @@ pub struct WatchReply {
     resource: Resource,
     selector: Selector,
     deadline: Instant,
+    /// Set if the client wants tables.
+    table: Option<Clock>,
     bookmark_at: Option<Instant>,
     /// How many of the first objects have not been handed over, if their end is to be marked.
     initial: Option<usize>,
@@ -38,6 +42,7 @@ impl Api {
         namespace: Option<&str>,
         name: Option<&str>,
         query: &Query,
+        request: &Request,
     ) -> Result<Reply, Refusal> {
         let mut fields = query.text("fieldSelector").to_owned();
         if let Some(name) = name {
@@ -87,6 +92,7 @@ impl Api {
             resource,
             selector,
             deadline: now + seconds,
+            table: table::wanted(&request.accept).then_some(self.clock),
             bookmark_at: query
                 .flag("allowWatchBookmarks")
                 .then_some(now + BOOKMARK_EVERY),
@@ -145,18 +151,28 @@ impl WatchReply {
             .is_some_and(|previous| self.selector.matches(previous));
         let is = event.kind != EventKind::Deleted && self.selector.matches(&event.object);
         let (kind, object) = match (was, is) {
-            (false, true) => ("ADDED", event.object.to_json(true)),
-            (true, true) => ("MODIFIED", event.object.to_json(true)),
+            (false, true) => ("ADDED", self.document(&event.object)),
+            (true, true) => ("MODIFIED", self.document(&event.object)),
             (true, false) => {
                 // what left the selection is shown as it was in it, at the revision at which it left
-                let previous = event.previous.as_ref().unwrap_or(&event.object);
-                let mut object = previous.to_json(true);
-                object["metadata"]["resourceVersion"] = event.revision.to_string().into();
+                let mut last = Object::clone(event.previous.as_ref().unwrap_or(&event.object));
+                last.meta.resource_version = event.revision.to_string();
+                let object = self.document(&last);
                 ("DELETED", object)
             }
             (false, false) => return None,
         };
         Some(json!({"type": kind, "object": object}))
+    }
+
+    fn document(&self, object: &Object) -> Value {
+        match &self.table {
+            None => object.to_json(true),
+            Some(clock) => {
+                let metadata = json!({"resourceVersion": object.meta.resource_version});
+                table::of([object], metadata, clock.now().unix)
+            }
+        }
     }
 
     fn bookmark(&self, end_of_initial: bool) -> Value {

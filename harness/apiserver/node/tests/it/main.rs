@@ -4,6 +4,8 @@
 mod conformance;
 mod object;
 mod plugin;
+mod properties;
+mod rest;
 mod store;
 mod watchcache;
 mod world;
