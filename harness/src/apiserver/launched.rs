@@ -102,30 +102,9 @@ impl Launched {
         &self.launch.log
     }
 
-    /// Waits until `/readyz` is 200 and the namespace `default` is there.
+    /// Waits until it is [`ready`].
     pub async fn ready(&self, within: Duration) -> Result<Duration> {
-        let start = Instant::now();
-        loop {
-            let mut last = Vec::new();
-            for path in ["/readyz?verbose", "/api/v1/namespaces/default"] {
-                let look = Call::new(Method::Get, path).with_timeout(LOOK_LIMIT);
-                match self.caller.call(look).await {
-                    Ok(answer) if answer.code == 200 => {}
-                    Ok(answer) => last.push(format!("{path}: {answer:?}")),
-                    Err(trouble) => last.push(trouble.to_string()),
-                }
-            }
-            if last.is_empty() {
-                return Ok(start.elapsed());
-            }
-            ensure!(
-                start.elapsed() < within,
-                "the API server is not ready after {} s: {}",
-                within.as_secs(),
-                last.join("; ")
-            );
-            sleep(LOOK_EVERY).await;
-        }
+        ready(self, within).await
     }
 
     /// Stops it by SIGTERM, as a service manager would, and does not start it again.
@@ -169,6 +148,32 @@ impl Launched {
 
     fn key(&self, target: &Target) -> String {
         format!("{}{}", self.prefix, target.key())
+    }
+}
+
+/// Waits until `/readyz` is 200 and the namespace `default` is there.
+pub async fn ready(server: &dyn ApiServer, within: Duration) -> Result<Duration> {
+    let start = Instant::now();
+    loop {
+        let mut last = Vec::new();
+        for path in ["/readyz?verbose", "/api/v1/namespaces/default"] {
+            let look = Call::new(Method::Get, path).with_timeout(LOOK_LIMIT);
+            match server.call(look).await {
+                Ok(answer) if answer.code == 200 => {}
+                Ok(answer) => last.push(format!("{path}: {answer:?}")),
+                Err(trouble) => last.push(trouble.to_string()),
+            }
+        }
+        if last.is_empty() {
+            return Ok(start.elapsed());
+        }
+        ensure!(
+            start.elapsed() < within,
+            "the API server is not ready after {} s: {}",
+            within.as_secs(),
+            last.join("; ")
+        );
+        sleep(LOOK_EVERY).await;
     }
 }
 

@@ -19,9 +19,9 @@ use super::choice::Choice;
 use super::cluster::Cluster;
 use super::etcd::Etcd;
 use super::flags::Settings;
-use super::launched::{Launched, Program};
+use super::launched::{Launched, Program, ready};
 
-/// Limit for a real server to be ready.
+/// Limit for a server to be ready.
 const READY: Duration = Duration::from_secs(60);
 
 /// A server, and what it leans on. Dropping it stops what the harness started.
@@ -48,6 +48,7 @@ impl Choice {
                     .start()
                     .await
                     .map_err(|trouble| anyhow!("{trouble}"))?;
+                ready(&server, READY).await?;
                 Ok(Started {
                     server: Box::new(server),
                     _etcd: None,

@@ -1,19 +1,14 @@
 //! What `--apiserver` can mean, each behind the same trait.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, bail, ensure};
 use kms_apiserver_api::{ApiServer, ListOptions, Resource, Target, Watching};
 use kms_harness::apiserver::choice::Choice;
 use kms_harness::apiserver::cluster::Cluster;
+use kms_harness::apiserver::launched::ready;
 use kms_harness::vault::sim::Sim;
 use serde_json::json;
-use tokio::time::{Instant, sleep};
 
 use crate::world::{self, Keeper, Kind, PROVIDER, Parts, READY, Vault, World};
-
-/// How often a server is looked at until it is ready.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// `sim`, `real` and a path give servers of which all can be asked: encrypted values, a restart, the same data after it.
 pub async fn each_choice_serves(parts: Parts) -> Result<()> {
@@ -43,11 +38,7 @@ async fn asked(server: &dyn ApiServer) -> Result<()> {
     let prefix = format!("k8s:enc:kms:v2:{PROVIDER}:");
     ensure!(stored.prefix() == prefix.as_bytes(), "{stored:?}");
     server.restart().await?;
-    let start = Instant::now();
-    while server.health("/readyz").await?.code != 200 {
-        ensure!(start.elapsed() < READY, "not ready after its restart");
-        sleep(LOOK_EVERY).await;
-    }
+    ready(server, READY).await.context("after its restart")?;
     let read = server.get(&target).await?;
     ensure!(read.field("/data/key") == "dmFsdWU=", "{read:?}");
     Ok(())
