@@ -213,7 +213,7 @@ pub struct ApiServerArgs {
     /// ConcurrentWatchObjectDecode and AllowUnsafeMalformedObjectDeletion, each =true or =false
     #[arg(long, value_name = "NAME=BOOL", value_delimiter = ',')]
     pub feature_gates: Vec<String>,
-    /// Answer lists of the newest state from the cache, as on an etcd since 3.4.25 or 3.5.8
+    /// Answer lists of the newest state from the cache; never so on an etcd before 3.4.25 or 3.5.8
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     pub list_from_cache: bool,
     /// How much is logged

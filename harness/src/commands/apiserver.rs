@@ -12,7 +12,7 @@ use kms_apiserver_node::http::{Tokens, serve_connection};
 use kms_apiserver_node::node::{Configuration, Node, Settings};
 use kms_apiserver_node::rpc::UnixDialer;
 use kms_apiserver_node::store::Store;
-use kms_apiserver_node::store::etcd::EtcdStore;
+use kms_apiserver_node::store::etcd::{EtcdStore, reports_progress};
 use kms_apiserver_node::store::memory::MemoryStore;
 use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
@@ -36,8 +36,9 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 pub async fn apiserver(args: ApiServerArgs, interrupt: Interrupt) -> Result<u8, Failure> {
     let tls = tls(&args).or_usage()?;
     let tokens = tokens(&args).or_usage()?;
-    let settings = settings(&args).or_usage()?;
-    let store = interrupt.or(store(&args)).await?.or_usage()?;
+    let mut settings = settings(&args).or_usage()?;
+    let (store, progress) = interrupt.or(store(&args)).await?.or_usage()?;
+    settings.watch_progress &= progress;
     let listener = TcpListener::bind((args.bind_address.as_str(), args.secure_port)).await;
     let listener = listener
         .with_context(|| format!("listen on {}:{}", args.bind_address, args.secure_port))
@@ -192,16 +193,15 @@ fn settings(args: &ApiServerArgs) -> Result<Settings> {
     Ok(settings)
 }
 
-async fn store(args: &ApiServerArgs) -> Result<Arc<dyn Store>> {
-    match args.etcd_servers.first() {
-        None => Ok(Arc::new(MemoryStore::new())),
-        Some(address) => {
-            let store = EtcdStore::connect(address)
-                .await
-                .map_err(|error| anyhow!("--etcd-servers: {error}"))?;
-            Ok(Arc::new(store))
-        }
-    }
+/// The store, and whether it reports how far a watch is.
+async fn store(args: &ApiServerArgs) -> Result<(Arc<dyn Store>, bool)> {
+    let Some(address) = args.etcd_servers.first() else {
+        return Ok((Arc::new(MemoryStore::new()), true));
+    };
+    let failed = |error| anyhow!("--etcd-servers: {error}");
+    let store = EtcdStore::connect(address).await.map_err(failed)?;
+    let version = store.version().await.map_err(failed)?;
+    Ok((Arc::new(store), reports_progress(&version)))
 }
 
 struct File(PathBuf);

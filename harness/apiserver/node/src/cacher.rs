@@ -212,11 +212,15 @@ impl Cacher {
                 .range(Range::all(prefix.as_str()))
                 .await;
             let page = page.map_err(|error| format!("failed to list {what}: {error}"))?;
-            let objects = stream::iter(page.entries)
+            let decoded = stream::iter(page.entries)
                 .map(|entry| async move { self.open(&entry).await })
-                .buffered(self.filling.decoders)
-                .try_collect::<Vec<Item>>()
-                .await;
+                .buffered(self.filling.decoders);
+            let objects: Result<Vec<Item>, Corrupt> = if self.filling.decoders > 1 {
+                // decoders that work beside each other go on to the end; the error is looked at afterwards
+                decoded.collect::<Vec<_>>().await.into_iter().collect()
+            } else {
+                decoded.try_collect().await
+            };
             if let Ok(objects) = objects {
                 self.with(|state| state.fill(objects, page.revision));
                 return Ok(page.revision);

@@ -10,7 +10,7 @@ use kms_apiserver::version::Version;
 use kms_apiserver_api::Resource;
 use serde_json::json;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::cacher::{Cacher, Filling};
 use crate::clock::{Chance, Clock};
@@ -25,6 +25,12 @@ const SYSTEM_NAMESPACES: [&str; 4] = ["kube-system", "kube-public", "kube-node-l
 
 /// How often missing system namespaces are looked for.
 const NAMESPACES_EVERY: Duration = Duration::from_secs(60);
+
+/// How long the hook of storage readiness waits for the caches.
+const CACHES_WITHIN: Duration = Duration::from_secs(60);
+
+/// How often a server that is not ready yet asks itself whether it is.
+const ASK_ITSELF_EVERY: Duration = Duration::from_millis(100);
 
 /// The encryption configuration of a server.
 #[derive(Clone)]
@@ -169,6 +175,7 @@ impl Node {
             tasks.spawn(async move { informers.sync(resource, informing).await });
         }
         tasks.spawn(storage_readiness(Arc::clone(&api)));
+        tasks.spawn(ask_itself(Arc::clone(&api)));
         tasks.spawn(system_namespaces(Arc::clone(&api)));
         Ok(Node { api, tasks })
     }
@@ -197,12 +204,27 @@ impl Drop for Node {
     }
 }
 
-/// The hook `poststarthook/storage-readiness`: done when every cache has been filled once.
+/// The hook `poststarthook/storage-readiness`: done when every cache has been filled once, or after a minute.
 async fn storage_readiness(api: Arc<Api>) {
-    for cacher in api.cachers.values() {
-        cacher.wait_ready().await;
-    }
+    let all = async {
+        for cacher in api.cachers.values() {
+            cacher.wait_ready().await;
+        }
+    };
+    // the real hook is satisfied with having waited
+    let _ = timeout(CACHES_WITHIN, all).await;
     api.health.storage_ready.store(true, Ordering::Relaxed);
+}
+
+/// The hook `poststarthook/bootstrap-controller` asks the server's own readyz until it is good for the first time; so a
+/// plugin that is sick at the start is asked as often as bad results allow (KMS2-STATUS-11).
+async fn ask_itself(api: Arc<Api>) {
+    while !matches!(
+        api.handle(Request::get("/readyz")).await,
+        Reply::Text { code: 200, .. }
+    ) {
+        sleep(ASK_ITSELF_EVERY).await;
+    }
 }
 
 /// Makes the system namespaces, and makes them again when they go.

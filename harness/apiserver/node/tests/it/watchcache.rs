@@ -184,6 +184,15 @@ async fn undecryptable_data_at_the_start_is_429_and_livez_fails() {
     sleep(seconds(10)).await;
     let tried = world.plugin.take_calls("Decrypt");
     assert!((18..=20).contains(&tried), "{tried}");
+    // after a minute the hook is satisfied, and only readyz still knows
+    tokio::time::sleep_until(start + seconds(62)).await;
+    assert_eq!(
+        (
+            world.get("/livez").await.code,
+            world.get("/readyz").await.code
+        ),
+        (200, 500)
+    );
     let gone = world.server.delete_unreadable(&target).await.unwrap();
     assert_eq!(gone.code, 200);
     assert_eq!(
@@ -465,4 +474,25 @@ async fn another_servers_new_seed_breaks_the_cache_of_a_server_without_its_plugi
     second.up();
     sleep(seconds(40)).await;
     assert_eq!(get(&two, ALL).await.items().len(), 5);
+}
+
+/// A server whose plugin is sick at its start asks it as often as bad results allow, because it waits for its own readyz;
+/// once ready, only each minute.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_not_ready_asks_its_plugin_every_3_seconds() {
+    let world = World::new(37, 1).await;
+    world
+        .plugin
+        .with(|plugin| plugin.healthz = "sick".to_owned());
+    world.server.restart().await.unwrap();
+    world.plugin.take_calls("Status");
+    sleep(seconds(30)).await;
+    let asked = world.plugin.take_calls("Status");
+    assert!((9..=11).contains(&asked), "{asked}");
+    world.plugin.with(|plugin| plugin.healthz = "ok".to_owned());
+    sleep(seconds(5)).await;
+    world.plugin.take_calls("Status");
+    sleep(seconds(180)).await;
+    let asked = world.plugin.take_calls("Status");
+    assert!((3..=4).contains(&asked), "{asked}");
 }

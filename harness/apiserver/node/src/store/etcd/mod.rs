@@ -277,6 +277,16 @@ impl Changes for EtcdChanges {
     }
 }
 
+/// Whether an etcd of this version reports on demand, and rightly, how far a watch is: since 3.4.25 and 3.5.8.
+pub fn reports_progress(version: &str) -> bool {
+    let mut numbers = version
+        .split(['.', '-'])
+        .map(|number| number.parse::<u32>().unwrap_or(0));
+    let mut next = || numbers.next().unwrap_or(0);
+    let version = (next(), next(), next());
+    version >= (3, 5, 8) || ((3, 4, 25)..(3, 5, 0)).contains(&version)
+}
+
 fn mod_revision_is(key: &str, revision: i64) -> Compare {
     Compare {
         result: 0,
@@ -322,5 +332,25 @@ fn failed(status: &Status) -> StoreError {
         Code::OutOfRange if status.message().contains("compacted") => StoreError::Compacted,
         Code::OutOfRange if status.message().contains("future") => StoreError::Future,
         _ => StoreError::Unavailable(format!("etcd: {:?}: {}", status.code(), status.message())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_versions_do_not_report_progress() {
+        for (version, reports) in [
+            ("3.4.23", false),
+            ("3.4.25", true),
+            ("3.5.7", false),
+            ("3.5.8", true),
+            ("3.6.16", true),
+            ("3.7.0-rc.1", true),
+            ("", false),
+        ] {
+            assert_eq!(reports_progress(version), reports, "{version}");
+        }
     }
 }
