@@ -10,6 +10,7 @@
 
 pub use kms_process::child;
 
+pub mod apiserver;
 pub mod bundle;
 pub mod cli;
 pub mod commands;

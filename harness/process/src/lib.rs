@@ -1,5 +1,6 @@
-//! Real processes, for the harness's process arm and for measurements: [`child`] runs them, [`own`]
-//! builds the plugin.
+//! Real processes, for the harness's process arm and for measurements: [`child`] runs them,
+//! [`parts`] finds servers, [`own`] builds the plugin.
 
 pub mod child;
 pub mod own;
+pub mod parts;

@@ -96,8 +96,8 @@ impl Vault {
     }
 
     fn server(family: Family, plan: &mut Planned) -> Result<Self> {
-        let binary = family.find()?;
-        let origin = if std::env::var_os(family.variable()).is_some() {
+        let binary = family.part().find()?;
+        let origin = if std::env::var_os(family.part().variable).is_some() {
             Origin::Env
         } else {
             Origin::Default

@@ -25,7 +25,8 @@ use super::certificates::Certificates;
 use super::family::{self, Family};
 use super::server::{Listen, dev_arguments, raft_settings};
 use super::state::{self, ANSWERS};
-use super::{Breakable, Product, VaultBackend, free_ports};
+use super::{Breakable, Product, VaultBackend};
+use kms_process::parts::free_ports;
 
 /// Limit for the daemon to say who it is.
 const DAEMON: Duration = Duration::from_secs(10);

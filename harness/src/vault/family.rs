@@ -1,13 +1,13 @@
-//! The two real products, and where their server binaries are found.
+//! The two real products.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use kms_process::parts::{self, Part};
 use serde_json::Value;
 
 use super::Product;
-use crate::child::find_program;
 
 /// Whose server it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,35 +29,11 @@ impl fmt::Display for Family {
 }
 
 impl Family {
-    /// The variable that may name the binary.
-    pub fn variable(self) -> &'static str {
+    /// The server binary, and where it is found.
+    pub fn part(self) -> Part {
         match self {
-            Self::OpenBao => "BAO",
-            Self::Vault => "VAULT",
-        }
-    }
-
-    /// The binary's name on PATH.
-    pub fn program(self) -> &'static str {
-        match self {
-            Self::OpenBao => "bao",
-            Self::Vault => "vault",
-        }
-    }
-
-    /// The script that finds or makes the binary.
-    pub fn script(self) -> &'static str {
-        match self {
-            Self::OpenBao => "ci/openbao",
-            Self::Vault => "ci/hashicorp-vault",
-        }
-    }
-
-    /// The script's folder in the cache: version and recipe.
-    pub fn cached(self) -> &'static str {
-        match self {
-            Self::OpenBao => "openbao-2.7.2-1",
-            Self::Vault => "vault-1.19.0-1",
+            Self::OpenBao => parts::OPENBAO,
+            Self::Vault => parts::VAULT,
         }
     }
 
@@ -68,31 +44,6 @@ impl Family {
             Self::OpenBao => "BAO_DEV_ROOT_TOKEN_ID",
             Self::Vault => "VAULT_DEV_ROOT_TOKEN_ID",
         }
-    }
-
-    /// Looks for the binary as the script does with `--find`: the variable, PATH, the cache.
-    pub fn find(self) -> Result<PathBuf> {
-        let variable = self.variable();
-        if let Some(named) = std::env::var_os(variable).filter(|value| !value.is_empty()) {
-            let path = PathBuf::from(named);
-            return find_program(&path).with_context(|| {
-                format!(
-                    "${variable} is {}, which is no executable file",
-                    path.display()
-                )
-            });
-        }
-        let program = self.program();
-        if let Some(on_path) = find_program(Path::new(program)).filter(|file| !is_script(file)) {
-            return Ok(on_path);
-        }
-        cache_folder()
-            .map(|cache| cache.join(self.cached()).join("bin").join(program))
-            .filter(|file| file.is_file())
-            .with_context(|| {
-                let script = self.script();
-                format!("no {self} server found: set ${variable}, put {program} on PATH, or run {script}")
-            })
     }
 }
 
@@ -132,24 +83,4 @@ pub(super) fn product(seal_status: &Value) -> Product {
         name: name.to_owned(),
         version: version.to_owned(),
     }
-}
-
-/// Some wrapper: it needs its own HOME and PATH, and signals end it rather than the server.
-fn is_script(file: &Path) -> bool {
-    let mut start = [0; 2];
-    std::fs::File::open(file)
-        .and_then(|mut open| std::io::Read::read_exact(&mut open, &mut start))
-        .is_ok_and(|()| &start == b"#!")
-}
-
-fn cache_folder() -> Option<PathBuf> {
-    let set = |name| {
-        std::env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    set("KMS_CACHE").or_else(|| {
-        let base = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))?;
-        Some(base.join("kms-real-parts"))
-    })
 }

@@ -14,10 +14,9 @@ pub mod server;
 pub mod sim;
 pub mod state;
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use kms_conformance::BoxFuture;
 
 use admin::Admin;
@@ -75,17 +74,4 @@ pub trait Breakable: VaultBackend {
 
     /// Kills the node that leads; another one takes over if there is one.
     fn lose_leader(&mut self) -> BoxFuture<'_, Result<()>>;
-}
-
-/// Ports that were free a moment ago. All are held until the last one is known.
-fn free_ports<const N: usize>() -> Result<[u16; N]> {
-    let held: Vec<TcpListener> = (0..N)
-        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-        .collect::<Result<_, _>>()
-        .context("find a free port")?;
-    let mut ports = [0; N];
-    for (port, listener) in ports.iter_mut().zip(&held) {
-        *port = listener.local_addr().context("find a free port")?.port();
-    }
-    Ok(ports)
 }

@@ -18,8 +18,9 @@ use super::admin::Admin;
 use super::certificates::Certificates;
 use super::family::{Family, version};
 use super::state::{self, ANSWERS, COMES_UP, LOOK_EVERY, UNSEALED};
-use super::{Breakable, Product, VaultBackend, free_ports};
+use super::{Breakable, Product, VaultBackend};
 use crate::child::{Child, Launch, describe, log_tail};
+use kms_process::parts::free_ports;
 
 /// Limit for all nodes to vote, on a machine that does other things, too.
 const VOTES: Duration = Duration::from_secs(60);
@@ -48,7 +49,7 @@ impl Server {
     pub async fn dev(family: Family, binary: &Path, folder: &Path) -> Result<Self> {
         let root_token = Zeroizing::new(format!("root-{}", uuid::Uuid::new_v4().simple()));
         let [port] = free_ports()?;
-        let mut launch = launch(binary, folder, family.program());
+        let mut launch = launch(binary, folder, family.part().program);
         launch.args = dev_arguments(&format!("127.0.0.1:{port}"));
         launch.environment.insert(
             family.root_token_variable().to_owned(),
@@ -61,7 +62,7 @@ impl Server {
             unseal_key: Zeroizing::default(),
             ca: None,
             nodes: vec![Node {
-                name: family.program().to_owned(),
+                name: family.part().program.to_owned(),
                 address: format!("http://127.0.0.1:{port}"),
                 launch,
                 child: None,
@@ -88,7 +89,7 @@ impl Server {
             nodes: Vec::new(),
         };
         for number in 1..=nodes {
-            let name = format!("{}-{number}", family.program());
+            let name = format!("{}-{number}", family.part().program);
             let node = server.raft_node(folder, &name, &certificates)?;
             server.nodes.push(node);
             server.start_node(number - 1).await?;

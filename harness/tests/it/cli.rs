@@ -221,19 +221,19 @@ fn a_real_server_that_is_not_there() {
                 .env("KMS_CACHE", nowhere.path());
             said(command.output().unwrap()).ended(2).err
         };
-        let variable = format!("${}", family.variable());
+        let variable = format!("${}", family.part().variable);
         let absent = without();
         assert!(
-            absent.contains(&variable) && absent.contains(family.script()),
+            absent.contains(&variable) && absent.contains(family.part().script),
             "{absent}"
         );
         // A wrapper script of that name is not the server.
-        let wrapper = nowhere.path().join(family.program());
+        let wrapper = nowhere.path().join(family.part().program);
         std::fs::write(&wrapper, "#!/bin/sh\nexec /nowhere/server \"$@\"\n").unwrap();
         std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).unwrap();
         assert!(without().contains(&variable));
         let wrong = harness(&args)
-            .env(family.variable(), "/nowhere/server")
+            .env(family.part().variable, "/nowhere/server")
             .output()
             .unwrap();
         let wrong = said(wrong).ended(2).err;

@@ -35,7 +35,7 @@ fn cached_servers_are_those_that_the_scripts_make() {
     for family in [Family::OpenBao, Family::Vault] {
         let script = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("..")
-            .join(family.script());
+            .join(family.part().script);
         let script = std::fs::read_to_string(script).unwrap();
         let value = |name: &str| {
             let line = script
@@ -45,7 +45,7 @@ fn cached_servers_are_those_that_the_scripts_make() {
             line.split(' ').next().unwrap().to_owned()
         };
         let made = format!("{family}-{}-{}", value("version="), value("recipe="));
-        assert_eq!(made, family.cached());
+        assert_eq!(made, family.part().cached);
     }
 }
 

@@ -63,7 +63,7 @@ impl Kind {
         let found = match self {
             Self::Sim(flavour) => Ok(Place::Here(flavour, Front::Own)),
             Self::Wiremock => Ok(Place::Here(Flavour::OpenBao, Front::Wiremock)),
-            Self::Server(family) => family.find().map(|file| Place::Binary(family, file)),
+            Self::Server(family) => family.part().find().map(|file| Place::Binary(family, file)),
             Self::Container => image(),
         };
         found.map_err(|error| format!("{error:#}"))

@@ -24,7 +24,7 @@ pub async fn main_job(parts: Parts, word: &str, kind: Kind) -> Result<()> {
     match &parts.place {
         Place::Here(..) => {}
         Place::Binary(family, file) => {
-            command.env(family.variable(), file);
+            command.env(family.part().variable, file);
         }
         Place::Image(image) => {
             command.args(["--vault-image", &image.to_string()]);

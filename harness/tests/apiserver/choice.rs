@@ -1,0 +1,93 @@
+//! What `--apiserver` can mean, each behind the same trait.
+
+use anyhow::{Context, Result, bail, ensure};
+use kms_apiserver_api::{ApiServer, ListOptions, Resource, Target, Watching};
+use kms_harness::apiserver::choice::Choice;
+use kms_harness::apiserver::cluster::Cluster;
+use kms_harness::apiserver::launched::ready;
+use kms_harness::vault::sim::{Front, Sim};
+use serde_json::json;
+use sim_vault::flavour::Flavour;
+
+use crate::world::{self, Keeper, Kind, PROVIDER, Parts, READY, Vault, World};
+
+/// `sim`, `real` and a path give servers of which all can be asked: encrypted values, a restart, the same data after it.
+pub async fn each_choice_serves(parts: Parts) -> Result<()> {
+    let path = parts.server.kube_apiserver.display().to_string();
+    for word in ["sim", "real", &path] {
+        let folder = tempfile::Builder::new().prefix("kms-").tempdir()?;
+        let vault = Vault::Sim(Sim::start(1, Flavour::OpenBao, Front::Own).await?);
+        let keeper = Keeper::start(&parts, vault, folder.path()).await?;
+        let encryption = world::encryption(keeper.plugin.socket());
+        let started = Choice::read(word)?
+            .start(&encryption, folder.path())
+            .await?;
+        asked(started.server())
+            .await
+            .with_context(|| format!("--apiserver {word}"))?;
+    }
+    Ok(())
+}
+
+async fn asked(server: &dyn ApiServer) -> Result<()> {
+    let target = Target::secret("default", "one");
+    let made = server
+        .create(&target, json!({"data": {"key": "dmFsdWU="}}))
+        .await?;
+    ensure!(made.code == 201, "{made:?}");
+    let stored = server.stored(&target).await?.context("nothing is stored")?;
+    let prefix = format!("k8s:enc:kms:v2:{PROVIDER}:");
+    ensure!(stored.prefix() == prefix.as_bytes(), "{stored:?}");
+    server.restart().await?;
+    ready(server, READY).await.context("after its restart")?;
+    let read = server.get(&target).await?;
+    ensure!(read.field("/data/key") == "dmFsdWU=", "{read:?}");
+    Ok(())
+}
+
+/// Objects, health, metrics and a watch go through; what needs the machine is refused in words.
+pub async fn a_kubeconfig_reaches_a_cluster(parts: Parts) -> Result<()> {
+    let world = World::on_sim(Kind::Real, &parts).await?;
+    let path = world.server.files().kubeconfig.display().to_string();
+    let Choice::Cluster(kubeconfig) = Choice::read(&path)? else {
+        bail!("{path} is no cluster");
+    };
+    let cluster: Box<dyn ApiServer> = Box::new(Cluster::connect(*kubeconfig).await?);
+    let target = Target::secret("default", "one");
+    let options = ListOptions {
+        namespace: Some("default".into()),
+        ..ListOptions::default()
+    };
+    let Watching::Open(mut events) = cluster.watch(Resource::Secrets, options).await? else {
+        bail!("the watch was refused");
+    };
+    let made = cluster
+        .create(&target, json!({"stringData": {"key": "value"}}))
+        .await?;
+    ensure!(made.code == 201, "{made:?}");
+    let event = events.next().await?.context("the watch was closed")?;
+    ensure!(event.kind == "ADDED" && event.name() == "one", "{event:?}");
+    let again = cluster.create(&target, json!({})).await?;
+    ensure!(
+        again.code == 409 && again.reason() == "AlreadyExists",
+        "{again:?}"
+    );
+    ensure!(cluster.health("/readyz").await?.text() == "ok");
+    ensure!(
+        cluster
+            .metrics()
+            .await?
+            .contains("apiserver_envelope_encryption_")
+    );
+    let beyond = [
+        cluster.restart().await.err(),
+        cluster.write_config("").await.err(),
+        cluster.stored(&target).await.err(),
+        cluster.store(&target, None).await.err(),
+    ];
+    for refusal in beyond {
+        let refusal = refusal.context("a kubeconfig gave access to the machine")?;
+        ensure!(refusal.to_string().contains("kubeconfig"), "{refusal}");
+    }
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! The simulated kube-apiserver beside the real one, and both with the plugin on a real Vault.
+//!
+//! `KMS_STORIES=N` plays N long random stories instead.
+
+#![expect(clippy::print_stdout, reason = "a story of minutes tells where it is")]
+
+mod allowed;
+mod choice;
+mod differential;
+mod facts;
+mod kubectl;
+mod life;
+mod selftest;
+mod side;
+mod stored;
+mod story;
+mod tap;
+#[path = "../common/tier.rs"]
+mod tier;
+mod world;
+
+use story::Story;
+use world::{Kind, Parts, World};
+
+fn main() {
+    let parts = Parts::find();
+    if let Some(count) = stories() {
+        let parts = parts.unwrap_or_else(|why| panic!("{why}"));
+        match differential::long(parts, count) {
+            Ok(()) => return,
+            Err(error) => {
+                println!("{error:#}");
+                std::process::exit(1);
+            }
+        }
+    }
+    let mut trials = Vec::new();
+    for kind in [Kind::Real, Kind::Simulated] {
+        trials.push(tier::test(
+            &format!("kubectl::{kind}::what_operators_type"),
+            parts.clone().and_then(Parts::with_kubectl),
+            move |parts: Parts| kubectl::what_operators_type(kind, parts),
+        ));
+        trials.push(tier::test(
+            &format!("life::{kind}::rotate_rewrite_restart"),
+            parts.clone().and_then(Parts::with_bao),
+            move |parts: Parts| async move {
+                life::rotate_rewrite_restart(World::on_bao(kind, &parts).await?).await
+            },
+        ));
+    }
+    trials.push(tier::test(
+        "choice::a_kubeconfig_reaches_a_cluster",
+        parts.clone(),
+        choice::a_kubeconfig_reaches_a_cluster,
+    ));
+    trials.push(tier::test(
+        "choice::each_choice_serves",
+        parts.clone(),
+        choice::each_choice_serves,
+    ));
+    trials.push(tier::test(
+        "differential::the_real_one_agrees_with_itself",
+        parts.clone(),
+        |parts| differential::the_real_one_with_itself(parts, Story::short()),
+    ));
+    trials.push(tier::test(
+        "differential::short_story_and_sick_plugins",
+        parts,
+        differential::known,
+    ));
+    trials.push(tier::test(
+        "comparison::differences_are_found_or_explained",
+        Ok::<_, String>(()),
+        selftest::differences_are_found_or_explained,
+    ));
+    trials.push(tier::test(
+        "comparison::only_random_words_are_replaced",
+        Ok::<_, String>(()),
+        selftest::only_random_words_are_replaced,
+    ));
+    tier::run(trials)
+}
+
+/// How many random stories are wanted, if any.
+fn stories() -> Option<u64> {
+    let text = std::env::var("KMS_STORIES").ok()?;
+    Some(text.parse().expect("KMS_STORIES is a number"))
+}
