@@ -64,9 +64,10 @@ pub async fn play(
         outcome.facts += left.len();
         let found = allowed.compare(&left, &right);
         println!(
-            "    {}: chapter {number} {:?}: {} facts, {} unexplained differences, {:.0} s",
+            "    {}: chapter {number} {:.80}, {:?}: {} facts, {} unexplained differences, {:.0} s",
             story.name,
-            chapter.event,
+            format!("{:?}", chapter.event),
+            chapter.requests,
             left.len(),
             found.len(),
             start.elapsed().as_secs_f32()

@@ -57,6 +57,7 @@ pub struct Side {
     seeds: Vec<Vec<u8>>,
     counted: Counts,
     well: bool,
+    slow: bool,
     socket: PathBuf,
     second: bool,
     _folder: TempDir,
@@ -90,6 +91,7 @@ impl Side {
             seeds: Vec::new(),
             counted: Counts::default(),
             well: true,
+            slow: false,
             socket,
             second: false,
             _folder: folder,
@@ -103,12 +105,14 @@ impl Side {
         match event {
             Event::Nothing => {}
             Event::Fault(Fault::None) | Event::Back => {
+                self.slow = false;
                 self.tap.fault(Fault::None);
                 self.tap.on().await?;
                 self.until_well().await?;
                 self.well = true;
             }
             Event::Fault(fault) => {
+                self.slow = matches!(fault, Fault::Slow(..));
                 self.tap.fault(fault.clone());
                 self.well = false;
                 self.until(NOTICES, "a Status call", |side, _| {
@@ -261,14 +265,14 @@ impl Side {
         self.learn();
         let start = Instant::now();
         let mut texts = BTreeSet::new();
-        let length = if self.tap.is_on() {
+        let length = if self.tap.is_on() && !self.slow {
             LISTENS
         } else {
             LISTENS_LONGER
         };
         while start.elapsed() < length {
             let health = self.server.health("/healthz/kms-providers").await?;
-            texts.insert(self.names.answer(&health));
+            texts.extend(each_provider(&self.names.answer(&health)));
             sleep(LISTEN_EVERY).await;
         }
         Ok(Seen::Text(
@@ -432,4 +436,21 @@ impl Side {
             stored.annotations.join(" ")
         ))
     }
+}
+
+/// A health answer, one text for each provider: which of several is fresh and which cached is chance.
+fn each_provider(answer: &str) -> Vec<String> {
+    const FAILED: &str = "500 internal server error: [";
+    let Some(list) = answer
+        .strip_prefix(FAILED)
+        .and_then(|rest| rest.strip_suffix(']'))
+    else {
+        return vec![answer.replace("500 internal server error: kms-", "500 kms-")];
+    };
+    let mut parts = list.split(", kms-provider-");
+    let first = parts.next().map(|part| format!("500 {part}"));
+    first
+        .into_iter()
+        .chain(parts.map(|part| format!("500 kms-provider-{part}")))
+        .collect()
 }

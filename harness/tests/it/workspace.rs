@@ -95,8 +95,7 @@ fn the_walls_between_crates_stand() {
             .map(|dependency| dependency["name"].as_str().unwrap().to_owned())
             .collect()
     };
-    let allowed: [(&str, &[&str]); 10] = [
-        ("kms-apiserver", &[]),
+    let allowed: [(&str, &[&str]); 13] = [
         ("kms-v2-api", &[]),
         ("vault-kubernetes-kms", &["kms-v2-api"]),
         ("sim-vault", &[]),
@@ -108,7 +107,8 @@ fn the_walls_between_crates_stand() {
             &["kms-contract", "kms-history", "kms-judge", "kms-v2-api"],
         ),
         ("kms-report", &["kms-contract", "kms-history", "kms-judge"]),
-        ("kms-bench", &["kms-v2-api"]),
+        ("kms-process", &[]),
+        ("kms-bench", &["kms-process", "kms-v2-api"]),
         ("kms-apiserver", &[]),
         ("kms-apiserver-api", &[]),
         (
