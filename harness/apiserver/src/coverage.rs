@@ -27,10 +27,7 @@ const REASONS: [(&str, &str); 4] = [
         "KMS2-LOG-03",
         "says that something does not exist (audit annotations), and traces, which are not modelled",
     ),
-    (
-        "KMS2-CONN-15",
-        "binds the plugin",
-    ),
+    ("KMS2-CONN-15", "binds the plugin"),
     (
         "KMS2-RELOAD-01",
         "a command-line flag: the server process has it",

@@ -4,7 +4,11 @@
 //! cargo run --release -p kms-apiserver-node --example migrate [COUNT]
 //! ```
 
-#[allow(dead_code, reason = "the tests use more of it")]
+#[expect(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "it belongs to the tests, which use more of it"
+)]
 #[path = "../tests/it/plugin.rs"]
 mod plugin;
 

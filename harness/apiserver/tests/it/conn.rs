@@ -16,7 +16,10 @@ const ABSENT: &str = "code = DeadlineExceeded desc = latest balancer error: conn
 #[test]
 fn kms2_conn_01_only_unix_sockets() {
     for (endpoint, why) in [
-        ("tcp://127.0.0.1:1", "unsupported scheme \"tcp\" for KMS provider"),
+        (
+            "tcp://127.0.0.1:1",
+            "unsupported scheme \"tcp\" for KMS provider",
+        ),
         ("/run/kms.sock", "unsupported scheme \"\" for KMS provider"),
         ("\"\"", "endpoint is a mandatory field for a kms"),
     ] {
@@ -49,7 +52,11 @@ fn kms2_conn_02_what_is_dialled() {
     ];
     for (endpoint, dialled) in table {
         let parsed = Endpoint::parse(endpoint).unwrap();
-        assert_eq!((parsed.scheme.as_str(), parsed.address()), ("unix", dialled), "{endpoint}");
+        assert_eq!(
+            (parsed.scheme.as_str(), parsed.address()),
+            ("unix", dialled),
+            "{endpoint}"
+        );
     }
 }
 
@@ -94,13 +101,22 @@ fn kms2_conn_06_calls_wait_for_a_connection() {
     lab.load(CONFIG, options(37));
     lab.run(seconds(3));
     let text = lab.probe().unwrap_err();
-    assert!(text.ends_with("desc = context deadline exceeded while waiting for connections to become ready"), "{text}");
+    assert!(
+        text.ends_with(
+            "desc = context deadline exceeded while waiting for connections to become ready"
+        ),
+        "{text}"
+    );
     // Hangs on a live connection: a third.
     let mut lab = Lab::new();
     lab.plugin().status = Mode::Hangs;
     lab.load(CONFIG, options(37));
     lab.run(seconds(3));
-    assert!(lab.probe().unwrap_err().ends_with("desc = context deadline exceeded"));
+    assert!(
+        lab.probe()
+            .unwrap_err()
+            .ends_with("desc = context deadline exceeded")
+    );
     // Appears in the middle: the call succeeds, with what is left of its deadline.
     let mut lab = Lab::new();
     lab.plugin().up = false;
@@ -119,7 +135,11 @@ fn kms2_conn_07_the_deadline_of_a_call() {
     lab.run(seconds(21));
     let probe = lab.begin_probe(Some(lab.now + millis(500)));
     lab.run(Duration::ZERO);
-    assert_eq!(lab.calls.last().unwrap().timeout, millis(500), "the prober's is shorter");
+    assert_eq!(
+        lab.calls.last().unwrap().timeout,
+        millis(500),
+        "the prober's is shorter"
+    );
     assert!(lab.probed(probe).unwrap().1.is_ok());
     for (timeout, header) in [
         (seconds(3), "3000000u"),
@@ -139,11 +159,17 @@ fn kms2_conn_08_no_call_is_repeated() {
     lab.ready(CONFIG, options(37));
     lab.plugin().decrypt = Mode::Cuts;
     let error = lab.read(&stored).unwrap_err();
-    assert_eq!(error, "failed to decrypt DEK, error: rpc error: code = Unavailable desc = error reading from server: EOF");
+    assert_eq!(
+        error,
+        "failed to decrypt DEK, error: rpc error: code = Unavailable desc = error reading from server: EOF"
+    );
     assert_eq!(lab.count(Method::Decrypt), 1);
     lab.plugin().decrypt = Mode::Well;
     let dials = lab.dials.len();
-    assert!(lab.read(&stored).is_ok(), "the next call connects again, at once");
+    assert!(
+        lab.read(&stored).is_ok(),
+        "the next call connects again, at once"
+    );
     assert_eq!((lab.dials.len(), lab.now), (dials + 1, Duration::ZERO));
 }
 
@@ -166,7 +192,9 @@ fn kms2_conn_10_the_pauses_between_dials() {
     lab.run(seconds(420));
     let times: Vec<f64> = lab.dials.iter().map(|(at, _)| at.as_secs_f64()).collect();
     // The laboratory's jitter is nothing.
-    let expected = [0.0, 1.0, 2.6, 5.16, 9.256, 15.81, 26.295, 43.07, 69.9, 112.9, 181.6, 291.5, 411.5];
+    let expected = [
+        0.0, 1.0, 2.6, 5.16, 9.256, 15.81, 26.295, 43.07, 69.9, 112.9, 181.6, 291.5, 411.5,
+    ];
     assert_eq!(times.len(), expected.len(), "{times:?}");
     for (time, expected) in times.iter().zip(expected) {
         assert!((time - expected).abs() < 0.1, "{times:?}");
@@ -220,13 +248,24 @@ fn kms2_conn_13_a_drained_server_ends_its_calls() {
     lab.pump(1);
     let (_, result) = lab.probed(probe).unwrap();
     let text = result.unwrap_err();
-    assert!(text.ends_with("code = Canceled desc = grpc: the client connection is closing"), "{text}");
-    assert!(lab.read(&old).unwrap_err().ends_with("grpc: the client connection is closing"));
+    assert!(
+        text.ends_with("code = Canceled desc = grpc: the client connection is closing"),
+        "{text}"
+    );
+    assert!(
+        lab.read(&old)
+            .unwrap_err()
+            .ends_with("grpc: the client connection is closing")
+    );
     assert_eq!(lab.read(&own).unwrap().bytes, b"y", "cached reads go on");
     assert!(lab.write(b"z").is_ok(), "and writes until expiry");
     let calls = lab.calls.iter().filter(|call| call.server == 1).count();
     lab.run(seconds(300));
-    assert_eq!(lab.calls.iter().filter(|call| call.server == 1).count(), calls, "no more polls");
+    assert_eq!(
+        lab.calls.iter().filter(|call| call.server == 1).count(),
+        calls,
+        "no more polls"
+    );
     assert!(lab.write(b"z").unwrap_err().contains("expired"));
     assert_eq!(GOAWAY_TEXT, "client transport shutdown");
     assert_eq!(lab.closes, [seconds(21)]);
@@ -238,7 +277,9 @@ fn kms2_conn_14_every_failed_dial_is_logged() {
     lab.plugin().up = false;
     lab.load(CONFIG, options(37));
     lab.run(seconds(30));
-    let lines = lab.logs.iter().filter(|line| line.starts_with("\"failed to create connection to unix socket\" err=\"dial unix"));
+    let lines = lab.logs.iter().filter(|line| {
+        line.starts_with("\"failed to create connection to unix socket\" err=\"dial unix")
+    });
     assert_eq!(lines.count(), lab.dials.len());
 }
 
@@ -252,10 +293,16 @@ fn an_unprocessed_call_is_sent_again_once() {
     lab.begin_probe(None);
     let now = lab.at();
     let server = &mut lab.servers[0];
-    let (provider, call) = (kms_apiserver::seam::ProviderId(1), kms_apiserver::seam::CallId(3));
+    let (provider, call) = (
+        kms_apiserver::seam::ProviderId(1),
+        kms_apiserver::seam::CallId(3),
+    );
     server.unprocessed(now, provider, call);
     let again = server.poll(now);
-    assert!(matches!(&again[..], [Action::Send { rpc, .. }] if rpc.call == call), "{again:?}");
+    assert!(
+        matches!(&again[..], [Action::Send { rpc, .. }] if rpc.call == call),
+        "{again:?}"
+    );
     server.unprocessed(now, provider, call);
     let failed = server.poll(now);
     let told = failed.iter().any(|action| matches!(action, Action::Event(Event::Probed { result: Err(text), .. }) if text.contains("Unavailable")));

@@ -66,7 +66,11 @@ fn kms2_itest_01_what_stands_in_the_store() {
     let object = object_of(store.raw(KEY));
     assert_eq!(object.source_type, 1);
     let seed = store.lab.plugin().unwrap(&object.source).unwrap();
-    assert_eq!(seed, store.lab.plugin().seeds[0], "the seed that the plugin saw");
+    assert_eq!(
+        seed,
+        store.lab.plugin().seeds[0],
+        "the seed that the plugin saw"
+    );
     assert_eq!(object.source.len(), 44, "in base64");
     let (info, sealed) = aead::split_info(&object.data).unwrap();
     let gcm = aead::Gcm::new(&*aead::derive(&seed, info).unwrap()).unwrap();
@@ -83,9 +87,12 @@ fn kms2_itest_02_metric_lines_after_a_create_and_two_reads() {
     store.get(KEY).unwrap();
     store.get(KEY).unwrap();
     let page = store.lab.server().metrics();
-    let key = "key_id_hash=\"sha256:6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b\"";
+    let key =
+        "key_id_hash=\"sha256:6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b\"";
     let id = "apiserver_id_hash=\"sha256:a51146d38077ff992eba84cf1d5e9b249073503eb74868699016153b031a38f7\"";
-    let total = format!("apiserver_envelope_encryption_key_id_hash_total{{{id},{key},provider_name=\"lab\",transformation_type=");
+    let total = format!(
+        "apiserver_envelope_encryption_key_id_hash_total{{{id},{key},provider_name=\"lab\",transformation_type="
+    );
     for line in [
         "apiserver_envelope_encryption_dek_source_cache_size{provider_name=\"lab\"} 1".to_owned(),
         format!("{total}\"from_storage\"}} 2"),
@@ -123,7 +130,9 @@ fn kms2_itest_04_a_failing_plugin() {
     store.put("/registry/secrets/default/second", b"x").unwrap();
     assert_eq!(store.touch(KEY), Ok(1));
     store.lab.run(seconds(300));
-    let error = store.put("/registry/secrets/default/third", b"x").unwrap_err();
+    let error = store
+        .put("/registry/secrets/default/third", b"x")
+        .unwrap_err();
     assert!(error.starts_with("encryptedDEKSource with keyID hash \"sha256:6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b\" expired at "), "{error}");
     assert_eq!(store.touch(KEY), Ok(1), "it writes nothing, so it succeeds");
     store.lab.plugin().fail(None);
@@ -190,11 +199,17 @@ fn kms2_itest_07_two_plugins_in_one_check() {
     lab.plugin().fail(Some(Code(9)));
     lab.run(seconds(61));
     let text = lab.probe().unwrap_err();
-    assert!(text.starts_with("kms-provider-0: ") && !text.contains("kms-provider-1"), "{text}");
+    assert!(
+        text.starts_with("kms-provider-0: ") && !text.contains("kms-provider-1"),
+        "{text}"
+    );
     lab.plugins.get_mut(second).unwrap().fail(Some(Code(9)));
     lab.run(seconds(61));
     let text = lab.probe().unwrap_err();
-    assert!(text.starts_with("[kms-provider-0: ") && text.contains(", kms-provider-1: "), "{text}");
+    assert!(
+        text.starts_with("[kms-provider-0: ") && text.contains(", kms-provider-1: "),
+        "{text}"
+    );
     lab.plugin().fail(None);
     lab.run(seconds(61));
     assert!(lab.probe().unwrap_err().starts_with("kms-provider-1: "));
@@ -219,4 +234,37 @@ fn kms2_itest_09_a_restarted_server_reads_old_data() {
     assert_eq!(store.touch(KEY), Ok(1), "another seed is not stale");
     store.lab.kill(SOCKET);
     assert_eq!(store.get(KEY).unwrap(), b"clear");
+}
+
+#[test]
+fn kms2_write_04_an_update_that_changes_nothing_needs_no_seed() {
+    let mut store = Store::new(37);
+    store.put(KEY, b"clear").unwrap();
+    store
+        .put("/registry/secrets/default/stale", b"clear")
+        .unwrap();
+    "2".clone_into(&mut store.lab.plugin().key_id);
+    store.lab.run(seconds(60));
+    store.touch(KEY).unwrap();
+    store.lab.kill(SOCKET);
+    store.lab.run(seconds(200));
+    assert_eq!(store.touch(KEY), Ok(3));
+    let error = store.touch("/registry/secrets/default/stale").unwrap_err();
+    assert!(
+        error.contains("expired"),
+        "a stale value has to be written: {error}"
+    );
+}
+
+#[test]
+fn kms2_stale_04_one_rewrite_is_enough() {
+    let mut store = Store::new(37);
+    store.put(KEY, b"clear").unwrap();
+    "2".clone_into(&mut store.lab.plugin().key_id);
+    store.lab.run(seconds(60));
+    assert_eq!(store.get(KEY).unwrap(), b"clear", "reading changes nothing");
+    assert_eq!(
+        (store.revision, store.touch(KEY), store.touch(KEY)),
+        (1, Ok(2), Ok(2))
+    );
 }

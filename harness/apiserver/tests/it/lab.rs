@@ -124,7 +124,9 @@ impl Plugin {
 
     pub fn wrap(&self, seed: &[u8]) -> Vec<u8> {
         if self.base64 {
-            base64::engine::general_purpose::STANDARD.encode(seed).into_bytes()
+            base64::engine::general_purpose::STANDARD
+                .encode(seed)
+                .into_bytes()
         } else {
             seed.iter().map(|byte| byte ^ 0x5a).collect()
         }
@@ -132,7 +134,9 @@ impl Plugin {
 
     pub fn unwrap(&self, wrapped: &[u8]) -> Option<Vec<u8>> {
         if self.base64 {
-            base64::engine::general_purpose::STANDARD.decode(wrapped).ok()
+            base64::engine::general_purpose::STANDARD
+                .decode(wrapped)
+                .ok()
         } else {
             Some(self.wrap(wrapped))
         }
@@ -187,7 +191,6 @@ impl Plugin {
 pub struct Call {
     pub server: usize,
     pub at: Duration,
-    pub socket: String,
     pub method: Method,
     pub request: Vec<u8>,
     pub timeout: Duration,
@@ -332,7 +335,12 @@ impl Lab {
 
     fn step(&mut self, next: Duration) {
         self.now = next;
-        let job = self.jobs.keys().next().copied().filter(|(at, _)| *at <= next);
+        let job = self
+            .jobs
+            .keys()
+            .next()
+            .copied()
+            .filter(|(at, _)| *at <= next);
         if let Some(job) = job.and_then(|key| self.jobs.remove(&key)) {
             return self.job(job);
         }
@@ -415,7 +423,12 @@ impl Lab {
 
     fn act(&mut self, server: usize, action: Action) {
         match action {
-            Action::Dial { provider, conn, address, authority } => {
+            Action::Dial {
+                provider,
+                conn,
+                address,
+                authority,
+            } => {
                 self.dials.push((self.now, address.clone()));
                 let outcome = match self.plugins.get(&address) {
                     Some(plugin) if plugin.silent => None,
@@ -424,13 +437,24 @@ impl Lab {
                         "dial unix {address}: connect: no such file or directory"
                     )))),
                 };
-                let link = Link { socket: address, authority, open: None };
+                let link = Link {
+                    socket: address,
+                    authority,
+                    open: None,
+                };
                 self.links.insert((server, provider), link);
                 if let Some(outcome) = outcome {
-                    self.later(Duration::ZERO, Job::Dialled(server, provider, conn, outcome));
+                    self.later(
+                        Duration::ZERO,
+                        Job::Dialled(server, provider, conn, outcome),
+                    );
                 }
             }
-            Action::Send { provider, conn, rpc } => {
+            Action::Send {
+                provider,
+                conn,
+                rpc,
+            } => {
                 let link = &self.links[&(server, provider)];
                 let (socket, authority) = (link.socket.clone(), link.authority.clone());
                 self.on_way.insert((server, rpc.call), (provider, conn));
@@ -449,7 +473,6 @@ impl Lab {
                 self.calls.push(Call {
                     server,
                     at: self.now,
-                    socket,
                     method: rpc.method,
                     request: rpc.request,
                     timeout: rpc.timeout,
@@ -596,7 +619,8 @@ impl Lab {
     pub fn metric(&mut self, name: &str) -> Option<f64> {
         let page = self.server().metrics();
         let line = page.lines().find(|line| {
-            line.rsplit_once(' ').is_some_and(|(series, _)| series == name)
+            line.rsplit_once(' ')
+                .is_some_and(|(series, _)| series == name)
         });
         Some(line?.rsplit_once(' ')?.1.parse().unwrap())
     }

@@ -25,7 +25,11 @@ fn kms2_start_01_a_load_blocks_for_each_provider_in_turn() {
     lab.load(&with_two("2s"), options(37));
     lab.run(seconds(10));
     assert_eq!(lab.started[&0], seconds(5));
-    assert_eq!(lab.dials[1], (seconds(3), TWO.to_owned()), "one after another");
+    assert_eq!(
+        lab.dials[1],
+        (seconds(3), TWO.to_owned()),
+        "one after another"
+    );
     // Status and Encrypt each have the whole timeout.
     let mut lab = Lab::new();
     lab.plugin().delay = [("Status", millis(2_900)), ("Encrypt", millis(2_900))].into();
@@ -40,8 +44,16 @@ fn kms2_start_02_what_stops_a_start() {
     for (config, minor, error) in [
         (String::new(), 37, "is empty"),
         ("# nothing".to_owned(), 37, "Object 'Kind' is missing"),
-        (CONFIG.replace("name: lab", "name: lab\n          foo: 1"), 31, "unknown field \"resources[0].providers[0].kms.foo\""),
-        (CONFIG.replace("apiVersion: v2\n", "timeout: 3s\n"), 29, "KMSv1 is deprecated"),
+        (
+            CONFIG.replace("name: lab", "name: lab\n          foo: 1"),
+            31,
+            "unknown field \"resources[0].providers[0].kms.foo\"",
+        ),
+        (
+            CONFIG.replace("apiVersion: v2\n", "timeout: 3s\n"),
+            29,
+            "KMSv1 is deprecated",
+        ),
     ] {
         let told = Lab::new().try_load(&config, options(minor)).unwrap_err();
         assert!(told.contains(error), "{told}");
@@ -60,8 +72,14 @@ fn kms2_start_03_plain_data_is_readable_before_the_first_seed() {
     lab.plugin().up = false;
     lab.load(CONFIG, options(37));
     lab.run(seconds(3));
-    assert_eq!(lab.read(&stored).unwrap_err(), "got unexpected nil transformer");
-    assert_eq!(lab.write(b"x").unwrap_err(), "got unexpected nil transformer");
+    assert_eq!(
+        lab.read(&stored).unwrap_err(),
+        "got unexpected nil transformer"
+    );
+    assert_eq!(
+        lab.write(b"x").unwrap_err(),
+        "got unexpected nil transformer"
+    );
     assert_eq!(lab.read(b"plain").unwrap().bytes, b"plain");
 }
 
@@ -76,7 +94,10 @@ fn kms2_start_04_recovery_waits_for_dial_and_tick() {
         lab.revive(SOCKET);
         lab.run(seconds(60));
         let first = lab.times(Method::Status)[0];
-        assert!(first.abs_diff(millis(good)) < millis(10), "{back}: {first:?}");
+        assert!(
+            first.abs_diff(millis(good)) < millis(10),
+            "{back}: {first:?}"
+        );
     }
     // A probe each second is sooner: a bad result is kept for 3 s only.
     let mut lab = Lab::new();
@@ -108,7 +129,11 @@ fn kms2_out_01_an_outage_after_a_good_start() {
     assert_eq!(lab.read(&own).unwrap().bytes, b"own", "cached reads go on");
     let began = lab.now;
     assert!(lab.read(&other).unwrap_err().contains("DeadlineExceeded"));
-    assert_eq!(lab.now - began, seconds(3), "others wait for the timeout each");
+    assert_eq!(
+        lab.now - began,
+        seconds(3),
+        "others wait for the timeout each"
+    );
 }
 
 #[test]
@@ -142,10 +167,18 @@ fn kms2_out_03_the_way_back_waits_for_the_pause() {
         }
         lab.run(seconds(1));
     }
-    assert_eq!(refused.first(), Some(&seconds(241)), "180 s after the last good Status");
+    assert_eq!(
+        refused.first(),
+        Some(&seconds(241)),
+        "180 s after the last good Status"
+    );
     let last = *refused.last().unwrap();
     assert!((seconds(301)..seconds(304)).contains(&last), "{last:?}");
-    assert_eq!(object_of(&lab.write(b"x").unwrap()).source, before, "the old seed, no Encrypt");
+    assert_eq!(
+        object_of(&lab.write(b"x").unwrap()).source,
+        before,
+        "the old seed, no Encrypt"
+    );
     assert_eq!(lab.count(Method::Encrypt), 1);
 }
 

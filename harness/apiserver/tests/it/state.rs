@@ -59,7 +59,11 @@ fn kms2_status_02_the_first_version_is_kept() {
     lab.run(seconds(60));
     let text = lab.probe().unwrap_err();
     assert!(text.ends_with("KMSv2 API version should not change after the initial status response version v2beta1, got v2"), "{text}");
-    assert_eq!(object_of(&lab.write(b"x").unwrap()).key_id, "key-2", "acted on all the same");
+    assert_eq!(
+        object_of(&lab.write(b"x").unwrap()).key_id,
+        "key-2",
+        "acted on all the same"
+    );
     "v2beta1".clone_into(&mut lab.plugin().version);
     lab.run(seconds(11));
     assert!(lab.probe().is_ok(), "the first version heals");
@@ -81,13 +85,20 @@ fn kms2_status_03_healthz_is_exactly_ok() {
 
 #[test]
 fn kms2_status_04_key_ids_of_1_to_1024_bytes() {
-    for (length, label) in [(0, Some("empty")), (1, None), (1024, None), (1025, Some("too_long"))] {
+    for (length, label) in [
+        (0, Some("empty")),
+        (1, None),
+        (1024, None),
+        (1025, Some("too_long")),
+    ] {
         let mut lab = Lab::new();
         lab.plugin().key_id = "k".repeat(length);
         lab.ready(CONFIG, options(37));
         assert_eq!(lab.probe().is_ok(), label.is_none(), "{length}");
         if let Some(label) = label {
-            let name = format!("apiserver_envelope_encryption_invalid_key_id_from_status_total{{error=\"{label}\",provider_name=\"lab\"}}");
+            let name = format!(
+                "apiserver_envelope_encryption_invalid_key_id_from_status_total{{error=\"{label}\",provider_name=\"lab\"}}"
+            );
             assert_eq!(lab.metric(&name), Some(1.0));
         }
     }
@@ -110,7 +121,11 @@ fn kms2_status_09_the_poll_times() {
     lab.plugin().delay.insert("Status", seconds(2));
     lab.load(CONFIG, options(37));
     lab.run(seconds(130));
-    assert_eq!(lab.times(Method::Status), [0, 62, 122].map(seconds), "from the end of the load");
+    assert_eq!(
+        lab.times(Method::Status),
+        [0, 62, 122].map(seconds),
+        "from the end of the load"
+    );
     // Failing: 10 s after the end of each failed check; then the old phase again.
     lab.plugin().status = Mode::Hangs;
     lab.run(seconds(80));
@@ -127,7 +142,11 @@ fn kms2_status_10_two_loops_after_a_failed_start() {
     lab.plugin().status = Mode::Fails(Code::UNAVAILABLE);
     lab.load(CONFIG, options(37));
     lab.run(seconds(100));
-    let times: Vec<u64> = lab.times(Method::Status).iter().map(Duration::as_secs).collect();
+    let times: Vec<u64> = lab
+        .times(Method::Status)
+        .iter()
+        .map(Duration::as_secs)
+        .collect();
     assert_eq!(times, [0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100]);
     // It hung, and then fails at once: two calls in each 10 s.
     let mut lab = Lab::new();
@@ -136,7 +155,11 @@ fn kms2_status_10_two_loops_after_a_failed_start() {
     lab.run(seconds(74));
     lab.plugin().status = Mode::Fails(Code::UNAVAILABLE);
     lab.run(seconds(30));
-    let times: Vec<u64> = lab.times(Method::Status).iter().map(Duration::as_secs).collect();
+    let times: Vec<u64> = lab
+        .times(Method::Status)
+        .iter()
+        .map(Duration::as_secs)
+        .collect();
     assert!(times.ends_with(&[83, 86, 93, 96, 103]), "{times:?}");
 }
 
@@ -147,8 +170,16 @@ fn kms2_status_11_results_are_kept_for_20_s_and_3_s() {
         lab.run(millis(50));
         lab.probe().unwrap();
     }
-    let times: Vec<u64> = lab.times(Method::Status).iter().map(Duration::as_secs).collect();
-    assert_eq!(times, [0, 20, 40, 60], "a result exactly 20 s old is used no more");
+    let times: Vec<u64> = lab
+        .times(Method::Status)
+        .iter()
+        .map(Duration::as_secs)
+        .collect();
+    assert_eq!(
+        times,
+        [0, 20, 40, 60],
+        "a result exactly 20 s old is used no more"
+    );
     lab.plugin().healthz = "sick".to_owned();
     lab.run(seconds(20));
     let before = lab.count(Method::Status);
@@ -156,7 +187,11 @@ fn kms2_status_11_results_are_kept_for_20_s_and_3_s() {
         lab.run(millis(50));
         lab.probe().unwrap_err();
     }
-    assert_eq!(lab.count(Method::Status) - before, 10, "3 s, and a result exactly 3 s old is used no more");
+    assert_eq!(
+        lab.count(Method::Status) - before,
+        10,
+        "3 s, and a result exactly 3 s old is used no more"
+    );
 }
 
 #[test]
@@ -171,7 +206,10 @@ fn kms2_status_12_one_check_at_a_time() {
         let (at, result) = lab.probed(probe).unwrap();
         assert_eq!((at, result), (seconds(23), Ok(())));
     }
-    assert_eq!((lab.count(Method::Status), lab.count(Method::Encrypt)), (2, 2));
+    assert_eq!(
+        (lab.count(Method::Status), lab.count(Method::Encrypt)),
+        (2, 2)
+    );
 }
 
 #[test]
@@ -230,7 +268,11 @@ fn kms2_status_16_an_impatient_prober_breaks_a_rotation() {
     lab.pump(0);
     let text = lab.probed(probe).unwrap().1.unwrap_err();
     assert!(text.contains("errGen=failed to encrypt DEK, error: rpc error: code = Canceled desc = context canceled"), "{text}");
-    assert_eq!(lab.cancelled, [millis(21_100)], "the plugin sees the stream reset");
+    assert_eq!(
+        lab.cancelled,
+        [millis(21_100)],
+        "the plugin sees the stream reset"
+    );
     lab.run(millis(2_900));
     assert_eq!(lab.probe().unwrap_err(), text, "remembered for 3 s");
     lab.run(millis(100));
@@ -276,7 +318,10 @@ fn kms2_enc_03_a_fresh_uid_for_each_call() {
         lab.ready(CONFIG, options(37));
         lab.read(&stored).unwrap();
     }
-    let calls = lab.calls.iter().filter(|call| call.method != Method::Status);
+    let calls = lab
+        .calls
+        .iter()
+        .filter(|call| call.method != Method::Status);
     let uids: Vec<Vec<u8>> = calls.map(|call| field(&call.request, 2)).collect();
     assert_eq!(uids.len(), 41);
     assert!(uids.iter().all(|uid| is_uuid_v4(uid)));
@@ -314,19 +359,32 @@ fn kms2_enc_06_another_key_id_is_thrown_away() {
     assert_eq!(lab.count(Method::Encrypt), 6, "again at each poll");
     assert_eq!(object_of(&lab.write(b"x").unwrap()).key_id, "key-1");
     lab.run(seconds(81));
-    assert!(lab.write(b"x").unwrap_err().contains("expired"), "and not extended");
+    assert!(
+        lab.write(b"x").unwrap_err().contains("expired"),
+        "and not extended"
+    );
 }
 
 #[test]
 fn kms2_enc_07_annotation_keys_are_domain_names() {
-    let check = |key: &str| {
-        object::validate_annotations(&BTreeMap::from([(key.to_owned(), Vec::new())]))
-    };
+    let check =
+        |key: &str| object::validate_annotations(&BTreeMap::from([(key.to_owned(), Vec::new())]));
     let long = format!("{}.{}", "a".repeat(63), "b".repeat(63));
-    for good in ["a.b", "a.com.", "10.0.0.1", "1.2", "a-b.c", &long, &format!("{long}.{long}")[..253]] {
+    for good in [
+        "a.b",
+        "a.com.",
+        "10.0.0.1",
+        "1.2",
+        "a-b.c",
+        &long,
+        &format!("{long}.{long}")[..253],
+    ] {
         assert_eq!(check(good), Ok(()), "{good}");
     }
-    for bad in ["", "a", ".", ".a.b", "a..b", "a.b..", "A.b", "a_b.c", "a/b.c", "*.b.c", "a@b.c", "-a.b", "a-.b", "a b.c"] {
+    for bad in [
+        "", "a", ".", ".a.b", "a..b", "a.b..", "A.b", "a_b.c", "a/b.c", "*.b.c", "a@b.c", "-a.b",
+        "a-.b", "a b.c",
+    ] {
         assert!(check(bad).is_err(), "{bad}");
     }
     assert!(check(&"a.".repeat(128)).is_err());
@@ -340,8 +398,13 @@ fn kms2_enc_08_annotations_of_32_kib_in_total() {
     let of = |length| BTreeMap::from([("a.b".to_owned(), vec![0; length])]);
     assert_eq!(object::validate_annotations(&of(32_765)), Ok(()));
     let text = object::validate_annotations(&of(32_766)).unwrap_err();
-    assert_eq!(text, "total size of annotations is 32769, which exceeds the max size of 32768");
-    let many = (0..4000).map(|at| (format!("a{at:04}.b"), Vec::new())).collect();
+    assert_eq!(
+        text,
+        "total size of annotations is 32769, which exceeds the max size of 32768"
+    );
+    let many = (0..4000)
+        .map(|at| (format!("a{at:04}.b"), Vec::new()))
+        .collect();
     assert_eq!(object::validate_annotations(&many), Ok(()));
 }
 
@@ -350,7 +413,10 @@ fn kms2_enc_09_a_bad_answer_keeps_the_old_state() {
     let mut bad_annotation = Vec::new();
     put(&mut bad_annotation, 1, b"bad");
     for (fields, group) in [
-        (vec![(2, b"key-2".to_vec())], "failed to validate encrypted DEK source"),
+        (
+            vec![(2, b"key-2".to_vec())],
+            "failed to validate encrypted DEK source",
+        ),
         (vec![(1, vec![1])], "failed to validate key id"),
         (
             vec![(1, vec![1]), (2, b"key-2".to_vec()), (3, bad_annotation)],
@@ -368,7 +434,10 @@ fn kms2_enc_09_a_bad_answer_keeps_the_old_state() {
     }
     // Only the first group that is wrong is told.
     let text = object::validate_parts(&[], "", &BTreeMap::new()).unwrap_err();
-    assert_eq!(text, "failed to validate encrypted DEK source: encrypted DEK source is empty");
+    assert_eq!(
+        text,
+        "failed to validate encrypted DEK source: encrypted DEK source is empty"
+    );
 }
 
 #[test]
@@ -406,7 +475,9 @@ fn kms2_state_01_seed_and_key_id_change_together() {
     for _ in 0..40 {
         lab.run(millis(100));
         let object = object_of(&lab.write(b"x").unwrap());
-        let source = seen.entry(object.key_id).or_insert_with(|| object.source.clone());
+        let source = seen
+            .entry(object.key_id)
+            .or_insert_with(|| object.source.clone());
         assert_eq!(*source, object.source);
     }
     assert_eq!(seen.len(), 2);
@@ -422,7 +493,10 @@ fn kms2_state_02_the_expiry_counts_from_before_encrypt() {
     lab.run(seconds(177));
     assert!(lab.write(b"x").is_ok());
     lab.run(Duration::from_nanos(1));
-    assert!(lab.write(b"x").is_err(), "180 s after Status, not after Encrypt");
+    assert!(
+        lab.write(b"x").is_err(),
+        "180 s after Status, not after Encrypt"
+    );
 }
 
 #[test]
@@ -436,7 +510,10 @@ fn kms2_state_03_expiry_is_strict_and_only_for_writes() {
     lab.run(Duration::from_nanos(1));
     let text = lab.write(b"x").unwrap_err();
     assert!(text.starts_with("encryptedDEKSource with keyID hash \"sha256:be2974546978e3739e6d6da85c4be9f334ce32df2b9fd4b6ff1b55c0d57e9d44\" expired at "), "{text}");
-    assert!(text.ends_with("(current time is 2000-01-01T00:03:00Z)"), "{text}");
+    assert!(
+        text.ends_with("(current time is 2000-01-01T00:03:00Z)"),
+        "{text}"
+    );
     assert!(lab.read(&stored).is_ok());
 }
 
@@ -477,7 +554,10 @@ fn kms2_state_06_a_b_a_makes_three_seeds_and_hides_the_first() {
         sources.push(object_of(&lab.write(b"x").unwrap()).source);
     }
     assert!(sources[0] != sources[1] && sources[1] != sources[2] && sources[0] != sources[2]);
-    assert!(!lab.read(&first).unwrap().stale, "written under another seed, and not stale");
+    assert!(
+        !lab.read(&first).unwrap().stale,
+        "written under another seed, and not stale"
+    );
 }
 
 #[test]
@@ -486,8 +566,14 @@ fn kms2_state_07_nothing_goes_before_the_first_seed() {
     let stored = lab.write(b"x").unwrap();
     lab.plugin().encrypt = Mode::Fails(Code::INTERNAL);
     lab.ready(CONFIG, options(37));
-    assert_eq!(lab.write(b"x").unwrap_err(), "got unexpected nil transformer");
-    assert_eq!(lab.read(&stored).unwrap_err(), "got unexpected nil transformer");
+    assert_eq!(
+        lab.write(b"x").unwrap_err(),
+        "got unexpected nil transformer"
+    );
+    assert_eq!(
+        lab.read(&stored).unwrap_err(),
+        "got unexpected nil transformer"
+    );
 }
 
 #[test]

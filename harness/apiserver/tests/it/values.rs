@@ -8,7 +8,9 @@ use kms_apiserver::object::{self, SourceType};
 use kms_apiserver::seam::GroupResource;
 use kms_apiserver::version::Version;
 
-use crate::lab::{CONFIG, KEY, Lab, Mode, Plugin, SOCKET, field, millis, options, put, seconds, secrets};
+use crate::lab::{
+    CONFIG, KEY, Lab, Mode, Plugin, SOCKET, field, millis, options, put, seconds, secrets,
+};
 use crate::state::object_of;
 
 const TWO: &str = "/run/kms/two.sock";
@@ -19,8 +21,12 @@ fn providers(list: &[&str]) -> String {
     for name in list {
         text.push_str(&match *name {
             "identity" => "      - identity: {}\n".to_owned(),
-            "lab" => format!("      - kms: {{apiVersion: v2, name: lab, endpoint: 'unix://{SOCKET}'}}\n"),
-            "two" => format!("      - kms: {{apiVersion: v2, name: two, endpoint: 'unix://{TWO}'}}\n"),
+            "lab" => {
+                format!("      - kms: {{apiVersion: v2, name: lab, endpoint: 'unix://{SOCKET}'}}\n")
+            }
+            "two" => {
+                format!("      - kms: {{apiVersion: v2, name: two, endpoint: 'unix://{TWO}'}}\n")
+            }
             cipher => format!("      - {cipher}\n"),
         });
     }
@@ -73,27 +79,49 @@ fn kms2_write_02_the_first_provider_writes_whatever_its_health() {
     let mut lab = two_plugins();
     lab.plugin().encrypt = Mode::Fails(Code::INTERNAL);
     lab.ready(&providers(&["lab", "two", "identity"]), options(37));
-    assert_eq!(lab.write(b"x").unwrap_err(), "got unexpected nil transformer");
+    assert_eq!(
+        lab.write(b"x").unwrap_err(),
+        "got unexpected nil transformer"
+    );
 }
 
 #[test]
 fn local_ciphers_round_trip_and_rotate_their_keys() {
     for kind in CIPHERS {
         let mut lab = Lab::new();
-        lab.ready(&providers(&[&cipher(kind, &["a"]), "identity"]), options(37));
+        lab.ready(
+            &providers(&[&cipher(kind, &["a"]), "identity"]),
+            options(37),
+        );
         for length in [0, 1, 15, 16, 17, 1000] {
             let value = vec![7; length];
             let stored = lab.write(&value).unwrap();
             assert!(stored.starts_with(format!("k8s:enc:{kind}:v1:a:").as_bytes()));
             let plain = lab.read(&stored).unwrap();
-            assert_eq!((plain.bytes, plain.stale), (value, false), "{kind} {length}");
+            assert_eq!(
+                (plain.bytes, plain.stale),
+                (value, false),
+                "{kind} {length}"
+            );
         }
         let stored = lab.write(b"old").unwrap();
-        lab.ready(&providers(&[&cipher(kind, &["b", "a"]), "identity"]), options(37));
-        assert!(lab.read(&stored).unwrap().stale, "{kind}: of the second key");
-        lab.ready(&providers(&[&cipher(kind, &["b"]), "identity"]), options(37));
+        lab.ready(
+            &providers(&[&cipher(kind, &["b", "a"]), "identity"]),
+            options(37),
+        );
+        assert!(
+            lab.read(&stored).unwrap().stale,
+            "{kind}: of the second key"
+        );
+        lab.ready(
+            &providers(&[&cipher(kind, &["b"]), "identity"]),
+            options(37),
+        );
         let missing = lab.read(&stored).unwrap_err();
-        assert!(missing.starts_with("no matching key was found for the provided "), "{missing}");
+        assert!(
+            missing.starts_with("no matching key was found for the provided "),
+            "{missing}"
+        );
         // The same name for another key.
         let renamed = cipher(kind, &["b"]).replace("name: b", "name: a");
         lab.ready(&providers(&[&renamed]), options(37));
@@ -108,26 +136,38 @@ fn local_ciphers_open_foreign_values() {
     use kms_apiserver::aead::{Cbc, Gcm, Secretbox};
     let unhex = |text: &str| -> Vec<u8> {
         let pairs = text.as_bytes().chunks(2);
-        pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+        pairs
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect()
     };
     // NIST SP 800-38A, F.2.1, with a block of padding made for it.
     let key = unhex("2b7e151628aed2a6abf7158809cf4f3c");
     let mut sealed = Vec::new();
-    let iv = unhex("000102030405060708090a0b0c0d0e0f").try_into().unwrap();
+    let iv = unhex("000102030405060708090a0b0c0d0e0f")
+        .try_into()
+        .unwrap();
     let plain = unhex("6bc1bee22e409f96e93d7e117393172a");
     Cbc::new(&key).unwrap().seal(&mut sealed, iv, &plain);
     assert_eq!(sealed[16..32], unhex("7649abac8119b246cee98e9b12e9197d"));
     assert_eq!(Cbc::new(&key).unwrap().open(&sealed).unwrap(), plain);
     // The GCM specification's test case 2.
     let gcm = Gcm::new(&[0; 16]).unwrap();
-    let sealed = unhex("0000000000000000000000000388dace60b6a392f328c2b971b2fe78ab6e47d42cec13bdf53a67b21257bddf");
+    let sealed = unhex(
+        "0000000000000000000000000388dace60b6a392f328c2b971b2fe78ab6e47d42cec13bdf53a67b21257bddf",
+    );
     assert_eq!(gcm.open(&[], &sealed).unwrap(), [0; 16]);
     // The first bytes of the NaCl paper's example.
     let key = unhex("1b27556473e985d462cd51197a9a46c76009549eac6474f206c4ee0844f68389");
-    let nonce = unhex("69696ee955b62b73cd62bda875fc73d68219e0036b7a0b37").try_into().unwrap();
-    let message = unhex("be075fc53c81f2d5cf141316ebeb0c7b5228c52a4c62cbd44b66849b64244ffce5ecbaaf33bd751a1ac728d45e6c61296cdc3c01233561f41db66cce314adb310e3be8250c46f06dceea3a7fa1348057e2f6556ad6b1318a024a838f21af1fde048977eb48f59ffd4924ca1c60902e52f0a089bc76897040e082f937763848645e0705");
+    let nonce = unhex("69696ee955b62b73cd62bda875fc73d68219e0036b7a0b37")
+        .try_into()
+        .unwrap();
+    let message = unhex(
+        "be075fc53c81f2d5cf141316ebeb0c7b5228c52a4c62cbd44b66849b64244ffce5ecbaaf33bd751a1ac728d45e6c61296cdc3c01233561f41db66cce314adb310e3be8250c46f06dceea3a7fa1348057e2f6556ad6b1318a024a838f21af1fde048977eb48f59ffd4924ca1c60902e52f0a089bc76897040e082f937763848645e0705",
+    );
     let mut sealed = Vec::new();
-    Secretbox::new(&key.try_into().unwrap()).seal(&mut sealed, nonce, &message).unwrap();
+    Secretbox::new(&key.try_into().unwrap())
+        .seal(&mut sealed, nonce, &message)
+        .unwrap();
     assert_eq!(sealed[24..40], unhex("f3ffc7703f9400e52a7dfb4b3d3305d9"));
 }
 
@@ -140,14 +180,24 @@ fn kms_v1_is_refused_with_its_reason() {
     allowed.kms_v1 = Some(true);
     let mut lab = Lab::new();
     lab.ready(&config, allowed);
-    assert!(lab.write(b"x").unwrap_err().contains("KMS v1 is not emulated"));
-    assert!(lab.read(b"k8s:enc:kms:v1:lab:x").unwrap_err().contains("KMS v1 is not emulated"));
+    assert!(
+        lab.write(b"x")
+            .unwrap_err()
+            .contains("KMS v1 is not emulated")
+    );
+    assert!(
+        lab.read(b"k8s:enc:kms:v1:lab:x")
+            .unwrap_err()
+            .contains("KMS v1 is not emulated")
+    );
 }
 
 #[test]
 fn kms2_dec_01_decrypt_gets_what_encrypt_gave() {
     let mut lab = Lab::new();
-    lab.plugin().annotations.insert("a.b".to_owned(), vec![1, 2]);
+    lab.plugin()
+        .annotations
+        .insert("a.b".to_owned(), vec![1, 2]);
     lab.ready(CONFIG, options(37));
     let stored = lab.write(b"x").unwrap();
     lab.ready(CONFIG, options(37));
@@ -157,7 +207,10 @@ fn kms2_dec_01_decrypt_gets_what_encrypt_gave() {
     assert_eq!(field(asked, 1), object.source);
     assert_eq!(field(asked, 3), b"key-1");
     let entry = field(asked, 4);
-    assert_eq!((field(&entry, 1), field(&entry, 2)), (b"a.b".to_vec(), vec![1, 2]));
+    assert_eq!(
+        (field(&entry, 1), field(&entry, 2)),
+        (b"a.b".to_vec(), vec![1, 2])
+    );
     assert_ne!(field(asked, 2), Vec::<u8>::new());
 }
 
@@ -195,7 +248,11 @@ fn kms2_dec_03_one_wrong_answer_poisons_the_seed() {
     }
     assert_eq!(lab.count(Method::Decrypt), 1);
     lab.run(seconds(60));
-    assert_eq!(lab.read(&stored).unwrap_err(), error, "24 h are over, but nothing collected it");
+    assert_eq!(
+        lab.read(&stored).unwrap_err(),
+        error,
+        "24 h are over, but nothing collected it"
+    );
     lab.write(b"y").unwrap();
     assert!(lab.read(&stored).is_ok());
 }
@@ -220,7 +277,10 @@ fn kms2_dec_08_equal_calls_are_not_merged() {
     for (call, pending) in reads {
         let outcome = lab.decrypted(1, call).unwrap();
         let now = lab.at();
-        assert!(matches!(lab.servers[1].supply(now, pending, outcome), Read::Plain(_)));
+        assert!(matches!(
+            lab.servers[1].supply(now, pending, outcome),
+            Read::Plain(_)
+        ));
     }
     lab.read(&stored).unwrap();
     assert_eq!(lab.count(Method::Decrypt), 100);
@@ -235,9 +295,24 @@ fn kms2_dec_09_decrypt_inherits_the_readers_context() {
     let began = lab.now;
     for (deadline, cancel, text, after) in [
         (None, true, "code = Canceled desc = context canceled", 100),
-        (Some(500), false, "code = DeadlineExceeded desc = context deadline exceeded", 500),
-        (Some(60_000), false, "code = DeadlineExceeded desc = context deadline exceeded", 3_000),
-        (Some(0), false, "code = DeadlineExceeded desc = context deadline exceeded", 0),
+        (
+            Some(500),
+            false,
+            "code = DeadlineExceeded desc = context deadline exceeded",
+            500,
+        ),
+        (
+            Some(60_000),
+            false,
+            "code = DeadlineExceeded desc = context deadline exceeded",
+            3_000,
+        ),
+        (
+            Some(0),
+            false,
+            "code = DeadlineExceeded desc = context deadline exceeded",
+            0,
+        ),
     ] {
         let now = lab.at();
         let deadline = deadline.map(|after| now.mono + millis(after));
@@ -257,7 +332,11 @@ fn kms2_dec_09_decrypt_inherits_the_readers_context() {
         assert!(outcome.unwrap_err().to_string().ends_with(text));
         assert_eq!(lab.now - now.mono, millis(after));
     }
-    assert_eq!(lab.count(Method::Decrypt), 3, "a context that is over sends nothing");
+    assert_eq!(
+        lab.count(Method::Decrypt),
+        3,
+        "a context that is over sends nothing"
+    );
     assert_eq!(lab.now - began, millis(3_600));
 }
 
@@ -268,8 +347,14 @@ fn kms2_dec_10_the_order_of_a_read() {
     lab.plugin().encrypt = Mode::Fails(Code::INTERNAL);
     lab.ready(CONFIG, options(37));
     // Malformed comes before the missing state, which comes before Decrypt.
-    assert_eq!(lab.read(b"k8s:enc:kms:v2:lab:").unwrap_err(), "encrypted data is empty");
-    assert_eq!(lab.read(&stored).unwrap_err(), "got unexpected nil transformer");
+    assert_eq!(
+        lab.read(b"k8s:enc:kms:v2:lab:").unwrap_err(),
+        "encrypted data is empty"
+    );
+    assert_eq!(
+        lab.read(&stored).unwrap_err(),
+        "got unexpected nil transformer"
+    );
     assert_eq!(lab.count(Method::Decrypt), 0);
     // With a state: the miss is counted before the call, the key_id after it, also if the value
     // does not open.
@@ -291,21 +376,41 @@ fn kms2_dec_11_limits_are_checked_on_every_read() {
         let mut stored = b"k8s:enc:kms:v2:lab:".to_vec();
         let none = std::collections::BTreeMap::new();
         let version = Version::NEWEST;
-        object::encode(&mut stored, version, data, key_id, source, &none, SourceType::HkdfSeed);
+        object::encode(
+            &mut stored,
+            version,
+            data,
+            key_id,
+            source,
+            &none,
+            SourceType::HkdfSeed,
+        );
         stored
     };
     let long = "k".repeat(1025);
     for (stored, error) in [
-        (make(&long, &object.source, &object.data), "failed to validate key id: keyID is 1025 bytes, which exceeds the max size of 1024"),
-        (make("k", &[], &object.data), "failed to validate encrypted DEK source: encrypted DEK source is empty"),
-        (make("k", &[1; 1025], &object.data), "failed to validate encrypted DEK source: encrypted DEK source is 1025 bytes, which exceeds the max size of 1024"),
+        (
+            make(&long, &object.source, &object.data),
+            "failed to validate key id: keyID is 1025 bytes, which exceeds the max size of 1024",
+        ),
+        (
+            make("k", &[], &object.data),
+            "failed to validate encrypted DEK source: encrypted DEK source is empty",
+        ),
+        (
+            make("k", &[1; 1025], &object.data),
+            "failed to validate encrypted DEK source: encrypted DEK source is 1025 bytes, which exceeds the max size of 1024",
+        ),
         (make("k", &object.source, &[]), "encrypted data is empty"),
     ] {
         assert_eq!(lab.read(&stored).unwrap_err(), error);
     }
     assert_eq!(lab.count(Method::Decrypt), 0, "no RPC");
     let cut = make("key-1", &object.source, &object.data[..43]);
-    assert_eq!(lab.read(&cut).unwrap_err(), "the stored data was shorter than the required size");
+    assert_eq!(
+        lab.read(&cut).unwrap_err(),
+        "the stored data was shorter than the required size"
+    );
     let mut wide = make("key-1", &object.source, &object.data);
     wide.truncate(wide.len() - 1);
     wide.extend([0x81, 0x80, 0x80, 0x80, 0x10]);
@@ -318,7 +423,8 @@ fn kms2_dec_12_codes_are_only_text() {
         let (mut lab, stored) = cold(b"x");
         lab.plugin().decrypt = Mode::Fails(Code(code));
         let name = Code(code).name();
-        let expected = format!("failed to decrypt DEK, error: rpc error: code = {name} desc = told to fail");
+        let expected =
+            format!("failed to decrypt DEK, error: rpc error: code = {name} desc = told to fail");
         assert_eq!(lab.read(&stored).unwrap_err(), expected);
         assert_eq!(lab.count(Method::Decrypt), 1, "no retry");
         lab.plugin().decrypt = Mode::Well;
@@ -378,7 +484,10 @@ fn kms2_stale_05_when_a_rotation_is_seen() {
     lab.run(seconds(58));
     assert!(!lab.read(&stored).unwrap().stale);
     lab.run(seconds(1));
-    assert!(lab.read(&stored).unwrap().stale, "within a minute, and long before 3");
+    assert!(
+        lab.read(&stored).unwrap().stale,
+        "within a minute, and long before 3"
+    );
 }
 
 #[test]
@@ -457,7 +566,15 @@ fn kms2_cache_04_the_own_seed_is_cached_by_the_first_write() {
     let none = std::collections::BTreeMap::new();
     let wrapped = lab.plugin().wrap(&seed);
     let version = Version::NEWEST;
-    object::encode(&mut forged, version, &data, &object.key_id, &wrapped, &none, SourceType::HkdfSeed);
+    object::encode(
+        &mut forged,
+        version,
+        &data,
+        &object.key_id,
+        &wrapped,
+        &none,
+        SourceType::HkdfSeed,
+    );
     lab.read(&forged).unwrap();
     assert_eq!(lab.count(Method::Decrypt), 1);
 }

@@ -52,20 +52,33 @@ fn kms2_wire_02_a_status_request_is_empty() {
 #[test]
 fn kms2_wire_03_a_status_answer_by_field_number() {
     let answer = StatusAnswer::decode(&unhex("0a02763212026f6b1a056b65792d31")).unwrap();
-    let told = (answer.version.as_str(), answer.healthz.as_str(), answer.key_id.as_str());
+    let told = (
+        answer.version.as_str(),
+        answer.healthz.as_str(),
+        answer.key_id.as_str(),
+    );
     assert_eq!(told, ("v2", "ok", "key-1"));
 }
 
 #[test]
 fn kms2_wire_04_an_encrypt_request_by_field_number() {
-    assert_eq!(proto::encrypt_request(&[1, 2], "u"), unhex("0a0201021201 75".replace(' ', "").as_str()));
+    assert_eq!(
+        proto::encrypt_request(&[1, 2], "u"),
+        unhex("0a0201021201 75".replace(' ', "").as_str())
+    );
 }
 
 #[test]
 fn kms2_wire_05_an_encrypt_answer_by_field_number() {
     let answer = EncryptAnswer::decode(&unhex("0a01ff12016b1a080a03612e62120101")).unwrap();
-    assert_eq!((answer.ciphertext, answer.key_id.as_str()), (vec![0xff], "k"));
-    assert_eq!(answer.annotations, BTreeMap::from([("a.b".to_owned(), vec![1])]));
+    assert_eq!(
+        (answer.ciphertext, answer.key_id.as_str()),
+        (vec![0xff], "k")
+    );
+    assert_eq!(
+        answer.annotations,
+        BTreeMap::from([("a.b".to_owned(), vec![1])])
+    );
 }
 
 #[test]
@@ -93,7 +106,10 @@ fn kms2_wire_08_bad_utf8_is_an_rpc_failure() {
 #[test]
 fn kms2_wire_09_unknown_fields_are_skipped_and_the_last_scalar_wins() {
     let decode = |text: &str| StatusAnswer::decode(&unhex(text));
-    assert_eq!(decode("0a02763212026f6b1a016b7a027a7a").unwrap().key_id, "k");
+    assert_eq!(
+        decode("0a02763212026f6b1a016b7a027a7a").unwrap().key_id,
+        "k"
+    );
     assert_eq!(decode("1a016a1a016b").unwrap().key_id, "k");
     // Another wire type is an unknown field.
     assert_eq!(decode("08021a016b").unwrap().version, "");
@@ -135,7 +151,15 @@ fn kms2_wire_11_map_entries_have_both_fields() {
     for (minor, stored) in [(33, "22050a03612e62"), (34, "22070a03612e621200")] {
         let mut bytes = Vec::new();
         let version = Version::new(minor).unwrap();
-        object::encode(&mut bytes, version, &[], "", &[], &annotations, SourceType::AesGcmKey);
+        object::encode(
+            &mut bytes,
+            version,
+            &[],
+            "",
+            &[],
+            &annotations,
+            SourceType::AesGcmKey,
+        );
         assert_eq!(hex(&bytes), stored, "1.{minor}");
     }
 }
@@ -147,7 +171,10 @@ fn kms2_obj_01_the_own_vectors_byte_for_byte() {
         let object = object.unwrap();
         object.validate().unwrap();
         assert_eq!(object.key_id, vector["key_id"].as_str().unwrap_or("k1"));
-        assert_eq!(i64::from(object.source_type), vector["type"].as_i64().unwrap());
+        assert_eq!(
+            i64::from(object.source_type),
+            vector["type"].as_i64().unwrap()
+        );
         let mut bytes = Vec::new();
         object::encode(
             &mut bytes,
@@ -173,8 +200,16 @@ fn kms2_cache_07_the_cache_key_of_the_own_vectors() {
             &object.key_id,
             &object.annotations,
         );
-        assert_eq!(key, bytes_of(&vector, "cache_key_hex"), "{}", vector["name"]);
-        assert_eq!(object.cache_key().to_vec(), bytes_of(&vector, "cache_key_sha256"));
+        assert_eq!(
+            key,
+            bytes_of(&vector, "cache_key_hex"),
+            "{}",
+            vector["name"]
+        );
+        assert_eq!(
+            object.cache_key().to_vec(),
+            bytes_of(&vector, "cache_key_sha256")
+        );
     }
 }
 
@@ -182,7 +217,11 @@ fn kms2_cache_07_the_cache_key_of_the_own_vectors() {
 fn reader(vector: &Value, minor: u8) -> Lab {
     let mut lab = Lab::new();
     let config = CONFIG.replace("name: lab", "name: demo");
-    let seed = if vector["type"] == 1 { "seed_hex" } else { "key_hex" };
+    let seed = if vector["type"] == 1 {
+        "seed_hex"
+    } else {
+        "key_hex"
+    };
     let mut answer = Vec::new();
     put(&mut answer, 1, &bytes_of(vector, seed));
     lab.plugin().decrypt = Mode::Says(answer);
@@ -197,7 +236,12 @@ fn kms2_etcd_01_the_prefix_chooses_the_provider() {
     for vector in vectors() {
         let mut lab = reader(&vector, 37);
         let stored = bytes_of(&vector, "etcd_value_hex");
-        assert_eq!(lab.read(&stored).unwrap().bytes, b"hi", "{}", vector["name"]);
+        assert_eq!(
+            lab.read(&stored).unwrap().bytes,
+            b"hi",
+            "{}",
+            vector["name"]
+        );
         let renamed = [b"k8s:enc:kms:v2:dema:", &stored[20..]].concat();
         assert_eq!(lab.read(&renamed).unwrap_err(), "no matching prefix found");
         let written = lab.write(b"hi").unwrap();
@@ -223,9 +267,16 @@ fn kms2_crypto_01_the_key_is_hkdf_expand_alone() {
         let key = aead::derive(&bytes_of(vector, "seed_hex"), &info).unwrap();
         assert_eq!(key.to_vec(), bytes_of(vector, "dek_hex"));
     }
-    assert!(aead::derive(&[0; 31], &[0; 32]).unwrap_err().contains("invalid seed length 31"));
+    assert!(
+        aead::derive(&[0; 31], &[0; 32])
+            .unwrap_err()
+            .contains("invalid seed length 31")
+    );
     // A longer seed is used whole, not cut.
-    let (long, cut) = (aead::derive(&[7; 40], &[0; 32]), aead::derive(&[7; 32], &[0; 32]));
+    let (long, cut) = (
+        aead::derive(&[7; 40], &[0; 32]),
+        aead::derive(&[7; 32], &[0; 32]),
+    );
     assert_ne!(long.unwrap(), cut.unwrap());
 }
 
@@ -264,20 +315,41 @@ fn kms2_crypto_04_every_damage_is_noticed() {
         let stored = bytes_of(&vector, "etcd_value_hex");
         let object = EncryptedObject::decode(&bytes_of(&vector, "object_hex"), Version::NEWEST);
         let object = object.unwrap();
-        let start = stored.windows(object.data.len()).position(|part| part == object.data).unwrap();
+        let start = stored
+            .windows(object.data.len())
+            .position(|part| part == object.data)
+            .unwrap();
         let mut lab = reader(&vector, 37);
         for at in start..start + object.data.len() {
             let mut damaged = stored.clone();
             damaged[at] ^= 1;
-            assert_eq!(lab.read(&damaged).unwrap_err(), aead::AUTH_FAILED, "byte {at}");
+            assert_eq!(
+                lab.read(&damaged).unwrap_err(),
+                aead::AUTH_FAILED,
+                "byte {at}"
+            );
         }
         for (kind, other) in [(0, SourceType::HkdfSeed), (1, SourceType::AesGcmKey)] {
             if vector["type"] != kind {
                 continue;
             }
             let mut bytes = b"k8s:enc:kms:v2:demo:".to_vec();
-            let object::EncryptedObject { data, key_id, source, annotations, .. } = &object;
-            object::encode(&mut bytes, Version::NEWEST, data, key_id, source, annotations, other);
+            let object::EncryptedObject {
+                data,
+                key_id,
+                source,
+                annotations,
+                ..
+            } = &object;
+            object::encode(
+                &mut bytes,
+                Version::NEWEST,
+                data,
+                key_id,
+                source,
+                annotations,
+                other,
+            );
             assert!(lab.read(&bytes).is_err());
         }
     }
@@ -287,7 +359,10 @@ fn kms2_crypto_04_every_damage_is_noticed() {
 fn kms2_ver_01_1_27_takes_a_seed_for_a_key() {
     let vector = &vectors()[0];
     let stored = bytes_of(vector, "etcd_value_hex");
-    assert_eq!(reader(vector, 27).read(&stored).unwrap_err(), aead::AUTH_FAILED);
+    assert_eq!(
+        reader(vector, 27).read(&stored).unwrap_err(),
+        aead::AUTH_FAILED
+    );
     assert_eq!(reader(vector, 28).read(&stored).unwrap().bytes, b"hi");
 }
 
@@ -316,7 +391,11 @@ fn kms2_ver_03_the_constants() {
     ]
     .map(|time| time.as_secs());
     assert_eq!(seconds, [60, 10, 180, 86_400, 20, 3, 600, 20]);
-    let sizes = [object::MAX_KEY_ID, object::MAX_SOURCE, object::MAX_ANNOTATIONS];
+    let sizes = [
+        object::MAX_KEY_ID,
+        object::MAX_SOURCE,
+        object::MAX_ANNOTATIONS,
+    ];
     assert_eq!(sizes, [1024, 1024, 32_768]);
 }
 
@@ -345,7 +424,10 @@ fn kms2_itest_10_records_of_old_servers() {
                     Gcm::new(&*key).unwrap().open(aad, rest)
                 }
             };
-            assert_eq!(opened.unwrap(), vector["plaintext_ascii"].as_str().unwrap().as_bytes());
+            assert_eq!(
+                opened.unwrap(),
+                vector["plaintext_ascii"].as_str().unwrap().as_bytes()
+            );
             read += 1;
             continue;
         };
@@ -354,11 +436,18 @@ fn kms2_itest_10_records_of_old_servers() {
         let config = CONFIG.replace("name: lab", "name: kms-provider");
         lab.ready(&config, options(37));
         let plain = lab.read_on(0, &secrets(), path, &bytes_of(vector, "etcd_value_hex"));
-        assert!(plain.unwrap().bytes.starts_with(b"k8s\0"), "{}", vector["name"]);
+        assert!(
+            plain.unwrap().bytes.starts_with(b"k8s\0"),
+            "{}",
+            vector["name"]
+        );
         let asked = &lab.calls.last().unwrap().request;
         assert_eq!(
             field(asked, 1),
-            vector["encrypted_dek_source_ascii"].as_str().unwrap().as_bytes()
+            vector["encrypted_dek_source_ascii"]
+                .as_str()
+                .unwrap()
+                .as_bytes()
         );
         read += 1;
     }

@@ -1,11 +1,9 @@
 //! Objects as they lie in the store: `k8s\0` and a protobuf envelope, byte for byte as a kube-apiserver writes them;
 //! reading takes JSON too.
 
-use std::collections::BTreeMap;
-
 use kms_apiserver_api::Resource;
 use prost::Message;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::meta::{ManagedFields, Meta, OwnerReference, Time};
 use super::{
@@ -23,6 +21,7 @@ pub fn encode(object: &Object) -> Vec<u8> {
             metadata,
             data: secret.data.iter().map(bytes).collect(),
             kind: Some(secret.kind.clone()),
+            string_data: Vec::new(),
             immutable: secret.immutable,
         }
         .encode_to_vec(),
@@ -77,6 +76,30 @@ pub fn decode(resource: Resource, stored: &[u8], mod_revision: i64) -> Result<Ob
     Ok(object)
 }
 
+/// Reads an object that a client sent as protobuf.
+///
+/// # Errors
+/// It is not an object of this kind.
+pub fn sent(resource: Resource, body: &[u8]) -> Result<Object, String> {
+    from_envelope(resource, body.strip_prefix(MAGIC).unwrap_or(body))
+}
+
+/// Reads what a client sent as protobuf about a deletion, as the JSON that it would be.
+///
+/// # Errors
+/// It cannot be read.
+pub fn sent_delete_options(body: &[u8]) -> Result<Value, String> {
+    let bad = |error: prost::DecodeError| format!("DeleteOptions cannot be read: {error}");
+    let envelope = wire::Unknown::decode(body.strip_prefix(MAGIC).unwrap_or(body)).map_err(bad)?;
+    let options = wire::DeleteOptions::decode(envelope.raw.unwrap_or_default().as_slice());
+    let options = options.map_err(bad)?;
+    let wanted = options.preconditions.unwrap_or_default();
+    Ok(json!({
+        "preconditions": {"uid": wanted.uid, "resourceVersion": wanted.resource_version},
+        "ignoreStoreReadErrorWithClusterBreakingPotential": options.ignore_store_read_error,
+    }))
+}
+
 fn from_envelope(resource: Resource, envelope: &[u8]) -> Result<Object, String> {
     let bad =
         |error: prost::DecodeError| format!("stored {} cannot be read: {error}", resource.kind());
@@ -97,7 +120,7 @@ fn from_envelope(resource: Resource, envelope: &[u8]) -> Result<Object, String> 
             let secret = wire::Secret::decode(raw.as_slice()).map_err(bad)?;
             let body = Secret {
                 data: secret.data.into_iter().map(of_bytes).collect(),
-                string_data: BTreeMap::new(),
+                string_data: secret.string_data.into_iter().map(of_text).collect(),
                 kind: secret.kind.unwrap_or_default(),
                 immutable: secret.immutable,
             };
@@ -167,7 +190,7 @@ fn of_meta(meta: wire::ObjectMeta) -> Meta {
         generate_name: meta.generate_name.unwrap_or_default(),
         namespace: meta.namespace.unwrap_or_default(),
         uid: meta.uid.unwrap_or_default(),
-        resource_version: String::new(),
+        resource_version: meta.resource_version.unwrap_or_default(),
         generation: meta.generation.unwrap_or_default(),
         creation_timestamp: meta.creation_timestamp.and_then(of_time),
         deletion_timestamp: meta.deletion_timestamp.and_then(of_time),

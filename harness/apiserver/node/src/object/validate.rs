@@ -112,10 +112,10 @@ pub fn update(old: &Object, new: &Object) -> Vec<Fault> {
                 faults.push(frozen());
             }
         }
-        (Body::ConfigMap(old), Body::ConfigMap(new)) if old.immutable == Some(true) => {
-            if old != new {
-                faults.push(frozen());
-            }
+        (Body::ConfigMap(old), Body::ConfigMap(new))
+            if old.immutable == Some(true) && old != new =>
+        {
+            faults.push(frozen());
         }
         _ => {}
     }

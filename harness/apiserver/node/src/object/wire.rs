@@ -133,6 +133,9 @@ pub struct Secret {
     pub data: Vec<Bytes>,
     #[prost(string, optional, tag = "3")]
     pub kind: Option<String>,
+    /// Only on the way in.
+    #[prost(message, repeated, tag = "4")]
+    pub string_data: Vec<Text>,
     #[prost(bool, optional, tag = "5")]
     pub immutable: Option<bool>,
 }
@@ -169,4 +172,21 @@ pub struct NamespaceSpec {
 pub struct NamespaceStatus {
     #[prost(string, optional, tag = "1")]
     pub phase: Option<String>,
+}
+
+/// What a client says of a deletion.
+#[derive(Clone, PartialEq, Message)]
+pub struct DeleteOptions {
+    #[prost(message, optional, tag = "2")]
+    pub preconditions: Option<Preconditions>,
+    #[prost(bool, optional, tag = "6")]
+    pub ignore_store_read_error: Option<bool>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Preconditions {
+    #[prost(string, optional, tag = "1")]
+    pub uid: Option<String>,
+    #[prost(string, optional, tag = "2")]
+    pub resource_version: Option<String>,
 }

@@ -25,7 +25,7 @@ impl Api {
         query: &Query,
         request: &Request,
     ) -> Result<Reply, Refusal> {
-        let mut object = object(resource, &body(request)?)?;
+        let mut object = sent_object(resource, request)?;
         let namespace = self.namespace_of(&mut object, namespace)?;
         if object.meta.name.is_empty() && !object.meta.generate_name.is_empty() {
             object.meta.name = format!("{}{}", object.meta.generate_name, self.chance.suffix());
@@ -68,7 +68,7 @@ impl Api {
         query: &Query,
         request: &Request,
     ) -> Result<Reply, Refusal> {
-        let mut wanted = object(resource, &body(request)?)?;
+        let mut wanted = sent_object(resource, request)?;
         self.namespace_of(&mut wanted, Some(namespace))?;
         if wanted.meta.name.is_empty() {
             name.clone_into(&mut wanted.meta.name);
@@ -175,6 +175,8 @@ impl Api {
     ) -> Result<Reply, Refusal> {
         let options = if request.body.is_empty() {
             Value::Null
+        } else if request.body.starts_with(protobuf::MAGIC) {
+            protobuf::sent_delete_options(&request.body).map_err(Refusal::bad_request)?
         } else {
             body(request)?
         };
@@ -274,6 +276,15 @@ fn body(request: &Request) -> Result<Value, Refusal> {
             "the body is not JSON: line {line}, column {column}"
         ))
     })
+}
+
+/// The object that a client sent, as JSON or as protobuf.
+fn sent_object(resource: Resource, request: &Request) -> Result<Object, Refusal> {
+    if request.body.starts_with(protobuf::MAGIC) {
+        protobuf::sent(resource, &request.body).map_err(Refusal::bad_request)
+    } else {
+        object(resource, &body(request)?)
+    }
 }
 
 fn object(resource: Resource, json: &Value) -> Result<Object, Refusal> {

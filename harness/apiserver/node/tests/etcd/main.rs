@@ -1,6 +1,8 @@
 //! The same store tests on a real etcd. Where there is none the tests show as ignored, with the reason.
 
-#[path = "../conformance.rs"]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+#[path = "../conformance/mod.rs"]
 mod conformance;
 mod etcd;
 

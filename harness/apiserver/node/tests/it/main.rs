@@ -1,6 +1,8 @@
 //! The simulated kube-apiserver, in virtual time.
 
-#[path = "../conformance.rs"]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+#[path = "../conformance/mod.rs"]
 mod conformance;
 mod object;
 mod plugin;

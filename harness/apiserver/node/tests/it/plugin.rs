@@ -159,7 +159,7 @@ impl KeyManagementService for Plugin {
         let annotated = request
             .annotations
             .get("nonce.example.com")
-            .is_some_and(|value| &**value == [1]);
+            .is_some_and(|value| **value == [1]);
         if !bound || !annotated {
             return Err(Status::invalid_argument("no ciphertext of this plugin"));
         }

@@ -422,3 +422,58 @@ async fn a_table_has_the_columns_that_people_know() {
     assert_eq!(columns, ["Name", "Type", "Data", "Age"]);
     assert_eq!(body["rows"][0]["cells"], json!(["s-0", "Opaque", 1, "90s"]));
 }
+
+/// kubectl and every client of Go's typed library send protobuf.
+#[tokio::test(start_paused = true)]
+async fn objects_are_taken_as_protobuf() {
+    let world = World::new(37, 1).await;
+    let api = world.server.api().unwrap();
+    let read = world
+        .server
+        .get(&Target::secret("default", "s-0"))
+        .await
+        .unwrap();
+    let mut secret =
+        kms_apiserver_node::object::Object::from_json(Resource::Secrets, read.json()).unwrap();
+    secret.meta.name = "typed".to_owned();
+    let body = kms_apiserver_node::object::protobuf::encode(&secret);
+    let reply = api
+        .handle(kms_apiserver_node::serve::Request::new("POST", ALL, body))
+        .await;
+    let kms_apiserver_node::serve::Reply::Json {
+        code: 201, body, ..
+    } = reply
+    else {
+        panic!()
+    };
+    assert_eq!(body["data"], json!({"a": "eA=="}));
+    // a deletion with a precondition: envelope, type, raw = preconditions {uid}
+    let options = |uid: &str| {
+        let preconditions = [&[0x0a, u8::try_from(uid.len()).unwrap()], uid.as_bytes()].concat();
+        let raw = [
+            &[0x12, u8::try_from(preconditions.len()).unwrap()],
+            &preconditions[..],
+        ]
+        .concat();
+        [
+            b"k8s\0",
+            &[0x12, u8::try_from(raw.len()).unwrap()][..],
+            &raw,
+        ]
+        .concat()
+    };
+    for (uid, expected) in [
+        ("other", 409),
+        (body["metadata"]["uid"].as_str().unwrap(), 200),
+    ] {
+        let request = kms_apiserver_node::serve::Request::new(
+            "DELETE",
+            &format!("{ALL}/typed"),
+            options(uid),
+        );
+        let kms_apiserver_node::serve::Reply::Json { code, .. } = api.handle(request).await else {
+            panic!()
+        };
+        assert_eq!(code, expected, "{uid}");
+    }
+}

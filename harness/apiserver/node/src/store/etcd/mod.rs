@@ -154,7 +154,6 @@ impl Store for EtcdStore {
                     .limit
                     .map_or(0, |limit| i64::try_from(limit).unwrap_or(i64::MAX)),
                 revision: range.revision.unwrap_or(0),
-                ..RangeRequest::default()
             };
             let answer: RangeResponse = self.call("/etcdserverpb.KV/Range", request).await?;
             Ok(Page {
