@@ -107,14 +107,14 @@ fn the_walls_between_crates_stand() {
             &["kms-contract", "kms-history", "kms-judge", "kms-v2-api"],
         ),
         ("kms-report", &["kms-contract", "kms-history", "kms-judge"]),
-        ("kms-process", &[]),
-        ("kms-bench", &["kms-process", "kms-v2-api"]),
         ("kms-apiserver", &[]),
         ("kms-apiserver-api", &[]),
         (
             "kms-apiserver-node",
             &["kms-apiserver", "kms-apiserver-api"],
         ),
+        ("kms-process", &[]),
+        ("kms-bench", &["kms-process", "kms-v2-api"]),
     ];
     for (name, may_import) in allowed {
         for import in inside(name) {
