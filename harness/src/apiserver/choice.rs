@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use kube::config::Kubeconfig;
 
 use crate::child::find_program;
+use crate::vault::family::cache_folder;
 
 /// The version that `ci/kube-apiserver/install` builds; the cache's folder carries it.
 pub const CACHED: &str = "kube-apiserver-1.37.2-1";
@@ -72,7 +73,7 @@ impl Parts {
         if let Some(on_path) = find_program(Path::new("kube-apiserver")) {
             return Self::beside(on_path);
         }
-        let cached = crate::vault::openbao::cache_folder()
+        let cached = cache_folder()
             .map(|cache| cache.join(CACHED).join("bin/kube-apiserver"))
             .filter(|file| file.is_file())
             .context("no kube-apiserver found: set $KUBE_APISERVER, put kube-apiserver on PATH, or run ci/kube-apiserver/install")?;

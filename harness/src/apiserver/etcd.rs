@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 
 use super::caller::Caller;
 use crate::child::{Child, Launch, describe, log_tail};
-use crate::vault::openbao::free_ports;
+use crate::vault::free_ports;
 
 /// Limit for a server to answer after its start.
 const COMES_UP: Duration = Duration::from_secs(30);

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::secret_file;
 use crate::vault::certificates::Certificates;
-use crate::vault::openbao::free_ports;
+use crate::vault::free_ports;
 
 /// What a server is started with, besides its binary.
 #[derive(Clone, Debug)]

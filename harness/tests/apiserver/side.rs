@@ -10,7 +10,6 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use kms_apiserver_api::{Answer, ApiServer, ListOptions, Resource, Target};
 use kms_harness::apiserver::etcd::Etcd;
 use kms_harness::apiserver::launched::Launched;
-use kms_harness::vault::sim::Sim;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -19,7 +18,7 @@ use crate::facts::{Facts, Names, Seen, hash, metrics};
 use crate::stored::Stored;
 use crate::story::{CONFIG_MAPS, Config, Event, Request, SECRETS};
 use crate::tap::{Counts, Fault, Tap};
-use crate::world::{self, Keeper, Kind, PROVIDER, Parts, READY, Vault};
+use crate::world::{self, Keeper, Kind, PROVIDER, Parts, READY};
 
 /// How often health is asked while something is waited for: as a kubelet does.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
@@ -68,7 +67,7 @@ impl Side {
     pub async fn start(kind: Kind, parts: &Parts, seed: u64) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("kms-").tempdir()?;
         let place = folder.path();
-        let vault = Vault::Sim(Sim::start(seed).await?);
+        let vault = world::sim(seed).await?;
         let keeper = Keeper::start(parts, vault, place).await?;
         let tap = Tap::start(&place.join("tap.sock"), keeper.plugin.socket()).await?;
         let etcd = Etcd::start(&parts.server.etcd, place).await?;
@@ -136,7 +135,7 @@ impl Side {
             }
             Event::Silence(length) => sleep(*length).await,
             Event::Rotate => {
-                let admin = self.keeper.vault.backend().admin();
+                let admin = self.keeper.vault.admin();
                 self.keeper.access.rotate(&admin).await?;
                 self.until(RECOVERS, "an Encrypt call", |side, health| {
                     side.tap.counts().encrypt > before.encrypt && health.code == 200
