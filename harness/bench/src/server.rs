@@ -82,7 +82,9 @@ impl Server {
         ];
         if tls {
             launch.args.push("-dev-tls".to_owned());
-            launch.args.push(format!("-dev-tls-cert-dir={}", dir.path().display()));
+            launch
+                .args
+                .push(format!("-dev-tls-cert-dir={}", dir.path().display()));
         }
         let mut process = Child::spawn(&launch)?;
         let ca = tls.then(|| dir.path().join("vault-ca.pem"));
