@@ -74,6 +74,10 @@ fn bare_open(seed: &[u8; 32], sealed: &[u8]) -> Vec<u8> {
     gcm.open(KEY.as_bytes(), sealed).expect("sealed above")
 }
 
+#[expect(
+    clippy::print_stdout,
+    reason = "the figures are the benchmark's output"
+)]
 fn main() {
     let mut criterion = Criterion::default().configure_from_args().without_plots();
     let secrets = GroupResource::core("secrets");

@@ -87,7 +87,7 @@ enum Op<'t> {
     Read {
         event: &'t Event,
         server: usize,
-        pending: Option<Pending>,
+        pending: Option<Box<Pending>>,
         call: Option<CallId>,
         decrypts: u64,
     },
@@ -522,7 +522,7 @@ impl<'t> World<'t> {
                     _ => None,
                 };
                 if let (Some(pending), Some(model)) = (pending, &mut self.servers[server].model) {
-                    let read = model.supply(now, pending, outcome);
+                    let read = model.supply(now, *pending, outcome);
                     self.read_came(op, read);
                 }
             }
@@ -923,7 +923,7 @@ impl<'t> World<'t> {
                     || event.text("error").contains("context canceled");
                 let model = self.servers[server].model.as_mut().expect("it has read");
                 let call = model.decrypt(now, &needs, deadline);
-                *pending = Some(needs);
+                *pending = Some(Box::new(needs));
                 *known = Some(call);
                 self.servers[server].reads.insert(call, op);
                 if gives_up {

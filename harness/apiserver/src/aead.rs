@@ -18,6 +18,8 @@ const TOO_SHORT: &str = "the stored data was shorter than the required size";
 
 const NONCE: usize = 12;
 const TAG: usize = 16;
+/// Bytes that AES-GCM adds to a value: nonce and tag.
+pub const OVERHEAD: usize = NONCE + TAG;
 /// Bytes of the HKDF info in front of a type-1 value, and of a seed at least.
 pub const INFO: usize = 32;
 
@@ -25,11 +27,6 @@ pub const INFO: usize = 32;
 pub const FIRST_COUNTER: u64 = 1_000_000_001;
 
 /// AES-GCM with a 12-byte nonce in front: type 0, and the provider `aesgcm`.
-// One or two in the life of a seed, so their size does not matter.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "few live at a time, all behind a cache"
-)]
 pub enum Gcm {
     /// With a key of 16 bytes.
     Aes128(Aes128Gcm),

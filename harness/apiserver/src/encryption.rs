@@ -230,6 +230,7 @@ impl Encryption {
             return Ok(plaintext.to_vec());
         };
         let link = &chain[0];
+        let resource_name = resource.to_string();
         let mut stored = Vec::with_capacity(link.prefix.len() + plaintext.len() + 256);
         stored.extend_from_slice(link.prefix.as_bytes());
         let written = match &link.transformer {
@@ -242,7 +243,7 @@ impl Encryption {
                 let name = keys.first().map_or("", |(name, _)| name.as_str());
                 record(
                     &mut self.metrics,
-                    &resource.to_string(),
+                    &resource_name,
                     Direction::ToStorage,
                     name,
                     sealed.as_ref().err(),
@@ -258,7 +259,7 @@ impl Encryption {
         };
         record(
             &mut self.metrics,
-            &resource.to_string(),
+            &resource_name,
             Direction::ToStorage,
             &link.prefix,
             written.as_ref().err(),

@@ -99,12 +99,9 @@ pub fn duration(nanos: i64) -> String {
     if nanos == 0 {
         return "0s".to_owned();
     }
-    let (unit, size) = match nanos {
-        ..1_000 => ("ns", 1),
-        ..1_000_000 => ("µs", 1_000),
-        ..1_000_000_000 => ("ms", 1_000_000),
-        _ => ("s", 1_000_000_000),
-    };
+    let units = [("ns", 1), ("µs", 1_000), ("ms", 1_000_000)];
+    let small = units.into_iter().find(|(_, size)| nanos < size * 1_000);
+    let (unit, size) = small.unwrap_or(("s", 1_000_000_000));
     if unit != "s" {
         return format!("{sign}{}{unit}", decimal(nanos, size));
     }

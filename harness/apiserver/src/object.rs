@@ -125,7 +125,6 @@ impl EncryptedObject {
 
 /// Writes a stored object as `version` does: fields in ascending order, type 0 left out. The older
 /// library leaves out the empty value of an annotation as well.
-#[expect(clippy::too_many_arguments, reason = "the fields, as they are")]
 pub fn encode(
     out: &mut Vec<u8>,
     version: Version,
@@ -136,6 +135,18 @@ pub fn encode(
     source_type: SourceType,
 ) {
     proto::put_bytes(out, 1, data);
+    encode_rest(out, version, key_id, source, annotations, source_type);
+}
+
+/// Writes everything behind the data.
+pub(crate) fn encode_rest(
+    out: &mut Vec<u8>,
+    version: Version,
+    key_id: &str,
+    source: &[u8],
+    annotations: &Annotations,
+    source_type: SourceType,
+) {
     proto::put_bytes(out, 2, key_id.as_bytes());
     proto::put_bytes(out, 3, source);
     if version.gogo_protobuf() {

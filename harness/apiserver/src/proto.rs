@@ -273,9 +273,14 @@ pub(crate) fn put_bytes(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
 }
 
 fn put_bytes_always(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
-    put_tag(out, number, 2);
-    put_varint(out, bytes.len() as u64);
+    put_length(out, number, bytes.len());
     out.extend_from_slice(bytes);
+}
+
+/// Writes what stands before this many bytes.
+pub(crate) fn put_length(out: &mut Vec<u8>, number: u32, length: usize) {
+    put_tag(out, number, 2);
+    put_varint(out, length as u64);
 }
 
 /// Writes a number unless it is 0.

@@ -5,18 +5,16 @@ use kms_apiserver_api::{ApiServer, ListOptions, Resource, Target, Watching};
 use kms_harness::apiserver::choice::Choice;
 use kms_harness::apiserver::cluster::Cluster;
 use kms_harness::apiserver::launched::ready;
-use kms_harness::vault::sim::{Front, Sim};
 use serde_json::json;
-use sim_vault::flavour::Flavour;
 
-use crate::world::{self, Keeper, Kind, PROVIDER, Parts, READY, Vault, World};
+use crate::world::{self, Keeper, Kind, PROVIDER, Parts, READY, World};
 
 /// `sim`, `real` and a path give servers of which all can be asked: encrypted values, a restart, the same data after it.
 pub async fn each_choice_serves(parts: Parts) -> Result<()> {
     let path = parts.server.kube_apiserver.display().to_string();
     for word in ["sim", "real", &path] {
         let folder = tempfile::Builder::new().prefix("kms-").tempdir()?;
-        let vault = Vault::Sim(Sim::start(1, Flavour::OpenBao, Front::Own).await?);
+        let vault = world::sim(1).await?;
         let keeper = Keeper::start(&parts, vault, folder.path()).await?;
         let encryption = world::encryption(keeper.plugin.socket());
         let started = Choice::read(word)?

@@ -64,9 +64,10 @@ pub async fn play(
         outcome.facts += left.len();
         let found = allowed.compare(&left, &right);
         println!(
-            "    {}: chapter {number} {:?}: {} facts, {} unexplained differences, {:.0} s",
+            "    {}: chapter {number} {:.80}, {:?}: {} facts, {} unexplained differences, {:.0} s",
             story.name,
-            chapter.event,
+            format!("{:?}", chapter.event),
+            chapter.requests,
             left.len(),
             found.len(),
             start.elapsed().as_secs_f32()
@@ -108,7 +109,7 @@ pub async fn known(parts: Parts) -> Result<()> {
 /// Two real servers agree without any explanation: what is found between the others is no noise of the comparison.
 pub async fn the_real_one_with_itself(parts: Parts, story: Story) -> Result<()> {
     let mut nothing = Allowed::parse("")?;
-    let outcome = play(&parts, [Kind::Real; 2], &story, 1, &mut nothing).await?;
+    let outcome = Box::pin(play(&parts, [Kind::Real; 2], &story, 1, &mut nothing)).await?;
     let text = told(&outcome);
     if text.is_empty() {
         Ok(())
@@ -140,7 +141,7 @@ async fn all(parts: Parts, stories: Vec<Story>, short: bool) -> Result<()> {
         let parts = parts.clone();
         running.spawn_local(async move {
             let mut allowed = Allowed::read()?;
-            let outcome = play(&parts, BOTH, &story, seed, &mut allowed).await?;
+            let outcome = Box::pin(play(&parts, BOTH, &story, seed, &mut allowed)).await?;
             anyhow::Ok((outcome, allowed))
         });
     }

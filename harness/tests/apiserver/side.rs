@@ -10,9 +10,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use kms_apiserver_api::{Answer, ApiServer, ListOptions, Resource, Target};
 use kms_harness::apiserver::etcd::Etcd;
 use kms_harness::apiserver::launched::Launched;
-use kms_harness::vault::sim::{Front, Sim};
 use serde_json::json;
-use sim_vault::flavour::Flavour;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
@@ -20,7 +18,7 @@ use crate::facts::{Facts, Names, Seen, hash, metrics};
 use crate::stored::Stored;
 use crate::story::{CONFIG_MAPS, Config, Event, Request, SECRETS};
 use crate::tap::{Counts, Fault, Tap};
-use crate::world::{self, Keeper, Kind, PROVIDER, Parts, READY, Vault};
+use crate::world::{self, Keeper, Kind, PROVIDER, Parts, READY};
 
 /// How often health is asked while something is waited for: as a kubelet does.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
@@ -58,6 +56,7 @@ pub struct Side {
     seeds: Vec<Vec<u8>>,
     counted: Counts,
     well: bool,
+    slow: bool,
     socket: PathBuf,
     second: bool,
     _folder: TempDir,
@@ -68,7 +67,7 @@ impl Side {
     pub async fn start(kind: Kind, parts: &Parts, seed: u64) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("kms-").tempdir()?;
         let place = folder.path();
-        let vault = Vault::Sim(Sim::start(seed, Flavour::OpenBao, Front::Own).await?);
+        let vault = world::sim(seed).await?;
         let keeper = Keeper::start(parts, vault, place).await?;
         let tap = Tap::start(&place.join("tap.sock"), keeper.plugin.socket()).await?;
         let etcd = Etcd::start(&parts.server.etcd, place).await?;
@@ -91,6 +90,7 @@ impl Side {
             seeds: Vec::new(),
             counted: Counts::default(),
             well: true,
+            slow: false,
             socket,
             second: false,
             _folder: folder,
@@ -104,12 +104,14 @@ impl Side {
         match event {
             Event::Nothing => {}
             Event::Fault(Fault::None) | Event::Back => {
+                self.slow = false;
                 self.tap.fault(Fault::None);
                 self.tap.on().await?;
                 self.until_well().await?;
                 self.well = true;
             }
             Event::Fault(fault) => {
+                self.slow = matches!(fault, Fault::Slow(..));
                 self.tap.fault(fault.clone());
                 self.well = false;
                 self.until(NOTICES, "a Status call", |side, _| {
@@ -133,7 +135,7 @@ impl Side {
             }
             Event::Silence(length) => sleep(*length).await,
             Event::Rotate => {
-                let admin = self.keeper.vault.backend().admin();
+                let admin = self.keeper.vault.admin();
                 self.keeper.access.rotate(&admin).await?;
                 self.until(RECOVERS, "an Encrypt call", |side, health| {
                     side.tap.counts().encrypt > before.encrypt && health.code == 200
@@ -262,14 +264,14 @@ impl Side {
         self.learn();
         let start = Instant::now();
         let mut texts = BTreeSet::new();
-        let length = if self.tap.is_on() {
+        let length = if self.tap.is_on() && !self.slow {
             LISTENS
         } else {
             LISTENS_LONGER
         };
         while start.elapsed() < length {
             let health = self.server.health("/healthz/kms-providers").await?;
-            texts.insert(self.names.answer(&health));
+            texts.extend(each_provider(&self.names.answer(&health)));
             sleep(LISTEN_EVERY).await;
         }
         Ok(Seen::Text(
@@ -433,4 +435,21 @@ impl Side {
             stored.annotations.join(" ")
         ))
     }
+}
+
+/// A health answer, one text for each provider: which of several is fresh and which cached is chance.
+fn each_provider(answer: &str) -> Vec<String> {
+    const FAILED: &str = "500 internal server error: [";
+    let Some(list) = answer
+        .strip_prefix(FAILED)
+        .and_then(|rest| rest.strip_suffix(']'))
+    else {
+        return vec![answer.replace("500 internal server error: kms-", "500 kms-")];
+    };
+    let mut parts = list.split(", kms-provider-");
+    let first = parts.next().map(|part| format!("500 {part}"));
+    first
+        .into_iter()
+        .chain(parts.map(|part| format!("500 kms-provider-{part}")))
+        .collect()
 }

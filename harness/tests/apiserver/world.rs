@@ -13,12 +13,12 @@ use kms_harness::apiserver::launched::{Launched, Program};
 use kms_harness::subject::own::{self, Vocabulary};
 use kms_harness::subject::running::Running;
 use kms_harness::subject::values;
-use kms_harness::vault::VaultBackend;
+use kms_harness::vault::Breakable;
 use kms_harness::vault::family::Family;
 use kms_harness::vault::provision::{Access, Wanted};
 use kms_harness::vault::server::Server;
 use kms_harness::vault::sim::{Front, Sim};
-use sim_vault::flavour::Flavour;
+use sim_vault::Flavour;
 use tempfile::TempDir;
 
 /// What the provider is called in every configuration here.
@@ -145,35 +145,24 @@ pub fn settings(etcd: &Etcd, encryption: Option<String>) -> Settings {
     }
 }
 
-/// A Vault of one's own.
-pub enum Vault {
-    Sim(Sim),
-    Bao(Box<Server>),
-}
-
-impl Vault {
-    pub fn backend(&self) -> &dyn VaultBackend {
-        match self {
-            Self::Sim(sim) => sim,
-            Self::Bao(bao) => bao.as_ref(),
-        }
-    }
+/// A simulated Vault of one's own.
+pub async fn sim(seed: u64) -> Result<Box<dyn Breakable>> {
+    let sim = Sim::start(seed, Flavour::default(), Front::Own).await?;
+    Ok(Box::new(sim))
 }
 
 /// The plugin on its Vault. Fields are dropped in this order.
 pub struct Keeper {
     pub plugin: Running,
     pub access: Access,
-    pub vault: Vault,
+    pub vault: Box<dyn Breakable>,
 }
 
 impl Keeper {
     /// Starts the plugin in the words of the operators' static pod; its files lie in `folder`.
-    pub async fn start(parts: &Parts, vault: Vault, folder: &Path) -> Result<Self> {
-        let access = Wanted::default()
-            .create(&vault.backend().admin(), folder)
-            .await?;
-        let values = values(vault.backend(), &access, folder);
+    pub async fn start(parts: &Parts, vault: Box<dyn Breakable>, folder: &Path) -> Result<Self> {
+        let access = Wanted::default().create(&vault.admin(), folder).await?;
+        let values = values(vault.as_ref(), &access, folder);
         let subject = own::describe(&parts.plugin, Vocabulary::StaticPod, &values);
         let plugin = Running::start(subject, values, folder.join("plugin.log")).await?;
         Ok(Self {
@@ -197,20 +186,22 @@ impl World {
     pub async fn on_bao(kind: Kind, parts: &Parts) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("kms-").tempdir()?;
         let bao = parts.bao.as_ref().map_err(|why| anyhow!("{why}"))?;
-        let vault = Vault::Bao(Box::new(
-            Server::raft(Family::OpenBao, bao, folder.path(), 1).await?,
-        ));
-        Self::start(kind, parts, vault, folder).await
+        let vault = Server::raft(Family::OpenBao, bao, folder.path(), 1).await?;
+        Self::start(kind, parts, Box::new(vault), folder).await
     }
 
     /// On a simulated Vault.
     pub async fn on_sim(kind: Kind, parts: &Parts) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("kms-").tempdir()?;
-        let vault = Vault::Sim(Sim::start(1, Flavour::OpenBao, Front::Own).await?);
-        Self::start(kind, parts, vault, folder).await
+        Self::start(kind, parts, sim(1).await?, folder).await
     }
 
-    async fn start(kind: Kind, parts: &Parts, vault: Vault, folder: TempDir) -> Result<Self> {
+    async fn start(
+        kind: Kind,
+        parts: &Parts,
+        vault: Box<dyn Breakable>,
+        folder: TempDir,
+    ) -> Result<Self> {
         let keeper = Keeper::start(parts, vault, folder.path()).await?;
         let etcd = Etcd::start(&parts.server.etcd, folder.path()).await?;
         let settings = settings(&etcd, Some(encryption(keeper.plugin.socket())));

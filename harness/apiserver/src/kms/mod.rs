@@ -319,9 +319,10 @@ impl Provider {
                 place.request()
             )
         });
-        let data = state
+        proto::put_length(out, 1, plaintext.len() + state.opener.overhead());
+        state
             .opener
-            .seal(place.key.as_bytes(), plaintext, cx.now, cx.rng)
+            .seal(out, place.key.as_bytes(), plaintext, cx.now, cx.rng)
             .map_err(TransformError::new)?;
         cx.metrics.key_id(
             Direction::ToStorage,
@@ -329,10 +330,9 @@ impl Provider {
             &state.key_id_hash,
             cx.now.unix,
         );
-        object::encode(
+        object::encode_rest(
             out,
             cx.options.version,
-            &data,
             &state.key_id,
             &state.source,
             &state.annotations,

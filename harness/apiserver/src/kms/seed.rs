@@ -48,7 +48,7 @@ impl Seeds {
 pub(super) enum Opener {
     /// A key for AES-GCM itself: type 0.
     Key {
-        cipher: Gcm,
+        cipher: Box<Gcm>,
         /// Only a writer has nonces.
         nonces: Option<Mutex<CounterNonce>>,
     },
@@ -66,7 +66,7 @@ impl Opener {
     /// Of a type-0 key, for reading.
     pub(super) fn key(key: &[u8]) -> Result<Self, String> {
         Ok(Opener::Key {
-            cipher: Gcm::new(key)?,
+            cipher: Box::new(Gcm::new(key)?),
             nonces: None,
         })
     }
@@ -74,7 +74,7 @@ impl Opener {
     /// Of a type-0 key, for writing.
     pub(super) fn writing_key(key: &[u8; 32]) -> Self {
         Opener::Key {
-            cipher: Gcm::Aes256(aes_gcm::Aes256Gcm::new(key.into())),
+            cipher: Box::new(Gcm::Aes256(aes_gcm::Aes256Gcm::new(key.into()))),
             nonces: Some(Mutex::new(CounterNonce::default())),
         }
     }
@@ -90,20 +90,28 @@ impl Opener {
         })
     }
 
-    /// Seals a value for its place.
+    /// How many bytes longer a sealed value is.
+    pub(super) fn overhead(&self) -> usize {
+        match self {
+            Opener::Key { .. } => aead::OVERHEAD,
+            Opener::Seed { .. } => INFO + aead::OVERHEAD,
+        }
+    }
+
+    /// Seals a value for its place, behind what `out` holds already.
     pub(super) fn seal(
         &self,
+        out: &mut Vec<u8>,
         path: &[u8],
         plaintext: &[u8],
         now: Now,
         rng: &mut dyn Rng,
-    ) -> Result<Vec<u8>, String> {
-        let mut data = Vec::with_capacity(INFO + plaintext.len() + 28);
+    ) -> Result<(), String> {
         match self {
             Opener::Key { cipher, nonces } => {
                 let nonces = nonces.as_ref().ok_or("a key for reading cannot write")?;
                 let nonce = lock(nonces).draw(rng);
-                cipher.seal(&mut data, nonce, path, plaintext)?;
+                cipher.seal(out, nonce, path, plaintext)?;
             }
             Opener::Seed { seed, paths } => {
                 let mut random = [0; INFO + 12];
@@ -111,13 +119,13 @@ impl Opener {
                 let (info, nonce) = random.split_at(INFO);
                 let info: [u8; INFO] = info.try_into().expect("cut at that length");
                 let nonce: [u8; 12] = nonce.try_into().expect("the rest of that length");
-                data.extend_from_slice(&info);
+                out.extend_from_slice(&info);
                 let derived = derive(seed, info)?;
-                derived.1.seal(&mut data, nonce, path, plaintext)?;
+                derived.1.seal(out, nonce, path, plaintext)?;
                 lock(paths).insert(now.mono, path.into(), derived);
             }
         }
-        Ok(data)
+        Ok(())
     }
 
     /// Opens a value at its place.
