@@ -1,7 +1,7 @@
 //! `list` and `explain`: the requirements and what tests them.
 
 use anyhow::Context;
-use kms_contract::{Coverage, Requirement, Row};
+use kms_contract::{Coverage, Requirement, Row, Who};
 
 use crate::cli::{ExplainArgs, Format, ListArgs};
 use crate::console;
@@ -9,7 +9,7 @@ use crate::exit::{Failure, OrUsage};
 
 /// Prints the requirements.
 pub fn list(args: &ListArgs) -> Result<(), Failure> {
-    let rows = kms_contract::rows(args.who, coverage);
+    let rows = rows(args.who);
     let text = match args.format {
         Format::Json => json(&rows)?,
         Format::Text => table(&rows),
@@ -22,7 +22,7 @@ pub fn explain(args: &ExplainArgs) -> Result<(), Failure> {
     let requirement = kms_contract::find(&args.id).or_usage()?;
     let coverage = coverage(requirement);
     let text = match args.format {
-        Format::Json => json(&Row::new(requirement, coverage))?,
+        Format::Json => json(&with_reason(Row::new(requirement, coverage)))?,
         Format::Text => kms_contract::explain(requirement, &coverage),
     };
     Ok(console::result(&text).context("print the requirement")?)
@@ -30,11 +30,25 @@ pub fn explain(args: &ExplainArgs) -> Result<(), Failure> {
 
 /// The registry as it goes into a bundle.
 pub fn registry() -> Result<String, Failure> {
-    json(&kms_contract::rows(None, coverage))
+    json(&rows(None))
 }
 
-/// Which of our checks judge a requirement. There are no models and no broken plugins yet whose
-/// tests could stand beside them.
+fn rows(who: Option<Who>) -> Vec<Row> {
+    let rows = kms_contract::rows(who, coverage).into_iter();
+    rows.map(with_reason).collect()
+}
+
+/// Tells why nothing holds the simulated API server to a requirement, where the registry does not
+/// say it.
+fn with_reason(mut row: Row) -> Row {
+    if row.checks.is_empty() && row.tests.is_empty() && row.reason.is_none() {
+        row.reason = kms_apiserver::coverage::reason(&row.id).map(str::to_owned);
+    }
+    row
+}
+
+/// Which of our checks judge a requirement, and which tests hold our own API server to it. There
+/// are no broken plugins yet that could stand beside them.
 fn coverage(requirement: &Requirement) -> Coverage {
     let checks = kms_judge::checks().iter();
     Coverage {
@@ -42,6 +56,7 @@ fn coverage(requirement: &Requirement) -> Coverage {
             .filter(|check| check.requirements.contains(&requirement.id))
             .map(|check| check.id.to_owned())
             .collect(),
+        tests: kms_apiserver::coverage::tests(requirement.id),
         ..Coverage::default()
     }
 }
@@ -55,10 +70,16 @@ fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
 fn table(rows: &[Row]) -> String {
     rows.iter()
         .map(|row| {
-            let judged = match (&row.checks[..], &row.reason) {
+            let by: Vec<&str> = row
+                .checks
+                .iter()
+                .chain(&row.tests)
+                .map(String::as_str)
+                .collect();
+            let judged = match (&by[..], &row.reason) {
                 ([], Some(reason)) => format!("no check: {reason}"),
                 ([], None) => "-".to_owned(),
-                (checks, _) => checks.join(", "),
+                (by, _) => by.join(", "),
             };
             let title = kms_contract::get(&row.id).map_or("", |requirement| requirement.title);
             format!(
