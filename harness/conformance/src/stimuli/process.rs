@@ -17,9 +17,7 @@ use crate::raw::frame;
 use crate::target::Hook;
 
 /// Bursts of Decrypts; the first one warms up.
-const CASES: [&str; 6] = [
-    "burst-1", "burst-2", "burst-3", "burst-4", "burst-5", "burst-6",
-];
+const CASES: [&str; 5] = ["burst-1", "burst-2", "burst-3", "burst-4", "burst-5"];
 /// Calls that begin after SIGTERM.
 const LATE_CALLS: u32 = 4;
 

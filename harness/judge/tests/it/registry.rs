@@ -4,15 +4,33 @@ use std::collections::BTreeSet;
 
 use kms_contract::Who;
 
-/// Requirements on a plugin that no check judges yet, and why.
+/// Requirements on a plugin that no check judges yet, and what it takes to judge them. They stay
+/// required: a profile that holds one is not earned without it.
 const WITHOUT_CHECK: &[(&str, &[&str])] = &[
     (
-        "the backend must fail, or be a false one, on command",
-        &[
-            "AVAIL-01", "AVAIL-02", "AVAIL-04", "AVAIL-07", "AVAIL-10", "ROT-05", "SEC-03",
-        ],
+        "an outage that begins and ends at known times: recovery, or refused writes, are counted from there",
+        &["AVAIL-01", "AVAIL-02"],
     ),
-    ("the remote key must be deleted and made again", &["ROT-04"]),
+    (
+        "a start while the backend is away: a restart command says nothing about the backend",
+        &["AVAIL-04"],
+    ),
+    (
+        "a backend that can be broken and whose requests can be counted",
+        &["AVAIL-07"],
+    ),
+    (
+        "a backend at which Encrypt or Decrypt fails: on the socket a truthful and an untruthful plugin look alike until then",
+        &["AVAIL-10", "ROT-05"],
+    ),
+    (
+        "a false backend in the true one's place, and what the plugin sends there",
+        &["SEC-03"],
+    ),
+    (
+        "a key that may be deleted and made again, which destroys what was written with it",
+        &["ROT-04"],
+    ),
 ];
 
 fn judged() -> BTreeSet<&'static str> {
@@ -53,10 +71,7 @@ fn every_requirement_on_a_plugin_has_a_check_or_a_reason() {
         .filter(|id| judged().contains(id.as_str()))
         .collect();
     assert!(both.is_empty(), "have a check after all: {both:?}");
-    for id in &excused {
-        let entry = kms_contract::get(id).unwrap_or_else(|| panic!("{id} is unknown"));
-        assert!(entry.reason.is_some(), "{id} does not say why");
-    }
+    assert!(excused.iter().all(|id| kms_contract::get(id).is_some()));
 }
 
 #[test]
