@@ -7,6 +7,8 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use kms_contract::{Minor, Profile, Who};
 
+use crate::vault::container::Image;
+
 /// `kms-harness`.
 #[derive(Debug, Parser)]
 #[command(
@@ -101,11 +103,16 @@ pub struct Suite {
 /// Options of `run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// The Vault behind the plugin: `sim` (built in), `openbao` (a real one found by $BAO, on PATH, or
-    /// installed by ci/openbao), or addresses of a running one; those need an administrator's token in
-    /// --vault-token-path or VAULT_TOKEN
-    #[arg(long, value_name = "sim|openbao|ADDRESS", num_args = 1.., value_delimiter = ',', default_value = "sim")]
+    /// The Vault behind the plugin: `sim` (built in), `wiremock` (the same one behind a wiremock server),
+    /// `openbao` or `vault` (a real server: $BAO or $VAULT, on PATH, or made by ci/openbao or
+    /// ci/hashicorp-vault), `container` (see --vault-image), or addresses of a running one; those need an
+    /// administrator's token in --vault-token-path or VAULT_TOKEN
+    #[arg(long, value_name = "sim|wiremock|openbao|vault|container|ADDRESS", num_args = 1.., value_delimiter = ',', default_value = "sim")]
     pub vault: Vec<String>,
+    /// Image of either real server for --vault container, such as openbao/openbao:2 or
+    /// hashicorp/vault:1.19; the daemon is found by DOCKER_HOST
+    #[arg(long, value_name = "NAME:TAG")]
+    pub vault_image: Option<Image>,
     /// File with an administrator's token, for --vault ADDRESS
     #[arg(long, value_name = "FILE")]
     pub vault_token_path: Option<PathBuf>,

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use kms_harness::subject::own::Vocabulary;
-use kms_harness::vault::VaultBackend;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::common::kms::Kms;
 use crate::world::World;
@@ -20,7 +19,7 @@ pub async fn whole_life(mut world: World) -> Result<()> {
     many_at_once(&kms).await?;
 
     let old_id = first.answer.key_id.clone();
-    world.access.rotate(&world.bao.admin()).await?;
+    world.access.rotate(&world.vault.admin()).await?;
     kms.wait_status("a new key_id", ROTATION_SHOWS, |seen| {
         seen.as_ref()
             .is_ok_and(|status| status.healthz == "ok" && status.key_id != old_id)
@@ -108,7 +107,7 @@ async fn many_at_once(kms: &Kms) -> Result<()> {
 /// Revokes every token the plugin has. A static one is replaced in its file first, as a Secret's
 /// rotation does.
 async fn lose_tokens(world: &World) -> Result<()> {
-    let admin = world.bao.admin();
+    let admin = world.vault.admin();
     let logins = match world.vocabulary {
         Vocabulary::StaticPod => &world.access.userpass_mount,
         Vocabulary::Sidecar => &world.access.approle_mount,
@@ -123,12 +122,21 @@ async fn lose_tokens(world: &World) -> Result<()> {
             return Ok(());
         }
     };
-    admin
-        .write(
-            &format!("sys/leases/revoke-prefix/auth/{logins}/login"),
-            Value::Null,
-        )
-        .await?;
+    let accessors = admin.read("auth/token/accessors?list=true").await?.ok()?;
+    let accessors = accessors["data"]["keys"].as_array();
+    let mut revoked = 0;
+    for accessor in accessors.context("no list of accessors")? {
+        let accessor = json!({"accessor": accessor});
+        let token = admin
+            .write("auth/token/lookup-accessor", accessor.clone())
+            .await?;
+        let path = token["data"]["path"].as_str().unwrap_or_default();
+        if path.starts_with(&format!("auth/{logins}/login")) {
+            admin.write("auth/token/revoke-accessor", accessor).await?;
+            revoked += 1;
+        }
+    }
+    ensure!(revoked > 0, "the plugin has no token by a login");
     Ok(())
 }
 

@@ -6,8 +6,9 @@ use anyhow::{Context, Result, ensure};
 use kms_harness::subject::own::Vocabulary;
 use tokio::time::Instant;
 
-use crate::common::kms::Kms;
-use crate::world::{Parts, Server, World};
+use crate::common::kms::{Kms, Sealed};
+use crate::kind::Setup;
+use crate::world::{Parts, World};
 
 /// An idle plugin notices an outage with its next probe and the one after.
 const OUTAGE_SHOWS: Duration = Duration::from_secs(30);
@@ -17,44 +18,61 @@ const HEALS: Duration = Duration::from_secs(20);
 const FAILS_OVER: Duration = Duration::from_secs(40);
 
 pub async fn sealed_and_unsealed(parts: Parts) -> Result<()> {
-    let world = World::start(&parts, Server::Raft(1), Vocabulary::StaticPod, true).await?;
+    let mut world = World::start(&parts, Setup::Raft(1), Vocabulary::StaticPod, true).await?;
+    let before = lives_through(&mut world, Outage::Sealed).await?;
     let kms = world.kms().await?;
-    let before = kms.round_trip(&[1; 32]).await?;
-    world.bao.seal(0).await?;
-    refuses_in_time(&kms).await?;
-    shows(&kms).await?;
-    world.bao.unseal(0).await?;
-    kms.wait_good(HEALS).await.context("after unsealing")?;
-    kms.opens(&before)
-        .await
-        .context("old data after unsealing")?;
     kms.round_trip(&[2; 32]).await.context("after unsealing")?;
-    Ok(())
+    kms.opens(&before).await.context("old data after unsealing")
 }
 
 pub async fn server_restarted(parts: Parts) -> Result<()> {
-    let mut world = World::start(&parts, Server::Raft(1), Vocabulary::Sidecar, false).await?;
+    let mut world = World::start(&parts, Setup::Raft(1), Vocabulary::Sidecar, false).await?;
+    lives_through(&mut world, Outage::Stopped).await.map(drop)
+}
+
+/// Connections stay open and nobody answers: a paused container, a suspended machine.
+pub async fn server_frozen(parts: Parts) -> Result<()> {
+    let mut world = World::start(&parts, Setup::Raft(1), Vocabulary::StaticToken, true).await?;
+    lives_through(&mut world, Outage::Frozen).await.map(drop)
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Outage {
+    Sealed,
+    Stopped,
+    Frozen,
+}
+
+/// What every outage has in common; the data of before it, which opens after it.
+async fn lives_through(world: &mut World, outage: Outage) -> Result<Sealed> {
     let kms = world.kms().await?;
     let before = kms.round_trip(&[1; 32]).await?;
-    world.bao.stop(0).await?;
+    match outage {
+        Outage::Sealed => world.vault.seal().await?,
+        Outage::Stopped => world.vault.stop().await?,
+        Outage::Frozen => world.vault.freeze().await?,
+    }
     refuses_in_time(&kms).await?;
     shows(&kms).await?;
-    world.bao.start(0).await?;
-    world.bao.unseal(0).await?;
+    match outage {
+        Outage::Sealed => world.vault.unseal().await?,
+        Outage::Stopped => world.vault.start().await?,
+        Outage::Frozen => world.vault.thaw().await?,
+    }
     kms.wait_good(HEALS)
         .await
-        .context("after the server's restart")?;
+        .with_context(|| format!("after the end of {outage:?}"))?;
     kms.opens(&before)
         .await
-        .context("old data after the server's restart")
+        .with_context(|| format!("old data after the end of {outage:?}"))?;
+    Ok(before)
 }
 
 pub async fn one_of_three_nodes_lost(parts: Parts) -> Result<()> {
-    let mut world = World::start(&parts, Server::Raft(3), Vocabulary::Sidecar, true).await?;
+    let mut world = World::start(&parts, Setup::Raft(3), Vocabulary::Sidecar, true).await?;
     let kms = world.kms().await?;
     let before = kms.round_trip(&[1; 32]).await?;
-    let leader = world.bao.leader().await?;
-    world.bao.kill(leader);
+    world.vault.lose_leader().await?;
     let lost = Instant::now();
     while let Err(error) = kms.opens(&before).await {
         ensure!(
