@@ -52,6 +52,13 @@ pub fn api_v1() -> Value {
     json!({"kind": "APIResourceList", "groupVersion": "v1", "resources": resources})
 }
 
+/// `/openapi/v2`, as protobuf: a document without definitions. kubectl asks for it before it sends a `List`, and leaves to
+/// the server what is not defined there.
+pub fn openapi_v2() -> &'static str {
+    // swagger = "2.0", info = {title = "Kubernetes"}
+    "\x0a\x032.0\x12\x0c\x0a\x0aKubernetes"
+}
+
 /// `/openapi/v3`.
 pub fn openapi() -> Value {
     json!({"paths": {"api/v1": {"serverRelativeURL": "/openapi/v3/api/v1"}}})

@@ -24,6 +24,8 @@ pub enum Route {
     Apis,
     /// `/api/v1`.
     ApiV1,
+    /// `/openapi/v2`.
+    OpenApiV2,
     /// `/openapi/v3`.
     OpenApi,
     /// `/openapi/v3/api/v1`.
@@ -93,6 +95,7 @@ impl Route {
             ["api"] => Some(Route::Api),
             ["apis"] => Some(Route::Apis),
             ["api", "v1"] => Some(Route::ApiV1),
+            ["openapi", "v2"] => Some(Route::OpenApiV2),
             ["openapi", "v3"] => Some(Route::OpenApi),
             ["openapi", "v3", "api", "v1"] => Some(Route::OpenApiV1),
             ["api", "v1", "namespaces", namespace, plural] => resource(plural)

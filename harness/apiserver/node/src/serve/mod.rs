@@ -149,6 +149,10 @@ impl Api {
             Route::Api => only_get(discovery::api()),
             Route::Apis => only_get(discovery::apis()),
             Route::ApiV1 => only_get(discovery::api_v1()),
+            Route::OpenApiV2 => Reply::Text {
+                code: 200,
+                body: discovery::openapi_v2().to_owned(),
+            },
             Route::OpenApi => only_get(discovery::openapi()),
             Route::OpenApiV1 => only_get(discovery::openapi_v1()),
             Route::Unknown if request.path.starts_with("/api") => {
