@@ -19,6 +19,10 @@ test:
 run *ARGS:
     cargo run --release --locked -p kms-harness -- run {{ ARGS }}
 
+# The plugin's tests on every kind of Vault that is here, or on one: NAME such as `vault::` or `container::`.
+vaults *NAME:
+    cargo test --locked -p kms-harness --test vaults -- {{ NAME }}
+
 # Short-lived tokens, revocations and rotations under steady load on a real OpenBao: no call may fail.
 soak *ARGS:
     BAO="$(ci/openbao)" cargo run --release --locked -p kms-bench -- soak {{ ARGS }}

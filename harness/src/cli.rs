@@ -7,6 +7,8 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use kms_contract::{Minor, Profile, Who};
 
+use crate::vault::container::Image;
+
 /// `kms-harness`.
 #[derive(Debug, Parser)]
 #[command(
@@ -59,6 +61,9 @@ pub enum Command {
     List(ListArgs),
     /// One requirement: sentence, grounds, checks
     Explain(ExplainArgs),
+    /// A simulated kube-apiserver, with the real one's flags
+    #[command(name = "apiserver")]
+    ApiServer(Box<ApiServerArgs>),
 }
 
 /// How a result is printed on standard output.
@@ -98,11 +103,16 @@ pub struct Suite {
 /// Options of `run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// The Vault behind the plugin: `sim` (built in), `openbao` (a real one found by $BAO, on PATH, or
-    /// installed by ci/openbao), or addresses of a running one; those need an administrator's token in
-    /// --vault-token-path or VAULT_TOKEN
-    #[arg(long, value_name = "sim|openbao|ADDRESS", num_args = 1.., value_delimiter = ',', default_value = "sim")]
+    /// The Vault behind the plugin: `sim` (built in), `wiremock` (the same one behind a wiremock server),
+    /// `openbao` or `vault` (a real server: $BAO or $VAULT, on PATH, or made by ci/openbao or
+    /// ci/hashicorp-vault), `container` (see --vault-image), or addresses of a running one; those need an
+    /// administrator's token in --vault-token-path or VAULT_TOKEN
+    #[arg(long, value_name = "sim|wiremock|openbao|vault|container|ADDRESS", num_args = 1.., value_delimiter = ',', default_value = "sim")]
     pub vault: Vec<String>,
+    /// Image of either real server for --vault container, such as openbao/openbao:2 or
+    /// hashicorp/vault:1.19; the daemon is found by DOCKER_HOST
+    #[arg(long, value_name = "NAME:TAG")]
+    pub vault_image: Option<Image>,
     /// File with an administrator's token, for --vault ADDRESS
     #[arg(long, value_name = "FILE")]
     pub vault_token_path: Option<PathBuf>,
@@ -172,6 +182,82 @@ pub struct ExplainArgs {
     /// What standard output gets
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
+}
+
+/// Options of `apiserver`. Those of the real server that have no meaning here are taken and ignored.
+#[derive(Debug, Args)]
+pub struct ApiServerArgs {
+    /// The address to listen on
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    pub bind_address: String,
+    /// The port to listen on, 0 for any; HTTPS with --tls-cert-file, else plain HTTP
+    #[arg(long, value_name = "PORT", default_value_t = 6443)]
+    pub secure_port: u16,
+    /// Certificate chain, PEM
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert_file: Option<PathBuf>,
+    /// Its private key, PEM
+    #[arg(long, value_name = "FILE")]
+    pub tls_private_key_file: Option<PathBuf>,
+    /// Bearer tokens, one a line in the first column; without it everybody may do everything
+    #[arg(long, value_name = "FILE")]
+    pub token_auth_file: Option<PathBuf>,
+    /// etcd to store in, http://HOST:PORT; in memory without it
+    #[arg(long, value_name = "URL", value_delimiter = ',')]
+    pub etcd_servers: Vec<String>,
+    /// What keys in the store begin with
+    #[arg(long, value_name = "PREFIX", default_value = "/registry")]
+    pub etcd_prefix: String,
+    /// The EncryptionConfiguration
+    #[arg(long, value_name = "FILE")]
+    pub encryption_provider_config: Option<PathBuf>,
+    /// Take up changes of that file
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub encryption_provider_config_automatic_reload: bool,
+    /// The version whose behaviour is shown, 1.27 to 1.37
+    #[arg(long, value_name = "1.NN", default_value = "1.37", value_parser = emulated)]
+    pub emulated_version: kms_apiserver::version::Version,
+    /// ConcurrentWatchObjectDecode and AllowUnsafeMalformedObjectDeletion, each =true or =false
+    #[arg(long, value_name = "NAME=BOOL", value_delimiter = ',')]
+    pub feature_gates: Vec<String>,
+    /// Answer lists of the newest state from the cache; never so on an etcd before 3.4.25 or 3.5.8
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    pub list_from_cache: bool,
+    /// How much is logged
+    #[arg(short = 'v', long = "v", value_name = "LEVEL", default_value_t = 2)]
+    pub verbosity: u8,
+    /// Taken and ignored.
+    #[command(flatten)]
+    pub ignored: Ignored,
+}
+
+/// Flags of the real server that the simulated one has no use for.
+#[derive(Debug, Args)]
+#[expect(missing_docs, reason = "they mean nothing here")]
+pub struct Ignored {
+    #[arg(long, hide = true)]
+    pub advertise_address: Option<String>,
+    #[arg(long, hide = true)]
+    pub authorization_mode: Option<String>,
+    #[arg(long, hide = true)]
+    pub cert_dir: Option<String>,
+    #[arg(long, hide = true)]
+    pub disable_admission_plugins: Option<String>,
+    #[arg(long, hide = true)]
+    pub endpoint_reconciler_type: Option<String>,
+    #[arg(long, hide = true)]
+    pub service_account_issuer: Option<String>,
+    #[arg(long, hide = true)]
+    pub service_account_key_file: Option<String>,
+    #[arg(long, hide = true)]
+    pub service_account_signing_key_file: Option<String>,
+    #[arg(long, hide = true)]
+    pub service_cluster_ip_range: Option<String>,
+}
+
+fn emulated(text: &str) -> Result<kms_apiserver::version::Version, String> {
+    text.parse()
+        .map_err(|error: kms_apiserver::version::UnknownVersion| error.to_string())
 }
 
 /// The longer profiles need scenarios.

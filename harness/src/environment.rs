@@ -32,7 +32,9 @@ pub fn environment(vault: Option<&dyn VaultBackend>) -> Environment {
         arch: std::env::consts::ARCH.to_owned(),
         cpu: cpu(),
         memory_bytes: memory(),
-        container_runtime: None,
+        container_runtime: vault
+            .and_then(|vault| vault.container_runtime())
+            .map(str::to_owned),
         clock_source: "CLOCK_MONOTONIC".to_owned(),
         time_scale: 1,
         load_before: load(),

@@ -8,8 +8,9 @@
 //! Requirements, judges, stimuli and the report are crates of their own, which know nothing of
 //! processes.
 
+pub use kms_process::child;
+
 pub mod bundle;
-pub mod child;
 pub mod cli;
 pub mod commands;
 pub mod console;

@@ -105,10 +105,8 @@ impl Core {
         if let Event::Call {
             http_status,
             remedy,
-            code,
             ..
         } = event
-            && *code != 0
             && (*http_status >= 500
                 || matches!(
                     *remedy,

@@ -86,7 +86,6 @@ impl Health {
         match fault.weight() {
             Weight::None => {}
             Weight::Definite => {
-                self.start_fault.get_or_insert_with(|| fault.clone());
                 self.definite = Some(Definite {
                     text: fault.to_string(),
                     op: Some(op),
@@ -129,15 +128,9 @@ impl Health {
         };
     }
 
-    /// A version came into use.
-    pub fn started(&mut self) {
-        self.started = true;
-        self.start_fault = None;
-    }
-
-    /// Whether anything is wrong, confirmed or not: the probe then comes sooner.
+    /// Whether anything is wrong since the start, confirmed or not: the probe then comes sooner.
     pub fn is_suspicious(&self) -> bool {
-        !self.started || self.definite.is_some() || self.ops.iter().any(|e| e.failing.is_some())
+        self.definite.is_some() || self.ops.iter().any(|e| e.failing.is_some())
     }
 
     /// The answer to Status.
@@ -317,5 +310,42 @@ mod tests {
             health.admit(VaultOp::Decrypt, at(0)).is_ok(),
             "the other operation is free"
         );
+    }
+
+    #[test]
+    fn what_is_denied_is_tried_now_and_then_and_the_rest_goes_on() {
+        let (mut health, t) = (healthy(), Instant::now());
+        let denied = Fault::Denied {
+            path: "transit/decrypt/k".into(),
+            capability: "update",
+            namespace: String::new(),
+        };
+        fail(&mut health, VaultOp::Decrypt, &denied, t, t);
+        assert!(health.admit(VaultOp::Decrypt, t).is_ok(), "a trial");
+        let held = health.admit(VaultOp::Decrypt, t).expect_err("one only");
+        assert!(held.to_string().contains("transit/decrypt/k"), "{held}");
+        for _ in 0..3 {
+            assert!(health.admit(VaultOp::Encrypt, t).is_ok());
+        }
+        health.unfit("key k was replaced".into());
+        let refused = health.admit(VaultOp::Encrypt, t).expect_err("unfit");
+        assert_eq!(refused.weight(), Weight::Definite);
+        assert!(health.admit(VaultOp::Decrypt, t).is_ok(), "old values");
+    }
+
+    #[test]
+    fn before_the_start_status_says_what_stands_in_its_way() {
+        let (mut health, t) = (Health::default(), Instant::now());
+        assert!(
+            health
+                .status()
+                .expect_err("nothing yet")
+                .text
+                .contains("not been read")
+        );
+        fail(&mut health, VaultOp::ReadKey, &sealed(), t, t);
+        let sick = health.status().expect_err("sealed");
+        assert_eq!(sick.code, Code::Unavailable);
+        assert!(sick.text.contains("sealed"), "{}", sick.text);
     }
 }

@@ -180,13 +180,10 @@ impl Keyring {
                 self.prove_binding(sealed, &version, deadline).await?;
                 let key_id = version.key_id.clone();
                 place.with(|t| t.take_up(version.clone(), &document));
-                let before = self.health(|h| h.status());
-                self.health(Health::started);
                 self.env.observer.event(&Event::KeyTaken {
                     version: version.number,
                     key_id: &key_id,
                 });
-                self.tell_change(before);
             }
         }
         Ok(())

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::event::{Event, VaultOp};
+use crate::event::Event;
 use crate::fault::Fault;
 use crate::keyring::Keyring;
 use crate::seam::Env;
@@ -94,16 +94,8 @@ impl Probe {
     /// One probe: at its first fault it ends, so that an outage costs one request.
     async fn once(&self, limit: &impl Fn() -> Duration) -> Result<(), Fault> {
         let keyring = &self.keyring;
-        let began = Instant::now();
         let taken_before = keyring.version();
-        let read = keyring.refresh(0, Instant::now() + limit()).await;
-        if let Err(fault) = &read {
-            // A fault before any operation was tried: no token.
-            if matches!(fault, Fault::NoToken { .. } | Fault::TokenRefused { .. }) {
-                keyring.evidence(VaultOp::ReadKey, began, Err(fault));
-            }
-        }
-        read?;
+        keyring.refresh(0, Instant::now() + limit()).await?;
         let version = keyring
             .version()
             .ok_or_else(|| Fault::HeldBack("no version is in use".to_owned()))?;

@@ -175,13 +175,7 @@ impl Service {
         if let Found::Unknown(places) = &found {
             for at in places.clone() {
                 // Whether or not it can be read: the value may still be one of ours.
-                let reread = within(deadline, self.keyring.reread(at, deadline)).await;
-                if let Err(fault) = reread
-                    && self.keyring.places[at].with(|t| t.is_empty())
-                    && !matches!(fault, Fault::Key(_) | Fault::Denied { .. })
-                {
-                    return Err(unavailable(&fault));
-                }
+                let _ = within::<_, Fault>(deadline, self.keyring.reread(at, deadline)).await;
             }
             found = self.keyring.find(&request.key_id, number);
         }
@@ -225,13 +219,6 @@ fn broken(message: &str) -> CallError {
         http_status: 0,
         remedy: "server",
         request_id: 0,
-    }
-}
-
-fn unavailable(fault: &Fault) -> CallError {
-    CallError {
-        code: Code::Unavailable,
-        ..CallError::from(fault.clone())
     }
 }
 

@@ -121,7 +121,6 @@ impl Session {
                     });
                 }
                 Meaning::Lagging => {
-                    self.tokens.accepted(&token);
                     if !fits(lag_pause, deadline) {
                         return Err(Fault::Lagging { status });
                     }

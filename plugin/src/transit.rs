@@ -438,4 +438,134 @@ mod tests {
             }
         }
     }
+
+    fn place() -> Place {
+        Place {
+            namespace: "".into(),
+            mount: "transit".into(),
+            key: "k".into(),
+            epoch: "".into(),
+        }
+    }
+
+    fn version(number: u64) -> Version {
+        Version {
+            number,
+            key_id: "v1.x".into(),
+        }
+    }
+
+    /// What an answer to `n` items of `op` at version 2 comes to.
+    fn read(op: VaultOp, n: usize, status: u16, body: &str) -> Result<Vec<Item>, Fault> {
+        let answer = Answer {
+            status,
+            body: crate::vault::answer::Body(Bytes::copy_from_slice(body.as_bytes())),
+            index: None,
+            retry_after: None,
+            address: 0,
+        };
+        items(op, &place(), &answer, n, &version(2))
+    }
+
+    #[test]
+    fn an_answer_has_as_many_items_as_the_request() {
+        let one = r#"{"data":{"plaintext":"AQ=="}}"#;
+        let batch_of_one = r#"{"data":{"batch_results":[{"plaintext":"AQ=="}]}}"#;
+        let batch_of_two =
+            r#"{"data":{"batch_results":[{"plaintext":"AQ=="},{"plaintext":"Ag==","error":""}]}}"#;
+        for (n, body, fits) in [
+            (1, one, true),
+            (2, one, false),
+            (1, batch_of_one, false),
+            (2, batch_of_one, false),
+            (2, batch_of_two, true),
+            (3, batch_of_two, false),
+        ] {
+            match read(VaultOp::Decrypt, n, 200, body) {
+                Ok(items) => assert!(fits && items.iter().all(Result::is_ok), "{n}: {body}"),
+                Err(fault) => {
+                    assert!(
+                        !fits && matches!(fault, Fault::BadAnswer { .. }),
+                        "{n}: {fault}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_items_error_is_its_own_under_any_status() {
+        for status in [200, 207, 400] {
+            let body = r#"{"data":{"batch_results":[{"plaintext":"AQ=="},{"error":"cipher: message authentication failed"}]}}"#;
+            let items = read(VaultOp::Decrypt, 2, status, body).expect("a batch");
+            assert!(items[0].is_ok());
+            let error = items[1].as_ref().err().expect("the second failed");
+            let expected = status == 200 || status == 400;
+            assert_eq!(
+                matches!(error, Fault::Data(_)),
+                expected,
+                "{status}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn bug_037_the_label_of_an_answer_is_the_version_that_was_asked_for() {
+        for (made_with, expected) in [
+            (1, Some(Fault::PinTooNew(1))),
+            (2, None),
+            (3, Some(Fault::PinTooOld(2))),
+        ] {
+            let body = format!(r#"{{"data":{{"ciphertext":"vault:v{made_with}:AAAA"}}}}"#);
+            let mut items = read(VaultOp::Encrypt, 1, 200, &body).expect("one");
+            assert_eq!(items.pop().and_then(Result::err), expected, "v{made_with}");
+        }
+    }
+
+    #[test]
+    fn refusals_are_read_by_their_texts() {
+        use VaultOp::{Decrypt, Encrypt};
+        let named = |fault: &Fault, words: &str| {
+            matches!(fault, Fault::Key(_)) && fault.to_string().contains(words)
+        };
+        for text in [
+            "encryption key not found",
+            "refusing to use soft-deleted key",
+            "no such key version",
+        ] {
+            let fault = refusal(Decrypt, &place(), 400, text, &version(2));
+            assert!(named(&fault, text), "{fault}");
+        }
+        for op in [Encrypt, Decrypt] {
+            let fault = refusal(op, &place(), 404, "", &version(2));
+            assert!(
+                named(&fault, "key not found: k at mount transit"),
+                "{fault}"
+            );
+        }
+        let refused = |op, status, text| refusal(op, &place(), status, text, &version(2));
+        let data = "cipher: message authentication failed";
+        for status in [400, 500] {
+            assert!(matches!(refused(Decrypt, status, data), Fault::Data(_)));
+            assert!(matches!(
+                refused(Encrypt, status, data),
+                Fault::Refused { .. }
+            ));
+        }
+        assert!(matches!(refused(Decrypt, 413, data), Fault::Refused { .. }));
+        for (status, text, smaller_may_pass) in [
+            (413, "", true),
+            (400, "exceeded maximum number of strings", true),
+            (500, "failed to parse batch input", true),
+            (400, "request body too large", false),
+            (418, "unsupported path", false),
+        ] {
+            let fault = refused(Decrypt, status, text);
+            assert_eq!(
+                is_batch_refusal(&fault),
+                smaller_may_pass,
+                "{status} {text}"
+            );
+        }
+    }
 }

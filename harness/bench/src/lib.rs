@@ -7,7 +7,6 @@
 //! Not here: the contract (that is `kms-harness check`), and anything simulated. A figure of this
 //! crate is wall time and CPU of one machine, so it is compared only with what ran beside it.
 
-pub mod child;
 pub mod direct;
 pub mod kms;
 pub mod load;

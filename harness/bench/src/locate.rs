@@ -3,10 +3,9 @@
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, bail};
-use serde_json::Value;
+use anyhow::{Context as _, Result};
+use kms_process::own;
 
 /// How to get a server when none is found.
 const NO_BAO: &str =
@@ -59,70 +58,20 @@ fn newest_bao(cache: &Path) -> Option<PathBuf> {
         .map(|(_, path)| path)
 }
 
-/// The plugin binary: the one given, else built alone in the workspace that the current folder
-/// lies in, so that no feature of another crate gets into it.
-pub fn plugin(given: Option<&Path>) -> Result<PathBuf> {
+/// The plugin binary: the one given, else built alone.
+pub async fn plugin(given: Option<&Path>) -> Result<PathBuf> {
     if let Some(path) = given {
         return Ok(path.to_owned());
     }
-    let here = std::env::current_dir()?;
-    let root = here
-        .ancestors()
-        .find(|dir| dir.join("Cargo.lock").is_file() && dir.join("plugin/Cargo.toml").is_file())
+    let workspace = own::workspace()
         .context("not inside the workspace, so the plugin cannot be built: pass --plugin PATH")?;
-    crate::progress(
-        "building the plugin alone (cargo build --release --locked -p vault-kubernetes-kms)",
-    );
-    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args([
-            "build",
-            "--release",
-            "--locked",
-            "-p",
-            "vault-kubernetes-kms",
-            "--message-format=json-render-diagnostics",
-        ])
-        .current_dir(root)
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot run cargo: pass --plugin PATH")?;
-    if !output.status.success() {
-        bail!("the plugin did not build ({})", output.status);
-    }
-    built_binary(&String::from_utf8_lossy(&output.stdout))
-        .context("cargo named no executable of vault-kubernetes-kms")
-}
-
-/// The executable that cargo's JSON messages name for the plugin.
-fn built_binary(messages: &str) -> Option<PathBuf> {
-    messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "vault-kubernetes-kms")
-        .find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
+    crate::progress("building the plugin alone");
+    own::build(&workspace).await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_executable_is_taken_from_cargos_messages() {
-        let messages = concat!(
-            r#"{"reason":"compiler-artifact","target":{"name":"vault_kubernetes_kms"},"executable":null}"#,
-            "\n",
-            r#"{"reason":"compiler-artifact","target":{"name":"vault-kubernetes-kms"},"executable":"/t/release/vault-kubernetes-kms"}"#,
-            "\n",
-            r#"{"reason":"build-finished","success":true}"#,
-            "\n",
-        );
-        assert_eq!(
-            built_binary(messages),
-            Some(PathBuf::from("/t/release/vault-kubernetes-kms"))
-        );
-        assert_eq!(built_binary("not json\n"), None);
-    }
 
     #[test]
     fn the_newest_server_of_the_cache_is_taken() {

@@ -125,11 +125,11 @@ fn seconds(text: &str) -> Result<f64, String> {
 }
 
 impl Common {
-    fn find(&self) -> Result<(Subject, PathBuf)> {
+    async fn find(&self) -> Result<(Subject, PathBuf)> {
         let bao = locate::bao(self.bao.as_deref())?;
         let subject = match &self.subject_command {
             Some(subject) => subject.clone(),
-            None => Subject::Ours(locate::plugin(self.plugin.as_deref())?),
+            None => Subject::Ours(locate::plugin(self.plugin.as_deref()).await?),
         };
         Ok((subject, bao))
     }
@@ -150,7 +150,7 @@ impl Common {
 async fn job(job: &Job) -> Result<Outcome> {
     match job {
         Job::Real(args) => {
-            let (subject, bao) = args.common.find()?;
+            let (subject, bao) = args.common.find().await?;
             let report = real::run(&real::Options {
                 subject,
                 bao,
@@ -165,7 +165,7 @@ async fn job(job: &Job) -> Result<Outcome> {
             Ok(report.outcome())
         }
         Job::Soak(args) => {
-            let (subject, bao) = args.common.find()?;
+            let (subject, bao) = args.common.find().await?;
             let length = match args.minutes {
                 Some(minutes) => Length::Minutes(minutes),
                 None if args.short => Length::Short,

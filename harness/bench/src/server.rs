@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use http::Method;
+use kms_process::child::{Child, Launch};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::child::Child;
 use crate::direct::{Direct, Endpoint, trust};
 
 /// Policy of every identity: what a plugin needs, and no `default` policy beside it.
@@ -71,7 +71,8 @@ impl Server {
         let at = free_address()?;
         let config = dir.path().join("server.hcl");
         std::fs::write(&config, CONFIG)?;
-        let mut args = vec![
+        let mut launch = Launch::new("bao", bao, dir.path());
+        launch.args = vec![
             "server".to_owned(),
             "-dev".to_owned(),
             "-dev-no-store-token".to_owned(),
@@ -80,10 +81,10 @@ impl Server {
             format!("-config={}", config.display()),
         ];
         if tls {
-            args.push("-dev-tls".to_owned());
-            args.push(format!("-dev-tls-cert-dir={}", dir.path().display()));
+            launch.args.push("-dev-tls".to_owned());
+            launch.args.push(format!("-dev-tls-cert-dir={}", dir.path().display()));
         }
-        let mut process = Child::spawn("bao", bao, &args, dir.path())?;
+        let mut process = Child::spawn(&launch)?;
         let ca = tls.then(|| dir.path().join("vault-ca.pem"));
         let until = Instant::now() + START;
         let root = loop {
@@ -93,7 +94,7 @@ impl Server {
                 Err(error) if Instant::now() > until => {
                     return Err(error.context(format!(
                         "OpenBao did not serve within {START:?}:\n{}",
-                        process.log_tail()
+                        process.last_words()
                     )));
                 }
                 Err(_) => sleep(Duration::from_millis(20)).await,

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use kms_process::child::{Child, Launch};
 use tokio::time::{Instant, timeout};
 
-use crate::child::Child;
 use crate::kms::{CallError, Kms};
 use crate::server::Server;
 
@@ -217,8 +217,12 @@ impl Plugin {
         let (program, args) = subject.command(auth, &fill)?;
         // One that a former start left behind; taking those over is not measured here.
         let _ = std::fs::remove_file(&socket);
+        let launch = Launch {
+            args,
+            ..Launch::new(name, &program, dir)
+        };
         let begin = Instant::now();
-        let mut process = Child::spawn(name, &program, &args, dir)?;
+        let mut process = Child::spawn(&launch)?;
         let mut channel = None;
         loop {
             let seen = look(&socket, &mut channel).await;
@@ -234,7 +238,7 @@ impl Plugin {
                 let why = seen.expect_err("a good Status returns above");
                 bail!(
                     "no good Status within {READY:?} ({why}); the plugin's last words:\n{}",
-                    process.log_tail()
+                    process.last_words()
                 );
             }
             #[expect(

@@ -23,6 +23,8 @@ pub(crate) struct Lab<'a> {
     pub options: &'a Options,
     pub recorder: &'a Recorder,
     pub client: Client,
+    /// A client of the other node.
+    pub other_node: Option<Client>,
     pub seeds: Seeds,
     /// Calls in a row that the subject left without any answer.
     pub silent: AtomicU32,
@@ -36,6 +38,8 @@ pub(crate) struct Scene<'a> {
     pub lab: &'a Lab<'a>,
     pub name: &'static str,
     pub caller: u32,
+    /// Calls go to the other node.
+    pub elsewhere: bool,
 }
 
 /// How one call of ours is to be made and recorded.
@@ -87,6 +91,7 @@ impl<'a> Lab<'a> {
             lab: self,
             name,
             caller: 0,
+            elsewhere: false,
         }
     }
 }
@@ -95,6 +100,21 @@ impl<'a> Scene<'a> {
     /// The same stimulus, as another of several callers.
     pub fn caller(self, caller: u32) -> Self {
         Scene { caller, ..self }
+    }
+
+    /// The same stimulus on the other node, when there is one.
+    pub fn elsewhere(self) -> Self {
+        Scene {
+            elsewhere: true,
+            ..self
+        }
+    }
+
+    fn client(&self) -> &'a Client {
+        match &self.lab.other_node {
+            Some(client) if self.elsewhere => client,
+            _ => &self.lab.client,
+        }
     }
 
     pub fn record(&self, what: What) -> u64 {
@@ -160,7 +180,7 @@ impl<'a> Scene<'a> {
             conn: None,
         }));
         let start = Instant::now();
-        let (outcome, decoded) = self.lab.client.call(&method, body, limit, &spellings).await;
+        let (outcome, decoded) = self.client().call(&method, body, limit, &spellings).await;
         let elapsed_ns = nanos(start.elapsed());
         let (sealed, plaintext, key_id) = match decoded {
             Some(d) => (d.sealed, d.plaintext, d.key_id),

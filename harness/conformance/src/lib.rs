@@ -3,14 +3,18 @@
 //! [`run`] talks to any KMS v2 plugin through a stream (a unix socket, or one in memory) and leaves
 //! a transcript; `kms-judge` gives the verdicts. A stimulus never decides whether the subject is
 //! right: it records facts, and the few that need payload bytes (does the ciphertext hold the
-//! plaintext?) it establishes on the spot. No fault is injected here, no process is started.
+//! plaintext?) it establishes on the spot. No fault of the backend is injected here and no process
+//! is started; the subject's own is signalled where the operator says how to bring it back.
 //!
-//! Reading order: [`target`], [`options`], [`recorder`], `lab`, `client`, `raw`, `stimuli`.
+//! Reading order: [`target`], [`process`], [`metrics`], [`options`], [`recorder`], `lab`, `client`,
+//! `raw`, `stimuli`.
 
 mod client;
 mod facts;
 mod lab;
+pub mod metrics;
 pub mod options;
+pub mod process;
 mod proto;
 mod raw;
 pub mod recorder;
@@ -20,7 +24,9 @@ mod stimuli;
 pub mod target;
 
 pub use lab::ProgressCallback;
+pub use metrics::HttpMetrics;
 pub use options::{Options, OptionsError, Progress};
+pub use process::{Process, Signal};
 pub use recorder::Recorder;
 pub use run::run;
-pub use target::{BoxFuture, Connect, Hook, Stream, Target};
+pub use target::{BoxFuture, Connect, Hook, Metrics, Stream, Target, UnixSocket};

@@ -33,6 +33,8 @@ pub struct Options {
     pub concurrent: u32,
     /// Distinct Decrypts at once, as at a cold start (KMS2-PERF-02).
     pub burst: u32,
+    /// Distinct calls that must fail, after which metric series are counted (KMS2-OBS-02).
+    pub errors: u32,
     /// Calls on one connection, each followed by grpc-go's PING and WINDOW_UPDATE (KMS2-CONN-09).
     pub pings: u32,
     /// Bytes of a ciphertext that get a flipped bit; all of them if it has no more.
@@ -65,6 +67,7 @@ impl Default for Options {
             decrypts: 1000,
             concurrent: 100,
             burst: 1000,
+            errors: 1000,
             pings: 200,
             flips: 256,
             contact_limit: Duration::from_secs(10),
@@ -127,6 +130,7 @@ impl Options {
             ("decrypts", self.decrypts),
             ("concurrent", self.concurrent),
             ("burst", self.burst),
+            ("errors", self.errors),
             ("pings", self.pings),
             ("flips", self.flips),
         ];

@@ -32,6 +32,7 @@ pub async fn run(
         options,
         recorder,
         client: Client::new(target.connect.clone()),
+        other_node: target.other_node.clone().map(Client::new),
         seeds: Seeds(options.seed),
         silent: Default::default(),
         log_start: target
@@ -92,22 +93,27 @@ async fn everything(lab: &Lab<'_>) {
     stage(lab, names::BYSTANDERS, |s| stimuli::tamper::bystanders(s)).await;
     stage(lab, names::CONCURRENT, |s| stimuli::decrypt::concurrent(s)).await;
     stage(lab, names::BURST, |s| stimuli::decrypt::burst(s)).await;
+    stage(lab, names::MEMORY, |s| stimuli::process::memory(s)).await;
     stage(lab, names::PINGS, |s| stimuli::wire::pings(s)).await;
     stage(lab, names::DEADLINES, |s| stimuli::wire::deadlines(s)).await;
     stage(lab, names::CANCELLED, |s| stimuli::wire::cancelled(s)).await;
     stage(lab, names::AUTHORITIES, |s| stimuli::wire::authorities(s)).await;
     stage(lab, names::SOCKET, |s| stimuli::operator::socket(s)).await;
     stage(lab, names::LOGS, |s| stimuli::operator::logs(s)).await;
+    stage(lab, names::SERIES, |s| stimuli::series::errors(s)).await;
     stage(lab, names::OVERSIZED, |s| stimuli::malformed::oversized(s)).await;
     stage(lab, names::MALFORMED, |s| stimuli::malformed::malformed(s)).await;
     stage(lab, names::ROTATION, |s| {
         stimuli::operator::rotation(s, &mut shelf)
     })
     .await;
+    stage(lab, names::NODES, |s| stimuli::nodes::agree(s)).await;
     stage(lab, names::RESTART, |s| {
         stimuli::operator::restart(s, &shelf)
     })
     .await;
+    stage(lab, names::STOP, |s| stimuli::process::stop(s)).await;
+    stage(lab, names::CRASH, |s| stimuli::process::crash(s)).await;
 }
 
 /// Runs one stimulus within its limit. A subject that has gone silent is not asked again.

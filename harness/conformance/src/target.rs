@@ -10,6 +10,8 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 
+use crate::process::{Peer, Process};
+
 /// A byte stream to the subject.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
@@ -34,6 +36,12 @@ pub trait Hook: Send + Sync {
     fn call(&self) -> BoxFuture<'_, Result<(), String>>;
 }
 
+/// Where the subject shows its metrics.
+pub trait Metrics: Send + Sync {
+    /// All of them now, in Prometheus' text format.
+    fn scrape(&self) -> BoxFuture<'_, Result<String, String>>;
+}
+
 /// The plugin under test.
 #[derive(Clone)]
 pub struct Target {
@@ -45,6 +53,13 @@ pub struct Target {
     pub rotate: Option<Arc<dyn Hook>>,
     /// Its log file, which it appends to.
     pub logs: Option<PathBuf>,
+    /// Its process. Looking at it needs nothing else; signals are sent only where `restart` brings
+    /// it back.
+    pub process: Option<Arc<dyn Process>>,
+    /// Another node: the same plugin on the same remote key, behind a socket of its own.
+    pub other_node: Option<Arc<dyn Connect>>,
+    /// Its metrics.
+    pub metrics: Option<Arc<dyn Metrics>>,
 }
 
 impl fmt::Debug for Target {
@@ -54,14 +69,21 @@ impl fmt::Debug for Target {
             .field("restart", &self.restart.is_some())
             .field("rotate", &self.rotate.is_some())
             .field("logs", &self.logs)
+            .field("process", &self.process.is_some())
+            .field("other_node", &self.other_node.is_some())
+            .field("metrics", &self.metrics.is_some())
             .finish()
     }
 }
 
 impl Target {
-    /// A plugin on a unix socket, with no hooks.
+    /// A plugin on a unix socket, with no hooks. Its process is the one that listens there.
     pub fn unix(path: impl Into<PathBuf>) -> Self {
-        Self::new(Arc::new(UnixSocket(path.into())))
+        let path = path.into();
+        Target {
+            process: Some(Arc::new(Peer::new(path.clone()))),
+            ..Self::new(Arc::new(UnixSocket(path)))
+        }
     }
 
     /// A plugin behind any transport, with no hooks.
@@ -71,11 +93,15 @@ impl Target {
             restart: None,
             rotate: None,
             logs: None,
+            process: None,
+            other_node: None,
+            metrics: None,
         }
     }
 }
 
-struct UnixSocket(PathBuf);
+/// A unix socket, dialled anew for each stream.
+pub struct UnixSocket(pub PathBuf);
 
 impl Connect for UnixSocket {
     fn connect(&self) -> BoxFuture<'_, io::Result<Box<dyn Stream>>> {

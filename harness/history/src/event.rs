@@ -57,6 +57,8 @@ pub enum What {
     Hook(HookStep),
     /// A search of the subject's log.
     Log(LogSearch),
+    /// A number measured on the subject from outside.
+    Measured(Measure),
     /// The smallest input that a property fails on.
     Minimal(Minimal),
     /// A stimulus, or part of one, did not run; the text begins with a reason code.
@@ -351,7 +353,7 @@ pub struct SocketFacts {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HookStep {
-    /// `restart` or `rotate`.
+    /// `restart` or `rotate`; or `terminate` or `kill`, the signals.
     pub hook: String,
     /// Why it failed; absent when it worked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -382,6 +384,16 @@ pub struct Needle {
     pub call: u64,
     /// In which forms it was found; empty when it was not.
     pub forms: Vec<String>,
+}
+
+/// One measurement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Measure {
+    /// What: `resident-bytes`, `metric-series`, `socket-left` (1 or 0).
+    pub name: Cow<'static, str>,
+    /// How much.
+    pub value: u64,
 }
 
 /// The smallest failing input of a property.

@@ -14,7 +14,7 @@ pub mod history;
 pub use digest::{Digest, Hex};
 pub use event::{
     Annotation, Answer, Answered, Blob, Body, Event, Frame, FrameDetail, HookStep, Leak, LogSearch,
-    Minimal, Needle, Outcome, Request, Sent, SocketFacts, Text, What,
+    Measure, Minimal, Needle, Outcome, Request, Sent, SocketFacts, Text, What,
 };
 pub use file::{ReadError, Writer, read};
 pub use history::{Call, Header, History, HistoryError};

@@ -5,11 +5,14 @@
 //! `inconclusive` with a reason code.
 //!
 //! Reading order: [`result`], [`stimuli`] (the names both sides use), `tally`, then one module per
-//! area: `wire`, `status`, `encrypt`, `decrypt`, `robust`, `operator`.
+//! area: `wire`, `status`, `encrypt`, `decrypt`, `robust`, `operator`,
+//! `nodes`, `process`.
 
 mod decrypt;
 mod encrypt;
+mod nodes;
 mod operator;
+mod process;
 pub mod result;
 mod robust;
 mod status;
@@ -48,6 +51,8 @@ pub fn checks() -> &'static [Check] {
             decrypt::CHECKS,
             robust::CHECKS,
             operator::CHECKS,
+            nodes::CHECKS,
+            process::CHECKS,
         ]
         .concat()
     });

@@ -51,6 +51,16 @@ pub const SOCKET: &str = "socket-file";
 pub const ROTATION: &str = "rotation";
 /// A restart with old data, when told how.
 pub const RESTART: &str = "restart";
+/// Bursts of Decrypts beside the subject's memory.
+pub const MEMORY: &str = "memory-under-bursts";
+/// Many different errors beside the subject's metrics, when told where.
+pub const SERIES: &str = "metric-series";
+/// A second node on the same remote key, when there is one.
+pub const NODES: &str = "two-nodes";
+/// SIGTERM with a call under way, when told how to start it again.
+pub const STOP: &str = "graceful-stop";
+/// SIGKILL, when told how to start it again.
+pub const CRASH: &str = "crash";
 /// The subject's log, when told where.
 pub const LOGS: &str = "log-search";
 
@@ -59,3 +69,12 @@ pub const WAITING: &str = "waiting";
 
 /// Case of an ordinary call that must work after (or beside) what a stimulus did.
 pub const AFTERWARDS: &str = "afterwards";
+
+/// Case of a call that is half sent when the subject is told to stop.
+pub const IN_FLIGHT: &str = "in-flight";
+
+/// Case of a call that begins after the subject was told to stop.
+pub const LATE: &str = "late";
+
+/// Case of a call to the second node.
+pub const OTHER_NODE: &str = "other-node";

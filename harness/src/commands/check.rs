@@ -37,6 +37,7 @@ pub async fn check(args: CheckArgs, plan: Planned, interrupt: Interrupt) -> Resu
         (None, subject) => {
             let args = RunArgs {
                 vault: vec!["sim".to_owned()],
+                vault_image: None,
                 vault_token_path: None,
                 plugin: None,
                 subject,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use kms_report::model::Origin;
 use kms_report::redact;
+use sim_vault::Flavour;
 use zeroize::Zeroizing;
 
 use crate::child::find_program;
@@ -15,14 +16,17 @@ use crate::plan::Planned;
 use crate::subject::file::{SubjectFile, Values};
 use crate::subject::own::{self, Vocabulary};
 use crate::vault::VaultBackend;
+use crate::vault::container::{Container, Image};
 use crate::vault::external::{External, RIGHTS};
-use crate::vault::openbao::{self, OpenBao};
-use crate::vault::sim::Sim;
+use crate::vault::family::Family;
+use crate::vault::server::Server;
+use crate::vault::sim::{Front, Sim};
 
 /// Which Vault.
 pub enum Vault {
-    Sim,
-    OpenBao(PathBuf),
+    Sim(Front),
+    Server(Family, PathBuf),
+    Container(Image),
     External {
         addresses: Vec<String>,
         ca: Option<PathBuf>,
@@ -49,21 +53,21 @@ impl Vault {
             args.vault_token_path.is_none() || words.iter().any(|word| word.contains("://")),
             "--vault-token-path belongs to --vault ADDRESS"
         );
+        ensure!(
+            args.vault_image.is_none() || words == ["container"],
+            "--vault-image belongs to --vault container"
+        );
         match words[..] {
-            ["sim"] => Ok(Self::Sim),
-            ["openbao"] => {
-                let binary = openbao::find()?;
-                let origin = if std::env::var_os("BAO").is_some() {
-                    Origin::Env
-                } else {
-                    Origin::Default
-                };
-                plan.set(
-                    "openbao",
-                    redact::path(&binary.display().to_string()),
-                    origin,
-                );
-                Ok(Self::OpenBao(binary))
+            ["sim"] => Ok(Self::Sim(Front::Own)),
+            ["wiremock"] => Ok(Self::Sim(Front::Wiremock)),
+            ["openbao"] => Self::server(Family::OpenBao, plan),
+            ["vault"] => Self::server(Family::Vault, plan),
+            ["container"] => {
+                let image = args.vault_image.clone().context(
+                    "--vault container needs --vault-image NAME:TAG, such as openbao/openbao:2 or hashicorp/vault:1.19",
+                )?;
+                plan.option("vault-image", &image);
+                Ok(Self::Container(image))
             }
             _ if words
                 .iter()
@@ -85,23 +89,39 @@ impl Vault {
                 })
             }
             _ => bail!(
-                "--vault {}: it is sim, openbao, or addresses http[s]://HOST:PORT",
+                "--vault {}: it is sim, wiremock, openbao, vault, container, or addresses http[s]://HOST:PORT",
                 words.join(" ")
             ),
         }
     }
-}
 
-impl Vault {
+    fn server(family: Family, plan: &mut Planned) -> Result<Self> {
+        let binary = family.find()?;
+        let origin = if std::env::var_os(family.variable()).is_some() {
+            Origin::Env
+        } else {
+            Origin::Default
+        };
+        let shown = redact::path(&binary.display().to_string());
+        plan.set("vault-binary", shown, origin);
+        Ok(Self::Server(family, binary))
+    }
+
     /// Starts or reaches it.
     pub async fn start(self, folder: &Path, seed: u64) -> Result<Box<dyn VaultBackend>> {
         Ok(match self {
-            Self::Sim => Box::new(Sim::start(seed).await.context("start the built-in Vault")?),
-            Self::OpenBao(binary) => Box::new(
-                OpenBao::dev(&binary, folder)
+            Self::Sim(front) => Box::new(
+                Sim::start(seed, Flavour::OpenBao, front)
                     .await
-                    .context("start OpenBao")?,
+                    .context("start the built-in Vault")?,
             ),
+            Self::Server(family, binary) => Box::new(Server::dev(family, &binary, folder).await?),
+            Self::Container(image) => {
+                console::tell(&format!(
+                    "starting {image}, which is pulled if it is not here"
+                ));
+                Box::new(Box::pin(Container::dev(&image)).await?)
+            }
             Self::External {
                 addresses,
                 ca,

@@ -70,7 +70,12 @@ fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
 fn table(rows: &[Row]) -> String {
     rows.iter()
         .map(|row| {
-            let by: Vec<&str> = row.checks.iter().chain(&row.tests).map(String::as_str).collect();
+            let by: Vec<&str> = row
+                .checks
+                .iter()
+                .chain(&row.tests)
+                .map(String::as_str)
+                .collect();
             let judged = match (&by[..], &row.reason) {
                 ([], Some(reason)) => format!("no check: {reason}"),
                 ([], None) => "-".to_owned(),

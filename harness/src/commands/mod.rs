@@ -1,6 +1,7 @@
 //! One module a command, and what they share: [`session`] sends the stimuli to a plugin and leaves
 //! the bundle.
 
+pub mod apiserver;
 pub mod check;
 mod choice;
 pub mod judge;
@@ -28,6 +29,7 @@ pub fn run(cli: Cli, given: BTreeSet<String>) -> Result<u8, Failure> {
         Command::Judge(args) => judge::judge(&args),
         Command::List(args) => list::list(&args).map(|()| exit::HELD),
         Command::Explain(args) => list::explain(&args).map(|()| exit::HELD),
+        Command::ApiServer(args) => block_on(|interrupt| apiserver::apiserver(*args, interrupt)),
     }
 }
 

@@ -1,83 +1,18 @@
-//! Our own plugin: built alone, and described as operators start it.
-//!
-//! The subject is the product: what is judged comes out of `cargo build --release --locked -p
-//! vault-kubernetes-kms`, so that no feature which a workspace build unifies into shared
-//! dependencies, and no test utility, is ever in it.
+//! Our own plugin, described as operators start it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+pub use kms_process::own::{PACKAGE, build, workspace};
 use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::file::{Readiness, Stop, SubjectFile, Template, Values};
 
-/// Package and binary name.
-pub const PACKAGE: &str = "vault-kubernetes-kms";
-
 /// Limit for a binary to say its version.
 const VERSION_LIMIT: Duration = Duration::from_secs(2);
-
-/// The checkout that this harness was built from if it is still there, else the one around the
-/// current folder.
-pub fn workspace() -> Option<PathBuf> {
-    let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?.to_owned();
-    let here = std::env::current_dir().ok();
-    let around = here
-        .iter()
-        .flat_map(|folder| folder.ancestors())
-        .map(Path::to_owned);
-    std::iter::once(built_in)
-        .chain(around)
-        .find(|folder| is_workspace(folder))
-}
-
-fn is_workspace(folder: &Path) -> bool {
-    folder.join("Cargo.lock").is_file()
-        && std::fs::read_to_string(folder.join("plugin/Cargo.toml"))
-            .is_ok_and(|manifest| manifest.contains(&format!("name = \"{PACKAGE}\"")))
-}
-
-/// Builds the plugin alone and gives its path. Runs in the workspace's folder, so that its
-/// `.cargo/config.toml` gives both builds the same flags; `CARGO_TARGET_DIR` is respected.
-pub async fn build(workspace: &Path) -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(&cargo)
-        .args([
-            "build",
-            "--release",
-            "--locked",
-            "-p",
-            PACKAGE,
-            "--message-format=json-render-diagnostics",
-        ])
-        .current_dir(workspace)
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .with_context(|| format!("run {}", cargo.display()))?;
-    ensure!(
-        output.status.success(),
-        "building the plugin alone failed ({})",
-        output.status
-    );
-    executable(&output.stdout).context("cargo did not say where it put the plugin")
-}
-
-/// The binary's path in cargo's messages, one JSON object a line.
-fn executable(messages: &[u8]) -> Option<PathBuf> {
-    messages
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| serde_json::from_slice::<Value>(line).ok())
-        .filter(|message| message["target"]["name"] == PACKAGE)
-        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-}
 
 /// What the binary says its version is, if it says so at once.
 pub async fn version(plugin: &Path) -> Option<String> {
@@ -193,20 +128,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_executable_is_found_among_cargos_messages() {
-        let messages = concat!(
-            "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"bytes\"},\"executable\":null}\n",
-            "not json\n",
-            "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"vault-kubernetes-kms\"},\"executable\":\"/t/release/vault-kubernetes-kms\"}\n",
-        );
-        assert_eq!(
-            executable(messages.as_bytes()),
-            Some("/t/release/vault-kubernetes-kms".into())
-        );
-        assert_eq!(executable(b"{\"reason\":\"build-finished\"}"), None);
-    }
-
-    #[test]
     fn a_plugin_path_with_braces_is_taken_as_it_is() {
         let values = Values::from([("ca", "/ca.pem".to_owned()), ("namespace", String::new())]);
         let subject = describe(Path::new("/opt/{x}/kms"), Vocabulary::Sidecar, &values);
@@ -215,10 +136,5 @@ mod tests {
             subject.command.last().unwrap().fill(&values).unwrap(),
             "-tls-ca-file=/ca.pem"
         );
-    }
-
-    #[test]
-    fn the_workspace_is_found() {
-        assert!(workspace().unwrap().join("plugin/Cargo.toml").is_file());
     }
 }

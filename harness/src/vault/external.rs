@@ -9,7 +9,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::admin::Admin;
-use super::{Product, VaultBackend};
+use super::{Product, VaultBackend, family};
 
 /// What the token must be allowed to do, for messages.
 pub const RIGHTS: &str = "create, update, read and delete on sys/mounts/*, sys/auth/*, sys/policies/acl/*, auth/* and the new Transit mount";
@@ -33,8 +33,8 @@ impl External {
     ) -> Result<Self> {
         let address = addresses.first().context("no address of Vault was given")?;
         let admin = Admin::new(address, ca.as_deref(), token)?;
-        let health = admin.read("sys/seal-status").await?.ok()?;
-        if health["sealed"] == Value::Bool(true) {
+        let seal_status = admin.read("sys/seal-status").await?.ok()?;
+        if seal_status["sealed"] == Value::Bool(true) {
             bail!("the Vault at {address} is sealed");
         }
         admin
@@ -44,28 +44,12 @@ impl External {
             .with_context(|| {
                 format!("the administrator's token is not accepted; it needs {RIGHTS}")
             })?;
-        let version = health["version"].as_str().unwrap_or("unknown").to_owned();
         Ok(Self {
-            product: Product {
-                name: name(&health).to_owned(),
-                version,
-            },
+            product: family::product(&seal_status),
             addresses: addresses.to_vec(),
             ca,
             admin,
         })
-    }
-}
-
-/// The two products tell themselves apart by the date that they show.
-fn name(seal_status: &Value) -> &'static str {
-    match (
-        seal_status.get("commit_date"),
-        seal_status.get("build_date"),
-    ) {
-        (Some(_), None) => "openbao",
-        (None, Some(_)) => "vault",
-        _ => "vault or openbao",
     }
 }
 

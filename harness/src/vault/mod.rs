@@ -1,16 +1,24 @@
 //! The Vault behind the plugin: one seam, whatever stands behind it.
 //!
 //! In reading order: [`admin`] (how it is set up), [`provision`] (what a plugin needs there),
-//! then the backends [`sim`], [`openbao`] and [`external`].
+//! [`state`] (sealed, active, and how both are waited for), then the backends: [`sim`] (in this
+//! process), [`server`] (a real binary; [`family`] finds it), [`container`], and [`external`].
 
 pub mod admin;
 pub mod certificates;
+pub mod container;
 pub mod external;
-pub mod openbao;
+pub mod family;
 pub mod provision;
+pub mod server;
 pub mod sim;
+pub mod state;
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
+
+use anyhow::{Context, Result};
+use kms_conformance::BoxFuture;
 
 use admin::Admin;
 
@@ -37,4 +45,47 @@ pub trait VaultBackend {
 
     /// An administrator that may do everything, at the first address.
     fn admin(&self) -> Admin;
+
+    /// The container runtime that it runs under, if any.
+    fn container_runtime(&self) -> Option<&str> {
+        None
+    }
+}
+
+/// A Vault that is ours to break. Each fault but the last can be taken back, and what was stored
+/// before is there afterwards.
+pub trait Breakable: VaultBackend {
+    /// Seals the node that leads.
+    fn seal(&mut self) -> BoxFuture<'_, Result<()>>;
+
+    /// Unseals the first node that is sealed, and waits until it serves.
+    fn unseal(&mut self) -> BoxFuture<'_, Result<()>>;
+
+    /// Keeps connections and accepts new ones, and answers nobody.
+    fn freeze(&mut self) -> BoxFuture<'_, Result<()>>;
+
+    /// Ends that.
+    fn thaw(&mut self) -> BoxFuture<'_, Result<()>>;
+
+    /// Stops all nodes as a service manager would: connections end, new ones are refused.
+    fn stop(&mut self) -> BoxFuture<'_, Result<()>>;
+
+    /// Starts them again where they were, and unseals them.
+    fn start(&mut self) -> BoxFuture<'_, Result<()>>;
+
+    /// Kills the node that leads; another one takes over if there is one.
+    fn lose_leader(&mut self) -> BoxFuture<'_, Result<()>>;
+}
+
+/// Ports that were free a moment ago. All are held until the last one is known.
+fn free_ports<const N: usize>() -> Result<[u16; N]> {
+    let held: Vec<TcpListener> = (0..N)
+        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+        .collect::<Result<_, _>>()
+        .context("find a free port")?;
+    let mut ports = [0; N];
+    for (port, listener) in ports.iter_mut().zip(&held) {
+        *port = listener.local_addr().context("find a free port")?.port();
+    }
+    Ok(ports)
 }

@@ -1,98 +1,185 @@
-//! The built-in Vault: sim-vault on a loopback port, in a thread of its own, so that it and the
-//! suite do not wait for each other any more than a server's process would.
+//! The built-in Vault: sim-vault on loopback ports, each node in a thread of its own, so that it and
+//! the suite do not wait for each other any more than a server's process would. Its HTTP is
+//! sim-vault's own, or wiremock's.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
-use sim_vault::{Options, SimVault};
-use tokio::net::TcpListener;
+use kms_conformance::BoxFuture;
+use sim_vault::{Action, Fault, FaultId, Flavour, Leader, Node, Options, SimVault};
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+use wiremock::MockServer;
 use zeroize::Zeroizing;
 
 use super::admin::Admin;
-use super::{Product, VaultBackend};
+use super::state::{self, COMES_UP, LOOK_EVERY};
+use super::{Breakable, Product, VaultBackend};
 
-/// A running simulation. Dropping it ends its thread.
-#[derive(Debug)]
+/// How long a simulated cluster is without a leader: inside what the real ones were seen to take.
+const ELECTION: Duration = Duration::from_secs(2);
+
+/// Who speaks HTTP for the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Front {
+    /// sim-vault's own server.
+    Own,
+    /// A wiremock server, as people have it in their tests.
+    Wiremock,
+}
+
+/// A running simulation. Dropping it ends its threads.
 pub struct Sim {
     product: Product,
-    address: String,
     root_token: Zeroizing<String>,
+    unseal_key: Zeroizing<String>,
+    front: Front,
+    nodes: Vec<SimNode>,
+    held: Option<FaultId>,
+    election: JoinSet<()>,
+}
+
+struct SimNode {
+    vault: SimVault,
+    address: SocketAddr,
+    serving: Option<Serving>,
+}
+
+/// What serves until it is dropped: a [`Thread`] of ours, or wiremock's server.
+type Serving = Box<dyn Send + Sync>;
+
+struct Thread {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Sim {
     /// Starts a fresh server whose randomness comes from `seed`.
-    pub async fn start(seed: u64) -> Result<Self> {
+    pub async fn start(seed: u64, flavour: Flavour, front: Front) -> Result<Self> {
+        Self::cluster(seed, flavour, front, 1).await
+    }
+
+    /// The same with several nodes, of which the first leads.
+    pub async fn cluster(seed: u64, flavour: Flavour, front: Front, nodes: usize) -> Result<Self> {
+        ensure!(nodes > 0, "a cluster has at least one node");
         let root_token = Zeroizing::new(format!("root-{}", uuid::Uuid::new_v4().simple()));
-        let options = Options {
+        let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        let address = listener.local_addr()?;
+        let vault = SimVault::new(Options {
+            flavour,
             root_token: root_token.to_string(),
             seed,
             start_unix: u64::try_from(Timestamp::now().as_second())
                 .context("read the wall clock")?,
+            api_addr: format!("http://{address}"),
             ..Options::default()
-        };
-        let (tell, told) = oneshot::channel();
-        let (stop, stopped) = oneshot::channel();
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a server beside the suite, as a process would be"
-        )]
-        let thread = std::thread::spawn(move || serve(options, tell, stopped));
-        let port = told.await.map_err(|_| anyhow!("its thread ended"))??;
-        Ok(Self {
+        });
+        let unseal_key = vault.core(|core| core.unseal_keys().remove(0));
+        let mut sim = Self {
             product: Product {
                 name: "sim-vault".to_owned(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
             },
-            address: format!("http://127.0.0.1:{port}"),
             root_token,
-            stop: Some(stop),
-            thread: Some(thread),
-        })
+            unseal_key: Zeroizing::new(unseal_key),
+            front,
+            nodes: Vec::new(),
+            held: None,
+            election: JoinSet::new(),
+        };
+        let standby = Node {
+            standby: true,
+            settled: true,
+            ..Node::default()
+        };
+        let mut listener = Some(listener);
+        for _ in 0..nodes {
+            let (vault, listener) = match listener.take() {
+                Some(listener) => (vault.clone(), listener),
+                None => (
+                    vault.join(standby.clone()),
+                    listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?,
+                ),
+            };
+            sim.nodes.push(SimNode {
+                address: listener.local_addr()?,
+                serving: Some(serve(front, &vault, listener).await?),
+                vault,
+            });
+        }
+        Ok(sim)
+    }
+
+    /// Number of the node that leads, among those that run.
+    async fn leader(&self) -> Result<usize> {
+        let running = self.nodes.iter().enumerate();
+        let running = running.filter(|(_, node)| node.serving.is_some());
+        let nodes: Vec<_> = running
+            .map(|(number, node)| (number, node.admin(&self.root_token)))
+            .collect();
+        state::leader(&nodes).await
     }
 }
 
-fn serve(options: Options, tell: oneshot::Sender<Result<u16>>, stopped: oneshot::Receiver<()>) {
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => return drop(tell.send(Err(error.into()))),
-    };
-    runtime.block_on(async {
-        let bound = async {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-                .await
-                .context("bind a loopback port")?;
-            let port = listener.local_addr()?.port();
-            Ok((listener, port))
-        };
-        let (listener, port) = match bound.await {
-            Ok(bound) => bound,
-            Err(error) => return drop(tell.send(Err(error))),
-        };
-        let vault = SimVault::new(options);
-        let _ = tell.send(Ok(port));
-        tokio::select! {
-            biased;
-            _ = stopped => {}
-            _ = vault.listen(listener, None) => {}
-        }
-    });
+fn listen(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).with_context(|| format!("listen at {address}"))
 }
 
-impl Drop for Sim {
+async fn serve(front: Front, vault: &SimVault, listener: TcpListener) -> Result<Serving> {
+    if front == Front::Wiremock {
+        let mocks = MockServer::builder().listener(listener);
+        let mocks = mocks.disable_request_recording().start().await;
+        vault.mount_on(&mocks).await;
+        return Ok(Box::new(mocks));
+    }
+    listener.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let (stop, stopped) = oneshot::channel();
+    let vault = vault.clone();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a server beside the suite, as a process would be"
+    )]
+    let thread = std::thread::spawn(move || {
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener)
+                .expect("the runtime has its I/O driver");
+            tokio::select! {
+                biased;
+                _ = stopped => {}
+                _ = vault.listen(listener, None) => {}
+            }
+        });
+    });
+    Ok(Box::new(Thread {
+        stop: Some(stop),
+        thread: Some(thread),
+    }))
+}
+
+impl Drop for Thread {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+impl SimNode {
+    fn admin(&self, root_token: &Zeroizing<String>) -> Admin {
+        Admin::new(&self.url(), None, root_token.clone()).expect("our own address is well formed")
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
     }
 }
 
@@ -102,7 +189,7 @@ impl VaultBackend for Sim {
     }
 
     fn addresses(&self) -> Vec<String> {
-        vec![self.address.clone()]
+        self.nodes.iter().map(SimNode::url).collect()
     }
 
     fn ca(&self) -> Option<&Path> {
@@ -110,7 +197,97 @@ impl VaultBackend for Sim {
     }
 
     fn admin(&self) -> Admin {
-        Admin::new(&self.address, None, self.root_token.clone())
-            .expect("our own address is well formed")
+        self.nodes[0].admin(&self.root_token)
+    }
+}
+
+impl Breakable for Sim {
+    fn seal(&mut self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async {
+            let leader = &self.nodes[self.leader().await?];
+            state::seal(&leader.admin(&self.root_token)).await
+        })
+    }
+
+    fn unseal(&mut self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async {
+            let running = self.nodes.iter().find(|node| node.serving.is_some());
+            let node = running.context("no node runs")?;
+            state::unseal(&node.admin(&self.root_token), &self.unseal_key).await
+        })
+    }
+
+    fn freeze(&mut self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async {
+            match self.front {
+                Front::Own => self.nodes.iter().for_each(|node| node.vault.freeze()),
+                // wiremock's connections are not the model's: there it is the requests that wait.
+                Front::Wiremock => {
+                    self.held = Some(self.nodes[0].vault.fault(Fault::on("", Action::Hold)));
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn thaw(&mut self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async {
+            self.nodes.iter().for_each(|node| node.vault.thaw());
+            if let Some(fault) = self.held.take() {
+                self.nodes[0].vault.clear(fault);
+            }
+            Ok(())
+        })
+    }
+
+    fn stop(&mut self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async {
+            for node in &mut self.nodes {
+                node.serving = None;
+                node.vault.seal();
+            }
+            Ok(())
+        })
+    }
+
+    fn start(&mut self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async {
+            for node in &mut self.nodes {
+                // wiremock's thread may still be on its way out.
+                let deadline = Instant::now() + COMES_UP;
+                let listener = loop {
+                    match listen(node.address) {
+                        Ok(listener) => break listener,
+                        Err(error) if Instant::now() >= deadline => return Err(error),
+                        Err(_) => sleep(LOOK_EVERY).await,
+                    }
+                };
+                node.serving = Some(serve(self.front, &node.vault, listener).await?);
+            }
+            self.unseal().await
+        })
+    }
+
+    fn lose_leader(&mut self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async {
+            let leader = self.leader().await?;
+            let lost_at = self.nodes[leader].vault.now();
+            self.nodes[leader].serving = None;
+            let left = self.nodes.iter().filter(|node| node.serving.is_some());
+            let standbys: Vec<SimVault> = left.map(|node| node.vault.clone()).collect();
+            for node in &standbys {
+                node.set_node(|node| node.leader = Leader::Lost(lost_at));
+            }
+            self.election.spawn(async move {
+                sleep(ELECTION).await;
+                for (number, node) in standbys.iter().enumerate() {
+                    node.set_node(|node| {
+                        node.standby = number != 0;
+                        node.leader = Leader::Alive;
+                    });
+                }
+            });
+            Ok(())
+        })
     }
 }

@@ -11,7 +11,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 const TEST_LIMIT: Duration = Duration::from_secs(150);
 
 /// Tests of a tier mostly wait, so more of them run at once than there are cores.
-const THREADS: usize = 6;
+const THREADS: usize = 12;
 
 /// Runs a tier and exits.
 pub fn run(trials: Vec<Trial>) -> ! {

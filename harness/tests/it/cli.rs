@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 
+use kms_harness::vault::family::Family;
 use serde_json::Value;
 
 use crate::support::{folder, harness, run, said, toy, toy_subject};
@@ -141,8 +142,27 @@ fn wrong_usage() {
             &["--out", "empty"],
         ),
         (
-            &["run", "--vault", "vault"],
-            &["sim", "openbao", "http[s]://HOST:PORT"],
+            &["run", "--vault", "consul"],
+            &[
+                "sim",
+                "wiremock",
+                "openbao",
+                "vault",
+                "container",
+                "http[s]://HOST:PORT",
+            ],
+        ),
+        (
+            &["run", "--vault", "container"],
+            &["--vault-image NAME:TAG"],
+        ),
+        (
+            &["run", "--vault", "container", "--vault-image", "openbao"],
+            &["--vault-image", "NAME:TAG"],
+        ),
+        (
+            &["run", "--vault", "sim", "--vault-image", "a:b"],
+            &["--vault-image", "--vault container"],
         ),
         (&["run", "--vault", "sim,openbao"], &["sim", "openbao"]),
         (
@@ -188,37 +208,63 @@ fn wrong_usage() {
 
 /// A real server that is not there: the message says how to have one.
 #[test]
-fn openbao_that_is_not_there() {
-    let toy = toy().display().to_string();
-    let args = ["run", "--vault", "openbao", "--plugin", &toy];
-    let nowhere = folder();
-    let absent = said(
-        harness(&args)
-            .env("PATH", nowhere.path())
-            .env("KMS_CACHE", nowhere.path())
+fn a_real_server_that_is_not_there() {
+    for family in [Family::OpenBao, Family::Vault] {
+        let toy = toy().display().to_string();
+        let word = family.to_string();
+        let args = ["run", "--vault", &word, "--plugin", &toy];
+        let nowhere = folder();
+        let without = || {
+            let mut command = harness(&args);
+            command
+                .env("PATH", nowhere.path())
+                .env("KMS_CACHE", nowhere.path());
+            said(command.output().unwrap()).ended(2).err
+        };
+        let variable = format!("${}", family.variable());
+        let absent = without();
+        assert!(
+            absent.contains(&variable) && absent.contains(family.script()),
+            "{absent}"
+        );
+        // A wrapper script of that name is not the server.
+        let wrapper = nowhere.path().join(family.program());
+        std::fs::write(&wrapper, "#!/bin/sh\nexec /nowhere/server \"$@\"\n").unwrap();
+        std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(without().contains(&variable));
+        let wrong = harness(&args)
+            .env(family.variable(), "/nowhere/server")
             .output()
-            .unwrap(),
-    );
-    let absent = absent.ended(2);
+            .unwrap();
+        let wrong = said(wrong).ended(2).err;
+        assert!(wrong.contains("/nowhere/server"), "{wrong}");
+    }
+}
+
+/// No daemon: exit 3 at once, and the message says how to have one.
+#[test]
+fn a_docker_daemon_that_is_not_there() {
+    let home = folder();
+    let toy = toy_subject(home.path(), "").display().to_string();
+    let out = home.path().join("out").display().to_string();
+    let args = [
+        "run",
+        "--vault",
+        "container",
+        "--vault-image",
+        "a:b",
+        "--subject",
+        &toy,
+        "--out",
+        &out,
+    ];
+    let nowhere = format!("unix://{}", home.path().join("none.sock").display());
+    let absent = harness(&args).env("DOCKER_HOST", nowhere).output().unwrap();
+    let absent = said(absent).ended(3).err;
     assert!(
-        absent.err.contains("$BAO") && absent.err.contains("ci/openbao"),
-        "{}",
-        absent.err
+        absent.contains("DOCKER_HOST") && absent.contains("ci/docker"),
+        "{absent}"
     );
-    // A wrapper script of that name is not the server.
-    let wrapper = nowhere.path().join("bao");
-    std::fs::write(&wrapper, "#!/bin/sh\nexec /nowhere/bao \"$@\"\n").unwrap();
-    std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let script = said(
-        harness(&args)
-            .env("PATH", nowhere.path())
-            .env("KMS_CACHE", nowhere.path())
-            .output()
-            .unwrap(),
-    );
-    assert!(script.ended(2).err.contains("$BAO"));
-    let wrong = said(harness(&args).env("BAO", "/nowhere/bao").output().unwrap()).ended(2);
-    assert!(wrong.err.contains("/nowhere/bao"), "{}", wrong.err);
 }
 
 /// What cannot be reached is not judged: exit 3 and an inconclusive report, never a pass.

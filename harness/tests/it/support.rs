@@ -19,7 +19,7 @@ pub fn harness(args: &[&str]) -> Command {
         .stdin(Stdio::null())
         .current_dir(std::env::temp_dir());
     for (name, _) in std::env::vars() {
-        if name.starts_with("VAULT_") || name.starts_with("BAO") {
+        if name.starts_with("VAULT") || name.starts_with("BAO") {
             command.env_remove(name);
         }
     }

@@ -55,10 +55,8 @@ pub fn key_id(place: &Place, version: u64, created: &str) -> String {
 
 /// Whether `id` has the form of a key_id of ours.
 pub fn is_key_id(id: &str) -> bool {
-    id.len() == LENGTH
-        && id
-            .strip_prefix(PREFIX)
-            .is_some_and(|hash| URL_SAFE_NO_PAD.decode(hash).is_ok_and(|h| h.len() == 32))
+    id.strip_prefix(PREFIX)
+        .is_some_and(|hash| URL_SAFE_NO_PAD.decode(hash).is_ok_and(|h| h.len() == 32))
 }
 
 /// The associated data of a Transit call, in base64: ciphertext, key_id and annotations stand or

@@ -203,11 +203,9 @@ impl Table {
             self.entries.clear();
             self.by_id.clear();
             self.highest = 0;
-            self.gone_back_since = None;
         }
         self.learn(document);
         self.reported.insert(version.key_id.clone());
-        self.highest = self.highest.max(version.number);
         self.current = Some(version);
     }
 
@@ -373,5 +371,74 @@ mod tests {
             Lookup::Mismatch
         );
         assert_eq!(b.lookup("v1.unseen", 2), Lookup::Unknown);
+    }
+
+    #[test]
+    fn an_unfit_key_is_a_fault_whatever_its_versions() {
+        let (mut table, now) = (Table::new(place()), Instant::now());
+        let unfit = KeyDocument {
+            unfit: Some("key k is derived".into()),
+            ..document("1:100")
+        };
+        let fault = Due::Fault("key k is derived".into());
+        assert_eq!(table.observe(now, &unfit), fault);
+        take(&mut table, now, "1:100");
+        assert_eq!(table.observe(now, &unfit), fault);
+    }
+
+    #[test]
+    fn a_version_that_only_a_lagging_standby_shows_is_not_taken_up() {
+        let (mut table, now) = (Table::new(place()), Instant::now());
+        take(&mut table, now, "1:100 2:200 3:300");
+        // Never reported, and older all the same.
+        assert_eq!(table.observe(now, &document("1:100 2:200")), Due::Nothing);
+        assert_eq!(table.current().map(|v| v.number), Some(3));
+    }
+
+    #[test]
+    fn a_version_that_was_seen_but_not_proved_counts_for_going_back() {
+        let (mut table, now) = (Table::new(place()), Instant::now());
+        take(&mut table, now, "1:100");
+        let seen = table.observe(now, &document("1:100 2:200"));
+        assert!(matches!(seen, Due::TakeUp(_)));
+        assert_eq!(table.observe(now, &document("1:100")), Due::Nothing);
+        let later = now + GONE_BACK;
+        let fault = table.observe(later, &document("1:100"));
+        assert!(matches!(fault, Due::Fault(_)), "{fault:?}");
+    }
+
+    #[test]
+    fn a_new_key_that_was_accepted_is_followed_from_its_own_versions_on() {
+        let (mut table, now) = (Table::new(place()), Instant::now());
+        let old = ["1:100", "1:100 2:200", "1:100 2:200 3:300"]
+            .map(|versions| take(&mut table, now, versions));
+        let replaced = table.observe(now, &document("1:900"));
+        assert!(matches!(replaced, Due::Fault(_)));
+        take(&mut table, now, "1:900 2:950");
+        // Two versions are fewer than three, and no going back.
+        for s in [0, 30, 61, 300] {
+            let at = now + Duration::from_secs(s);
+            assert_eq!(table.observe(at, &document("1:900 2:950")), Due::Nothing);
+        }
+        assert_eq!(table.lookup(&old[2], 3), Lookup::Unknown);
+        // A backup of the old key that hides what would give it away: its id was reported once.
+        assert_eq!(table.observe(now, &document("3:300")), Due::Nothing);
+        assert_eq!(table.current().map(|v| v.number), Some(2));
+    }
+
+    #[test]
+    fn half_of_the_way_back_is_not_the_way_back() {
+        let (mut table, now) = (Table::new(place()), Instant::now());
+        for versions in ["1:100", "1:100 2:200", "1:100 2:200 3:300"] {
+            take(&mut table, now, versions);
+        }
+        let later = now + GONE_BACK;
+        assert_eq!(table.observe(now, &document("1:100")), Due::Nothing);
+        for versions in ["1:100", "1:100 2:200"] {
+            let fault = table.observe(later, &document(versions));
+            assert!(matches!(fault, Due::Fault(_)), "{versions}: {fault:?}");
+        }
+        let back = table.observe(later, &document("1:100 2:200 3:300"));
+        assert_eq!(back, Due::Nothing);
     }
 }

@@ -209,4 +209,13 @@ mod tests {
         .expect("a login");
         assert!(!grant.renewable, "batch tokens are never renewed");
     }
+
+    #[test]
+    fn bug_007_a_static_batch_token_is_not_renewed() {
+        for (kind, renewable) in [("service", true), ("batch", false)] {
+            let body = format!(r#"{{"data":{{"ttl":60,"renewable":true,"type":"{kind}"}}}}"#);
+            let grant = parse_lookup(body.as_bytes()).expect("a lookup");
+            assert_eq!(grant.renewable, renewable, "{kind}");
+        }
+    }
 }

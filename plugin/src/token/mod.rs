@@ -49,7 +49,7 @@ pub struct Tokens {
     client: SharedClient,
     env: Env,
     state: Mutex<State>,
-    /// A login or refusal changed what waiting requests can do.
+    /// A login ended: waiting requests can go on.
     changed: Notify,
     /// The plan changed under the keeper.
     wake: Notify,
@@ -59,13 +59,10 @@ pub struct Tokens {
 struct State {
     plan: Plan,
     token: Option<Arc<Token>>,
-    /// Credentials of the last login, refused or not.
+    /// Credentials of the last login, whatever came of it.
     used: Option<Fingerprint>,
-    /// Credentials as last looked at.
-    seen: Option<Fingerprint>,
     /// Text of the last failure.
     failure: String,
-    warned_no_renewal: bool,
     /// A login is being made.
     logging_in: bool,
 }
@@ -140,7 +137,6 @@ impl Tokens {
                 s.failure = "vault refused the token".to_owned();
             }
         });
-        self.changed.notify_waiters();
         self.wake.notify_one();
     }
 
@@ -161,23 +157,6 @@ impl Tokens {
         self.with(|s| s.plan.on_all_good());
     }
 
-    /// Whether requests can be made or waited for: `Err` tells why not.
-    ///
-    /// # Errors
-    /// As [`Tokens::current`] would answer at once.
-    pub fn state(&self) -> Result<(), Fault> {
-        let now = Instant::now();
-        self.with(|s| match s.plan.held_back(now) {
-            Some((_, why)) if s.plan.usable(now).is_none() && !s.logging_in => {
-                Err(Fault::NoToken {
-                    why: s.failure.clone(),
-                    definite: why != LoginFailure::Unreachable,
-                })
-            }
-            _ => Ok(()),
-        })
-    }
-
     /// Whether there is no token because a dead server refused the login.
     pub fn waits_for_server(&self) -> bool {
         let now = Instant::now();
@@ -190,7 +169,6 @@ impl Tokens {
     /// The server serves again: the pause after its refusal ends.
     pub fn server_is_back(&self) {
         self.with(|s| s.plan.on_server_back());
-        self.changed.notify_waiters();
         self.wake.notify_one();
     }
 
@@ -200,11 +178,9 @@ impl Tokens {
         let Ok(read) = login::read(&self.auth, &*self.env.secrets) else {
             return;
         };
-        let seen = read.fingerprint();
-        let changed = self.with(|s| {
-            let before = s.seen.replace(seen).or(s.used);
-            before.is_some_and(|before| before != seen)
-        });
+        let now = read.fingerprint();
+        // What was tried already, after a reload, is not tried again for being new.
+        let changed = self.with(|s| s.used.is_some_and(|used| used != now));
         if changed {
             self.reload();
         }
@@ -220,7 +196,6 @@ impl Tokens {
                 s.plan.on_denied(now, generation, 0);
             }
         });
-        self.changed.notify_waiters();
         self.wake.notify_one();
     }
 
@@ -250,10 +225,10 @@ impl Tokens {
         }
     }
 
-    fn after_login(&self, result: Result<(Secret, Grant, Fingerprint), (LoginFailure, String)>) {
+    fn after_login(&self, result: Result<(Secret, Grant), (LoginFailure, String)>) {
         let (now, jitter) = (Instant::now(), self.jitter());
         match result {
-            Ok((secret, grant, fingerprint)) => {
+            Ok((secret, grant)) => {
                 let expires = self.with(|s| {
                     let generation = s.plan.on_login(now, grant, jitter);
                     s.token = Some(Arc::new(Token {
@@ -261,8 +236,6 @@ impl Tokens {
                         secret,
                         acquired: now,
                     }));
-                    s.used = Some(fingerprint);
-                    s.failure.clear();
                     s.plan.expires()
                 });
                 self.env.observer.event(&Event::Login {
@@ -318,23 +291,25 @@ impl Tokens {
         }
     }
 
-    async fn login(&self) -> Result<(Secret, Grant, Fingerprint), (LoginFailure, String)> {
+    async fn login(&self) -> Result<(Secret, Grant), (LoginFailure, String)> {
         let credentials =
             login::read(&self.auth, &*self.env.secrets).map_err(|e| (LoginFailure::Refused, e))?;
         let fingerprint = credentials.fingerprint();
+        // Noted before anything comes of it: these are the ones that have been tried.
+        let refused_before = self.with(|s| {
+            let before = s.used.replace(fingerprint);
+            s.token.is_none() && before == Some(fingerprint)
+        });
         match credentials {
-            Credentials::Token(token) => self.take_static(token, fingerprint).await,
+            Credentials::Token(token) => self.take_static(token, refused_before).await,
             Credentials::Login { path, body, .. } => {
-                let result = self
+                let call = self.auth_call(VaultOp::Login, &path, body, None);
+                let answer = self
                     .client
-                    .call(&self.auth_call(VaultOp::Login, &path, body, None))
-                    .await;
-                // Whatever comes of it: these credentials have been tried.
-                self.with(|s| s.used = Some(fingerprint));
-                let answer = result
+                    .call(&call)
+                    .await
                     .map_err(|e| (LoginFailure::Unreachable, format!("login failed: {e}")))?;
                 self.login_answer(&path, &answer)
-                    .map(|(secret, grant)| (secret, grant, fingerprint))
             }
         }
     }
@@ -385,9 +360,8 @@ impl Tokens {
     async fn take_static(
         &self,
         token: Secret,
-        fingerprint: Fingerprint,
-    ) -> Result<(Secret, Grant, Fingerprint), (LoginFailure, String)> {
-        let refused_before = self.with(|s| s.token.is_none() && s.used == Some(fingerprint));
+        refused_before: bool,
+    ) -> Result<(Secret, Grant), (LoginFailure, String)> {
         let answer = self
             .client
             .call(&self.auth_call(
@@ -411,13 +385,9 @@ impl Tokens {
             Meaning::Done => Ok((
                 token,
                 login::parse_lookup(&answer.body.0).unwrap_or(unknown),
-                fingerprint,
             )),
-            Meaning::Denied | Meaning::Missing | Meaning::Refused => {
-                Ok((token, unknown, fingerprint))
-            }
+            Meaning::Denied | Meaning::Missing | Meaning::Refused => Ok((token, unknown)),
             Meaning::TokenRefused { .. } => {
-                self.with(|s| s.used = Some(fingerprint));
                 let unchanged = if refused_before {
                     "token rejected, unchanged since"
                 } else {
@@ -494,15 +464,11 @@ impl Tokens {
     }
 
     fn renewal_refused(&self, now: Instant, jitter: u64, status: u16) -> String {
-        let first = self.with(|s| {
-            s.plan.on_renewal_refused(now, jitter);
-            !std::mem::replace(&mut s.warned_no_renewal, true)
-        });
-        if first {
-            let text = "the token may not renew itself (the policy grants no auth/token/renew-self); \
-                        a new login is made before each expiry";
-            self.env.observer.event(&Event::Notice { warn: true, text });
-        }
+        // Once: from now on the plan asks for logins alone.
+        self.with(|s| s.plan.on_renewal_refused(now, jitter));
+        let text = "the token may not renew itself (the policy grants no auth/token/renew-self); \
+                    a new login is made before each expiry";
+        self.env.observer.event(&Event::Notice { warn: true, text });
         format!("renewal refused (HTTP {status}); a login follows before expiry")
     }
 

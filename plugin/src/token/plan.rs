@@ -56,7 +56,6 @@ enum Next {
 #[derive(Debug)]
 struct Held {
     generation: u64,
-    acquired: Instant,
     grant: Grant,
     expires: Option<Instant>,
     next: Option<(Next, Instant)>,
@@ -176,13 +175,6 @@ impl Plan {
             .map(|h| h.generation)
     }
 
-    /// Age of the token in use.
-    pub fn age(&self, now: Instant) -> Duration {
-        self.held.as_ref().map_or(Duration::ZERO, |h| {
-            now.saturating_duration_since(h.acquired)
-        })
-    }
-
     /// When the token in use ends.
     pub fn expires(&self) -> Option<Instant> {
         self.held.as_ref().and_then(|h| h.expires)
@@ -200,11 +192,8 @@ impl Plan {
         self.generations += 1;
         self.wanted = None;
         self.unreachable.reset();
-        self.rejected_until = None;
-        self.last_failure = None;
         let mut held = Held {
             generation: self.generations,
-            acquired: now,
             grant,
             expires: None,
             next: None,
@@ -509,5 +498,135 @@ mod tests {
             }
         }
         assert!(plan.usable(at).is_some());
+    }
+
+    /// The time until the next login or renewal.
+    fn wait(plan: &Plan, now: Instant) -> Duration {
+        match plan.next(now) {
+            Action::Wait(Some(at)) => at - now,
+            other => panic!("{other:?} instead of a pause"),
+        }
+    }
+
+    #[test]
+    fn a_token_is_used_up_to_its_end_and_not_after() {
+        let now = Instant::now();
+        let mut plan = Plan::default();
+        let generation = plan.on_login(now, renewable(60), JITTER);
+        let end = now + secs(60);
+        assert_eq!(plan.usable(end - Duration::from_nanos(1)), Some(generation));
+        assert_eq!(plan.usable(end), None);
+        assert_eq!(plan.next(end), Action::Login);
+    }
+
+    #[test]
+    fn logins_are_held_back_until_the_pause_is_over() {
+        let now = Instant::now();
+        let mut plan = Plan::default();
+        plan.on_login_failed(now, LoginFailure::Unreachable, JITTER);
+        let pause = wait(&plan, now);
+        let held = Some((now + pause, LoginFailure::Unreachable));
+        assert_eq!(plan.held_back(now), held);
+        assert_eq!(plan.held_back(now + pause), None);
+    }
+
+    #[test]
+    fn a_login_ends_the_growth_of_the_pauses() {
+        let now = Instant::now();
+        let mut plan = Plan::default();
+        for _ in 0..5 {
+            plan.on_login_failed(now, LoginFailure::Unreachable, JITTER);
+        }
+        assert!(wait(&plan, now) > secs(10));
+        let later = now + secs(100);
+        plan.on_login(later, renewable(60), JITTER);
+        plan.on_login_failed(later + secs(60), LoginFailure::Unreachable, JITTER);
+        assert!(wait(&plan, later + secs(60)) < secs(2));
+    }
+
+    #[test]
+    fn bug_002_a_lease_of_nothing_is_no_lease_for_ever() {
+        let now = Instant::now();
+        for full in [1, 60] {
+            let mut plan = Plan::default();
+            plan.on_login(now, renewable(full), JITTER);
+            plan.on_renewed(now, Duration::ZERO, JITTER);
+            assert!(plan.expires() <= Some(now + secs(1)));
+            assert_eq!(plan.next(now + wait(&plan, now)), Action::Login, "{full} s");
+        }
+    }
+
+    #[test]
+    fn failed_renewals_are_repeated_in_growing_pauses_and_begin_anew() {
+        let now = Instant::now();
+        let mut plan = Plan::default();
+        plan.on_login(now, renewable(3600), JITTER);
+        let mut last = Duration::ZERO;
+        for most in [2, 3, 5, 10] {
+            plan.on_renewal_failed(now, JITTER);
+            let pause = wait(&plan, now);
+            assert!(pause > last && pause <= secs(most), "{pause:?}");
+            last = pause;
+        }
+        plan.on_renewed(now, secs(3600), JITTER);
+        plan.on_renewal_failed(now, JITTER);
+        assert!(wait(&plan, now) < secs(2));
+    }
+
+    #[test]
+    fn a_use_that_is_accepted_ends_the_pauses_of_logins_that_did_not_help() {
+        let now = Instant::now();
+        let mut plan = Plan::default();
+        for _ in 0..4 {
+            let unused = plan.on_login(now, renewable(3600), JITTER);
+            plan.on_refused(now, unused, JITTER);
+        }
+        assert!(wait(&plan, now) > secs(20));
+        let later = now + secs(60);
+        let used = plan.on_login(later, renewable(3600), JITTER);
+        plan.on_accepted(used);
+        plan.on_refused(later, used, JITTER);
+        let unused = plan.on_login(later, renewable(3600), JITTER);
+        plan.on_refused(later, unused, JITTER);
+        assert!(wait(&plan, later) < secs(7));
+    }
+
+    #[test]
+    fn bug_016_only_the_token_in_use_is_replaced_for_what_it_is_denied() {
+        let now = Instant::now();
+        let mut plan = Plan::default();
+        let old = plan.on_login(now, renewable(3600), JITTER);
+        let current = plan.on_login(now, renewable(3600), JITTER);
+        plan.on_denied(now, old, JITTER);
+        assert!(wait(&plan, now) > secs(60), "a late answer to the old one");
+        plan.on_denied(now, current, JITTER);
+        assert_eq!(plan.next(now), Action::Login);
+        plan.on_all_good();
+        assert!(wait(&plan, now) > secs(60), "nothing is missing any more");
+        plan.on_denied(now, current, JITTER);
+        assert_eq!(plan.next(now), Action::Login, "and the pauses begin anew");
+    }
+
+    #[test]
+    fn a_changed_credential_ends_every_pause() {
+        let now = Instant::now();
+        for why in [
+            LoginFailure::Unreachable,
+            LoginFailure::Refused,
+            LoginFailure::Rejected,
+        ] {
+            let mut plan = Plan::default();
+            plan.on_login_failed(now, why, JITTER);
+            assert!(plan.held_back(now).is_some(), "{why:?}");
+            plan.on_credential_changed();
+            assert_eq!(plan.next(now), Action::Login, "{why:?}");
+        }
+        let mut plan = Plan::default();
+        let denied = plan.on_login(now, renewable(3600), JITTER);
+        plan.on_denied(now, denied, JITTER);
+        plan.on_credential_changed();
+        let denied = plan.on_login(now, renewable(3600), JITTER);
+        plan.on_denied(now, denied, JITTER);
+        assert_eq!(plan.next(now), Action::Login, "the first of a new series");
     }
 }

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use kms_v2_api::EncryptResponse;
 use serde_json::json;
-use sim_vault::{Action, Fault, Flavour, Hook};
+use sim_vault::{Action, Core, Fault, Flavour, Hook, Request};
 use tonic::Code;
 use vault_kubernetes_kms::config::Place;
+use vault_kubernetes_kms::key::id::{binding, key_id};
 
 use crate::world::{SEED_POLICY, World, both, seconds};
 
@@ -135,86 +137,139 @@ fn bug_030_unfit_keys_are_refused_at_start() {
     });
 }
 
-/// A rotation between two requests: version and key_id of an answer belong together.
+/// A rotation between any two requests: the version that made a ciphertext is the one that its
+/// key_id stands for, and Status and Encrypt switch together.
 #[test]
 fn bug_037_key_id_belongs_to_the_ciphertext() {
     both(|flavour| async move {
         let world = World::new(flavour);
         let mut running = world.start_good().await;
-        for _ in 0..100 {
-            let (before, version) = (
-                running.client.status().await.expect("good").key_id,
-                version(&world),
-            );
-            let hook = Hook::new(|core| {
-                let _ = core;
-            });
-            let vault = world.vault.clone();
-            world
-                .vault
-                .fault(Fault::on("/v1/transit/encrypt/kms-key", Action::Then(hook)).times(1));
-            let sealed = running.client.encrypt(&[9; 32]).await.expect("encrypt");
-            vault.rotate("transit", "kms-key").expect("rotated");
-            let label = format!("vault:v{version}:");
-            if sealed.key_id == before {
+        let mut versions = BTreeSet::new();
+        for round in 0..12 {
+            // The key is rotated as soon as one of the probe's requests has its answer.
+            let (path, skip) = [
+                ("/v1/transit/keys/kms-key", 0),
+                ("/v1/transit/encrypt/kms-key", 0),
+                ("/v1/transit/encrypt/kms-key", 3),
+                ("/v1/transit/decrypt/kms-key", 0),
+            ][round % 4];
+            let rotation = Fault::on(path, Action::Then(Hook::new(rotate)));
+            let rotation = world.vault.fault(rotation.after(skip).times(1));
+            running.plugin.reload();
+            for _ in 0..50 {
+                let before = running.client.status().await.expect("good").key_id;
+                let sealed = running.client.encrypt(&[9; 32]).await.expect("encrypt");
+                versions.insert(version_of(&world, &sealed));
+                let after = running.client.status().await.expect("good").key_id;
                 assert!(
-                    sealed.ciphertext.starts_with(label.as_bytes()) || version > 1,
-                    "pinned"
+                    [&before, &after].contains(&&sealed.key_id),
+                    "Encrypt uses what Status reports"
                 );
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            assert_eq!(
-                running
-                    .client
-                    .decrypt(&sealed)
-                    .await
-                    .expect("decrypt")
-                    .plaintext,
-                vec![9; 32]
-            );
-            seconds(21).await;
-            let after = running.client.status().await.expect("good").key_id;
-            assert_ne!(after, sealed.key_id, "taken up by the probe");
+            assert_eq!(world.vault.hits(rotation), 1, "{path}");
+        }
+        assert!(
+            versions.len() >= 8,
+            "taken up, most of them one by one: {versions:?}"
+        );
+    });
+}
+
+/// A server that ignores the pin and answers with the latest version, or an older one: such an
+/// answer is not passed on under the key_id that was asked for.
+#[test]
+fn bug_037_an_answer_of_another_version_is_not_passed_on() {
+    both(|flavour| async move {
+        let world = World::new(flavour);
+        let mut running = world.start_good().await;
+        world.vault.rotate("transit", "kms-key").expect("rotated");
+        seconds(21).await;
+        let asked = running.client.status().await.expect("good").key_id;
+        world.vault.rotate("transit", "kms-key").expect("rotated");
+        for (made_with, expected) in [(1, 2), (3, 3)] {
+            let body = json!({
+                "plaintext": "CQkJCQ==",
+                "associated_data": binding(&asked),
+                "key_version": made_with,
+            });
+            let (status, answer) = world.vault.admin("POST", "transit/encrypt/kms-key", &body);
+            assert_eq!(status, 200, "{answer}");
+            let answer = Action::Garbage(answer.to_string().into());
+            let ignored = world
+                .vault
+                .fault(Fault::on("/v1/transit/encrypt/kms-key", answer).times(1));
+            let sealed = running.client.encrypt(&[9; 4]).await.expect("asked again");
+            assert_eq!(world.vault.hits(ignored), 1);
+            assert_eq!(version_of(&world, &sealed), expected);
         }
     });
 }
 
-fn version(world: &World) -> u64 {
-    world
-        .vault
-        .key_version("transit", "kms-key")
-        .expect("the key is there")
+/// What `Core` is told by an operator who rotates the key.
+fn rotate(core: &mut Core) {
+    let request = Request::new("POST", "/v1/transit/keys/kms-key/rotate").token(core.root_token());
+    let answer = core.handle(core.now(), &request);
+    assert!(answer.status < 300, "{}", answer.status);
 }
 
-/// Eleven versions, three of them of one second: eleven ids.
+/// The version in the label of a ciphertext, made sure of: the server decrypts it so, bound to its
+/// key_id, and that key_id is the one of this version.
+fn version_of(world: &World, sealed: &EncryptResponse) -> u64 {
+    let text = std::str::from_utf8(&sealed.ciphertext).expect("text");
+    let label = text.split(':').nth(1).expect("a label");
+    let number: u64 = label.trim_start_matches('v').parse().expect("a version");
+    let (_, document) = world
+        .vault
+        .admin("GET", "transit/keys/kms-key", &json!(null));
+    let created = document["data"]["keys"][number.to_string()].to_string();
+    assert_eq!(
+        sealed.key_id,
+        key_id(&world.config.place, number, &created),
+        "version {number}"
+    );
+    let body = json!({ "ciphertext": text, "associated_data": binding(&sealed.key_id) });
+    let (status, answer) = world.vault.admin("POST", "transit/decrypt/kms-key", &body);
+    assert_eq!(status, 200, "version {number}: {answer}");
+    number
+}
+
+/// Eleven versions, three of them of one second: eleven ids, each reported by Status and Encrypt.
 #[test]
 fn bug_038_ids_do_not_come_from_clocks_or_string_order() {
     both(|flavour| async move {
         let world = World::new(flavour);
         let mut running = world.start_good().await;
-        let mut ids = BTreeSet::new();
-        ids.insert(running.client.status().await.expect("good").key_id);
-        for n in 2..=11 {
-            // v9, v10 and v11 are born in one second, seen one after the other.
-            if n < 9 {
-                seconds(60).await;
+        let (mut ids, mut written) = (BTreeSet::new(), Vec::new());
+        for n in 1..=11 {
+            if n > 1 {
+                // v9, v10 and v11 are born in one second.
+                if n < 10 {
+                    seconds(60).await;
+                }
+                world.vault.rotate("transit", "kms-key").expect("rotated");
+                // The next Encrypt meets a refused pin and takes the version up at once.
+                assert!(world.vault.set_key_config(
+                    "transit",
+                    "kms-key",
+                    &json!({ "min_encryption_version": n })
+                ));
             }
-            world.vault.rotate("transit", "kms-key").expect("rotated");
-            running.plugin.reload();
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            seconds(if n < 9 { 20 } else { 0 }).await;
+            let sealed = running.client.encrypt(&[1; 32]).await.expect("encrypt");
+            assert_eq!(version_of(&world, &sealed), n);
+            let status = running.client.status().await.expect("good").key_id;
+            assert_eq!(status, sealed.key_id);
+            assert!(ids.insert(status), "version {n} has an id of its own");
+            written.push(sealed);
         }
-        seconds(25).await;
-        let last = running.client.status().await.expect("good").key_id;
-        assert!(!ids.contains(&last));
-        assert!(
-            running
-                .client
-                .encrypt(&[1; 32])
-                .await
-                .expect("encrypt")
-                .ciphertext
-                .starts_with(b"vault:v11:")
-        );
+        let (_, document) = world
+            .vault
+            .admin("GET", "transit/keys/kms-key", &json!(null));
+        let born = |n: &str| document["data"]["keys"][n].as_u64().expect("a second");
+        assert_eq!([born("9"), born("10")], [born("11"); 2], "one second");
+        for sealed in &written {
+            running.client.decrypt(sealed).await.expect("readable");
+        }
     });
 }
 

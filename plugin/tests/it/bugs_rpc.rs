@@ -234,6 +234,7 @@ fn bug_055_garbage_is_refused_without_a_request() {
             with(&|r| r.key_id = format!("{}A", &r.key_id[..r.key_id.len() - 1])),
             with(&|r| r.annotations.clear()),
             with(&|r| drop(r.annotations.insert("other.example".into(), Bytes::new()))),
+            with(&|r| r.annotations = [("other.example".to_owned(), "1".into())].into()),
             with(&|r| {
                 drop(
                     r.annotations
@@ -322,8 +323,10 @@ fn bug_058_no_call_outlives_its_deadline() {
                 .await
                 .expect_err("nobody answers");
             let took = began.elapsed();
+            // Early enough for the answer's way.
+            let margin = (timeout_ms / 20).min(100);
             assert!(
-                took <= Duration::from_millis(timeout_ms),
+                took <= Duration::from_millis(timeout_ms - margin),
                 "{timeout_ms} ms: {took:?}"
             );
             assert!(
@@ -337,27 +340,23 @@ fn bug_058_no_call_outlives_its_deadline() {
         }
         world.vault.clear_faults();
         running.client.wait_good(25).await.expect("heals");
-        // A caller that goes away takes its request along.
-        world.vault.fault(Fault::on(
-            "/v1/transit/decrypt",
-            Action::Delay(Duration::from_secs(2)),
-        ));
-        world.vault.clear_log();
+        // A caller that goes away takes its request along. The probe's own requests are not meant.
+        let ciphertext = sealed.ciphertext.clone();
+        let asked = world.vault.fault(
+            Fault::on("/v1/transit/decrypt", Action::Delay(Duration::from_secs(2)))
+                .body(move |body| body.windows(ciphertext.len()).any(|w| w == ciphertext)),
+        );
+        world.told.clear();
         running.client.timeout = Duration::from_secs(3);
         let cancelled =
             tokio::time::timeout(Duration::from_millis(500), running.client.decrypt(&sealed)).await;
         assert!(cancelled.is_err());
         seconds(5).await;
-        let reached = world
-            .vault
-            .log()
-            .iter()
-            .filter(|r| r.path.contains("decrypt") && r.status.is_some())
-            .count();
-        assert!(
-            reached <= 2,
-            "the probe's own and the one given up, no retry: {reached}"
-        );
+        assert_eq!(world.vault.hits(asked), 1, "sent once, not again");
+        let waited = world.told.lines().into_iter().find(|line| {
+            line.contains("op: Decrypt") && line.contains("http_status: 200, latency: 2")
+        });
+        assert_eq!(waited, None, "nobody waits for its answer any more");
     });
 }
 
@@ -666,22 +665,26 @@ fn waiting_places_are_bounded() {
             "/v1/transit/decrypt",
             Action::Delay(Duration::from_secs(1)),
         ));
-        let calls: Vec<_> = sealed
-            .into_iter()
-            .map(|sealed| {
-                let mut client = running.client.clone();
-                tokio::spawn(async move { client.decrypt(&sealed).await })
-            })
-            .collect();
-        let (mut ok, mut full) = (0, 0);
-        for call in calls {
-            match call.await.expect("no panic") {
-                Ok(_) => ok += 1,
-                Err(e) if e.code() == Code::ResourceExhausted => full += 1,
-                Err(e) => panic!("{e:?}"),
+        // Twice: who was refused keeps no place.
+        for _ in 0..2 {
+            let calls: Vec<_> = sealed
+                .iter()
+                .cloned()
+                .map(|sealed| {
+                    let mut client = running.client.clone();
+                    tokio::spawn(async move { client.decrypt(&sealed).await })
+                })
+                .collect();
+            let (mut ok, mut full) = (0, 0);
+            for call in calls {
+                match call.await.expect("no panic") {
+                    Ok(_) => ok += 1,
+                    Err(e) if e.code() == Code::ResourceExhausted => full += 1,
+                    Err(e) => panic!("{e:?}"),
+                }
             }
+            assert_eq!((ok, full), (8, 12));
         }
-        assert_eq!((ok, full), (8, 12));
         running
             .client
             .encrypt(&[1; 32])

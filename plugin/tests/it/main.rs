@@ -5,6 +5,7 @@
 )]
 
 mod basics;
+mod batch_rules;
 mod bugs_auth;
 mod bugs_key;
 mod bugs_rpc;
@@ -22,8 +23,11 @@ mod http;
 mod log;
 mod metrics;
 mod policy;
+mod probe_rules;
 mod process;
 mod real;
+mod request_rules;
 mod secret_files;
 mod socket;
+mod token_rules;
 mod world;

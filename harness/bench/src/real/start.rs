@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use nix::sys::signal::Signal;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -105,7 +106,7 @@ pub(super) async fn measure(options: &Options, tls: bool) -> Result<Vec<Start>> 
         if quiet_turns == STARTS {
             break;
         }
-        let foreign = Foreign::watch(&[server.process.pid()])?;
+        let foreign = Foreign::watch(&[server.process.id()])?;
         sleep(LISTEN).await;
         let quiet = foreign.cores()? <= options.max_foreign;
         quiet_turns += usize::from(quiet);
@@ -125,7 +126,7 @@ async fn one(
     quiet: bool,
 ) -> Result<Turn> {
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
-    let plugin = Plugin::start(
+    let mut plugin = Plugin::start(
         &options.subject,
         kind.name,
         kind.auth,
@@ -135,7 +136,7 @@ async fn one(
     .await?;
     let start = ms(plugin.started_in);
     let begin = Instant::now();
-    plugin.process.stop(STOP).await?;
+    plugin.process.stop(Signal::SIGTERM, STOP).await?;
     let stop = ms(begin.elapsed());
     let mut login = 0.0;
     if let Some((path, body)) = &kind.login {

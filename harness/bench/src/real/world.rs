@@ -52,7 +52,7 @@ impl World {
 
     /// Process ids: server, then plugin.
     pub fn pids(&self) -> [u32; 2] {
-        [self.server.process.pid(), self.plugin.process.pid()]
+        [self.server.process.id(), self.plugin.process.id()]
     }
 }
 

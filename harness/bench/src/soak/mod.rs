@@ -14,6 +14,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use nix::sys::signal::Signal;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -214,8 +215,11 @@ pub async fn run(subject: &Subject, bao: &Path, length: Length, plugins: usize) 
     }
     let fleet = Fleet::start(&running).await?;
     let report = drive(subject, &server, plan, &fleet, &mut running).await?;
-    for (_, plugin) in running {
-        plugin.process.stop(Duration::from_secs(6)).await?;
+    for (_, mut plugin) in running {
+        plugin
+            .process
+            .stop(Signal::SIGTERM, Duration::from_secs(6))
+            .await?;
     }
     Ok(report)
 }

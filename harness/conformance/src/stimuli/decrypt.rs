@@ -63,7 +63,7 @@ pub(crate) async fn burst(scene: Scene<'_>) {
     all_at_once(scene, "", &wrapped).await;
 }
 
-async fn all_at_once(scene: Scene<'_>, case: &'static str, wrapped: &[Material]) {
+pub(super) async fn all_at_once(scene: Scene<'_>, case: &'static str, wrapped: &[Material]) {
     let calls = (0..).zip(wrapped).map(|(i, material)| async move {
         let uid = scene.uid(format_args!("{i}/{case}"));
         scene.caller(i).decrypt(case, material, uid).await

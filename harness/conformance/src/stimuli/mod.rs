@@ -3,8 +3,11 @@
 pub(crate) mod decrypt;
 pub(crate) mod encrypt;
 pub(crate) mod malformed;
+pub(crate) mod nodes;
 pub(crate) mod operator;
+pub(crate) mod process;
 pub(crate) mod round_trips;
+pub(crate) mod series;
 pub(crate) mod status;
 pub(crate) mod tamper;
 pub(crate) mod wire;

@@ -118,7 +118,7 @@ async fn present(scene: Scene<'_>, materials: &[Material], label: &str) {
 }
 
 /// Calls a hook and waits for its effect on Status. False if there was none.
-async fn use_hook(
+pub(super) async fn use_hook(
     scene: Scene<'_>,
     hook: &dyn Hook,
     name: &str,

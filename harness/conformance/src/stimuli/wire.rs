@@ -198,7 +198,7 @@ async fn bdp(conn: &mut Conn<'_>, bytes: u32) {
 }
 
 /// A raw connection, or a note why there is none.
-async fn open<'a>(scene: Scene<'a>) -> Option<Conn<'a>> {
+pub(super) async fn open<'a>(scene: Scene<'a>) -> Option<Conn<'a>> {
     match Conn::open(scene).await {
         Ok(conn) => Some(conn),
         Err(reason) => {

@@ -80,7 +80,7 @@ breakages! {
     encrypt_field_types: EncryptFieldTypes fails ["WIRE-05"] warns [];
     decrypt_fields_of_the_draft: DecryptFieldsOfTheDraft fails ["WIRE-07"] warns [];
     key_id_not_utf8: KeyIdNotUtf8 fails ["WIRE-08"] warns [];
-    grpc_go_refused: GrpcGoRefused fails ["WIRE-12", "AVAIL-09", "AVAIL-03"] warns [];
+    grpc_go_refused: GrpcGoRefused fails ["WIRE-12", "AVAIL-09", "AVAIL-03", "AVAIL-06"] warns [];
     pings_are_a_flood: PingsAreAFlood fails ["AVAIL-09"] warns [];
     deadlines_ignored: DeadlinesIgnored fails ["AVAIL-03"] warns [];
     cancel_poisons: CancelPoisons fails ["AVAIL-03"] warns [];
@@ -101,6 +101,13 @@ breakages! {
         fails ["DEC-04", "DEC-05", "SEC-04"] warns [];
     annotations_not_bound: AnnotationsNotBound
         fails ["DEC-05", "SEC-04"] warns [];
+    memory_grows: MemoryGrows fails ["PERF-01"] warns [];
+    series_for_each_error: SeriesForEachError fails ["OBS-02"] warns [];
+    stop_cuts_calls: StopCutsCalls fails ["AVAIL-06"] warns [];
+    stop_leaves_calls_hanging: StopLeavesCallsHanging fails ["AVAIL-06"] warns [];
+    old_socket_stops_start: OldSocketStopsStart fails ["AVAIL-05"] warns [];
+    nodes_name_keys_apart: NodesNameKeysApart fails ["ROT-02"] warns [];
+    other_node_lags: OtherNodeLags fails ["ROT-02"] warns [];
     key_id_ignored: KeyIdIgnored
         fails ["DEC-04", "SEC-04"] warns [];
 }
@@ -114,6 +121,7 @@ pub fn small() -> Options {
         decrypts: 40,
         concurrent: 20,
         burst: 50,
+        errors: 200,
         pings: 20,
         flips: 16,
         contact_limit: Duration::from_secs(1),

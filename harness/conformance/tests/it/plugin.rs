@@ -39,6 +39,7 @@ pub struct Plugin {
     last_plaintext: Mutex<Bytes>,
     sick: AtomicBool,
     was_restarted: AtomicBool,
+    errors: AtomicU64,
 }
 
 type Annotations = BTreeMap<String, Bytes>;
@@ -82,6 +83,7 @@ impl Plugin {
             last_plaintext: Mutex::new(Bytes::new()),
             sick: AtomicBool::new(false),
             was_restarted: AtomicBool::new(false),
+            errors: AtomicU64::new(0),
         }
     }
 
@@ -106,6 +108,42 @@ impl Plugin {
             keys.clear();
         }
         keys.push((name(self.breakage, number), key(number)));
+    }
+
+    /// Bytes in memory, as far as anybody can see.
+    pub fn memory(&self) -> u64 {
+        let each = if self.is(Breakage::MemoryGrows) {
+            100_000
+        } else {
+            0
+        };
+        (20 << 20) + each * self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Its metrics.
+    pub fn exposition(&self) -> String {
+        let errors = self.errors.load(Ordering::Relaxed);
+        let mut text = format!("# TYPE calls counter\ncalls{{ok=\"no\"}} {errors}\n");
+        if self.is(Breakage::SeriesForEachError) {
+            (0..errors).for_each(|n| text.push_str(&format!("error{{uid=\"{n}\"}} 1\n")));
+        }
+        text
+    }
+
+    /// What the second node makes of an answer.
+    pub fn other_node(&self, method: &str, answer: Result<Bytes, Status>) -> Result<Bytes, Status> {
+        let rotated = self.keys.lock().unwrap().len() > 3;
+        match (self.breakage, method) {
+            (Some(Breakage::NodesNameKeysApart), "Status") => {
+                let mut status = StatusResponse::decode(answer?).unwrap();
+                status.key_id.push_str("-node-b");
+                Ok(status.encode_to_vec().into())
+            }
+            (Some(Breakage::OtherNodeLags), "Decrypt") if rotated => {
+                Err(Status::invalid_argument("unknown key_id"))
+            }
+            _ => answer,
+        }
     }
 
     /// Whether a breakage wants the process to die now.
@@ -409,6 +447,7 @@ impl Plugin {
 
     fn note(&self, method: &str, uid: &str, error: Option<&Status>) {
         let Some(error) = error else { return };
+        self.errors.fetch_add(1, Ordering::Relaxed);
         let uid = if self.is(Breakage::LogWithoutUid) {
             ""
         } else {

@@ -12,9 +12,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
-use kms_conformance::{BoxFuture, Hook, Target};
+use kms_conformance::{BoxFuture, Hook, Metrics, Process, Signal, Target, UnixSocket};
 use tokio::net::UnixListener;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tonic::body::Body;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
@@ -29,13 +29,22 @@ use crate::plugin::Plugin;
 /// A served plugin. The socket goes with it.
 pub struct Served {
     pub target: Target,
+    node: JoinHandle<()>,
     _folder: tempfile::TempDir,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.node.abort();
+    }
 }
 
 struct Life {
     plugin: Arc<Plugin>,
     socket: PathBuf,
     running: Mutex<Option<JoinHandle<()>>>,
+    /// True once it is to stop.
+    stop: watch::Sender<bool>,
 }
 
 impl Served {
@@ -48,14 +57,33 @@ impl Served {
             plugin: plugin.clone(),
             socket: socket.clone(),
             running: Mutex::new(None),
+            stop: watch::Sender::new(false),
         });
         life.start().await;
         let mut target = Target::unix(socket);
-        target.restart = Some(Arc::new(Restart(life)));
+        target.restart = Some(Arc::new(Restart(life.clone())));
         target.rotate = Some(Arc::new(Rotate(plugin.clone())));
         target.logs = plugin.log.clone();
+        target.process = Some(life);
+        target.metrics = Some(plugin.clone());
+        let other_node = folder.path().join("other.sock");
+        let listener = UnixListener::bind(&other_node).unwrap();
+        // A node that never stops: its sender lives as long as it does.
+        let (never, stop) = watch::channel(false);
+        let service = Service {
+            plugin,
+            crash: Arc::default(),
+            elsewhere: true,
+            stop,
+        };
+        let node = tokio::spawn(async move {
+            let _never = never;
+            accept(listener, service).await;
+        });
+        target.other_node = Some(Arc::new(UnixSocket(other_node)));
         Served {
             target,
+            node,
             _folder: folder,
         }
     }
@@ -69,11 +97,47 @@ impl Life {
         let folder = self.socket.parent().unwrap();
         set_permissions(folder, mode(if open { 0o755 } else { 0o700 })).unwrap();
         set_permissions(&self.socket, mode(if open { 0o777 } else { 0o600 })).unwrap();
+        self.stop.send_replace(false);
         let service = Service {
             plugin: self.plugin.clone(),
             crash: Arc::new(Notify::new()),
+            elsewhere: false,
+            stop: self.stop.subscribe(),
         };
         *self.running.lock().await = Some(tokio::spawn(accept(listener, service)));
+    }
+
+    /// Everything goes at once, but for the file of the socket.
+    async fn kill(&self) {
+        if let Some(task) = self.running.lock().await.take() {
+            task.abort();
+            let _ = task.await;
+        }
+    }
+}
+
+impl Process for Life {
+    fn signal(&self, signal: Signal) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async move {
+            match signal {
+                Signal::Terminate if !self.plugin.is(Breakage::StopCutsCalls) => {
+                    std::fs::remove_file(&self.socket).map_err(|e| e.to_string())?;
+                    self.stop.send_replace(true);
+                }
+                _ => self.kill().await,
+            }
+            Ok(())
+        })
+    }
+
+    fn memory(&self) -> BoxFuture<'_, Result<u64, String>> {
+        Box::pin(async { Ok(self.plugin.memory()) })
+    }
+}
+
+impl Metrics for Plugin {
+    fn scrape(&self) -> BoxFuture<'_, Result<String, String>> {
+        Box::pin(async { Ok(self.exposition()) })
     }
 }
 
@@ -82,11 +146,15 @@ struct Restart(Arc<Life>);
 impl Hook for Restart {
     fn call(&self) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async {
-            if let Some(task) = self.0.running.lock().await.take() {
-                task.abort();
-                let _ = task.await;
+            // A stop with the socket still there is no stop of its own.
+            let crashed = self.0.running.lock().await.is_none() && self.0.socket.exists();
+            if crashed && self.0.plugin.is(Breakage::OldSocketStopsStart) {
+                return Err("address in use".into());
             }
-            std::fs::remove_file(&self.0.socket).map_err(|e| e.to_string())?;
+            self.0.kill().await;
+            if self.0.socket.exists() {
+                std::fs::remove_file(&self.0.socket).map_err(|e| e.to_string())?;
+            }
             self.0.plugin.restarted();
             self.0.start().await;
             Ok(())
@@ -105,26 +173,44 @@ impl Hook for Rotate {
     }
 }
 
-/// Accepts until it is aborted; connections die with it, as with a process.
+/// Accepts until it is aborted, when connections die with it as with a process, or until it is told
+/// to stop, when the calls under way are finished.
 async fn accept(listener: UnixListener, service: Service) {
+    let hangs = service.plugin.is(Breakage::StopLeavesCallsHanging);
+    let mut stop = service.stop.clone();
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             biased;
             () = service.crash.notified() => return,
+            _ = stop.wait_for(|stop| *stop), if !hangs => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => {
                 let (inner, _) = accepted.unwrap();
                 let pings_left = service.plugin.is(Breakage::PingsAreAFlood).then_some(10);
                 let stream = Wire { inner, pings_left };
+                let mut stop = service.stop.clone();
                 let service = TowerToHyperService::new(service.clone());
-                connections.spawn(
-                    http2::Builder::new(TokioExecutor::new())
-                        .serve_connection(TokioIo::new(stream), service),
-                );
+                connections.spawn(async move {
+                    let mut connection = std::pin::pin!(
+                        http2::Builder::new(TokioExecutor::new())
+                            .serve_connection(TokioIo::new(stream), service)
+                    );
+                    let ended = tokio::select! {
+                        biased;
+                        _ = connection.as_mut() => true,
+                        _ = stop.wait_for(|stop| *stop), if !hangs => false,
+                    };
+                    if !ended {
+                        connection.as_mut().graceful_shutdown();
+                        let _ = connection.await;
+                    }
+                });
             }
         }
     }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
 }
 
 /// The gRPC service over raw message bytes.
@@ -132,6 +218,10 @@ async fn accept(listener: UnixListener, service: Service) {
 struct Service {
     plugin: Arc<Plugin>,
     crash: Arc<Notify>,
+    /// It is the second node.
+    elsewhere: bool,
+    /// It is to stop.
+    stop: watch::Receiver<bool>,
 }
 
 impl tower::Service<http::Request<Incoming>> for Service {
@@ -146,6 +236,9 @@ impl tower::Service<http::Request<Incoming>> for Service {
     fn call(&mut self, request: http::Request<Incoming>) -> Self::Future {
         let service = self.clone();
         Box::pin(async move {
+            if service.plugin.is(Breakage::StopLeavesCallsHanging) && *service.stop.borrow() {
+                std::future::pending::<()>().await;
+            }
             let path = request.uri().path();
             let any = service.plugin.is(Breakage::AnyPackageServed);
             let method = match path.strip_prefix("/v2.KeyManagementService/") {
@@ -197,10 +290,13 @@ impl UnaryService<Bytes> for Method {
         let (service, method) = (self.service.clone(), self.method.clone());
         Box::pin(async move {
             let headers = request.metadata().clone().into_headers();
-            let answer = service
+            let serving = service
                 .plugin
-                .serve(&method, &headers, request.into_inner())
-                .await;
+                .serve(&method, &headers, request.into_inner());
+            let mut answer = serving.await;
+            if service.elsewhere {
+                answer = service.plugin.other_node(&method, answer);
+            }
             if service.plugin.crashed() {
                 service.crash.notify_one();
                 std::future::pending::<()>().await;

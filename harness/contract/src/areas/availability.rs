@@ -13,6 +13,10 @@ pub static AVAIL: &[Requirement] = &[
             "Once the backend has healed, and with the socket up throughout, the model API server \
              has a healthy check, with its Encrypt where the key_id is new, no later than 20 s on: \
              a 10 s poll, two timeouts of 3 s and slack.",
+        )
+        .reason(
+            "Recovery shows only after an outage that somebody begins and ends at a known time, which \
+             nothing on the socket can do.",
         ),
     plugin("KMS2-AVAIL-02", May, Practice, &[])
         .title("Refused writes in an outage")
@@ -39,6 +43,10 @@ pub static AVAIL: &[Requirement] = &[
         .says(
             "The plugin starts and answers Status with the backend away, and serves without \
              anyone's help when it comes.",
+        )
+        .reason(
+            "The plugin has to be started while its backend is away; a restart command says nothing \
+             about the backend.",
         ),
     plugin("KMS2-AVAIL-05", Should, Practice, &[])
         .title("Starts beside an old socket")
@@ -57,6 +65,10 @@ pub static AVAIL: &[Requirement] = &[
         .says(
             "Through outage and heal, the backend sees no more logins and requests than the bound \
              that was stated beforehand.",
+        )
+        .reason(
+            "Requests are counted at the backend and the bound is one for outages, so it takes a backend \
+             that can be broken and read.",
         ),
     plugin("KMS2-AVAIL-08", Should, Practice, &[])
         .title("A bad object hurts nobody else")
@@ -76,5 +88,9 @@ pub static AVAIL: &[Requirement] = &[
             "Within the stated bound of a state in which Encrypt or Decrypt would fail, Status \
              stops being good, by a gRPC error or by a `healthz` other than `ok`; the second form \
              with a valid key_id is a warning, since the server then goes on writing.",
+        )
+        .reason(
+            "The state in which Encrypt or Decrypt fails has to be brought about at the backend: on the \
+             socket a healthy plugin and an untruthful one look alike.",
         ),
 ];

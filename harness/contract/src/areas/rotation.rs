@@ -31,9 +31,17 @@ pub static ROT: &[Requirement] = &[
         .says(
             "A key that was made again, or restored, under the same name does not appear under a \
              key_id of before.",
+        )
+        .reason(
+            "The remote key has to be deleted and made again, which destroys what was written with it; \
+             no check does that to a key that it was not given for the purpose.",
         ),
     plugin("KMS2-ROT-05", Should, Practice, &[])
         .title("A failed rotation changes nothing")
         .source("KMS2-ENC-06")
-        .says("A rotation that fails leaves the old key_id in force, for Encrypt as well."),
+        .says("A rotation that fails leaves the old key_id in force, for Encrypt as well.")
+        .reason(
+            "A rotation that fails half-way is a fault of the backend: one that was rotated well cannot \
+             show it.",
+        ),
 ];

@@ -24,6 +24,10 @@ pub static SEC: &[Requirement] = &[
         .says(
             "A bad certificate, a wrong name, plain http and a redirect to a foreign host are \
              refused, and no credential is sent there.",
+        )
+        .reason(
+            "A false backend has to stand where the plugin expects its own; what it sends there does not \
+             show on its socket.",
         ),
     plugin("KMS2-SEC-04", Must, Docs, &[Doc])
         .title("Hostile requests")

@@ -229,7 +229,14 @@ fn ids_without_a_test_say_why() {
             "KMS2-SRV-04",
             "KMS2-MOCK-01",
             "KMS2-MOCK-02",
+            "KMS2-AVAIL-01",
             "KMS2-AVAIL-02",
+            "KMS2-AVAIL-04",
+            "KMS2-AVAIL-07",
+            "KMS2-AVAIL-10",
+            "KMS2-ROT-04",
+            "KMS2-ROT-05",
+            "KMS2-SEC-03",
         ]
     );
 }

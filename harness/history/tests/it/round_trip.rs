@@ -153,8 +153,15 @@ fn what() -> impl Strategy<Value = What> {
             })
         },
     );
+    let measured = any::<(String, u64)>().prop_map(|(name, value)| {
+        What::Measured(Measure {
+            name: name.into(),
+            value,
+        })
+    });
     prop_oneof![
         Just(What::Opened),
+        measured,
         any::<(u64, String)>().prop_map(|(conn, reason)| What::Ended { conn, reason }),
         frame().prop_map(What::FrameSent),
         frame().prop_map(What::FrameReceived),

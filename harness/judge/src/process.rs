@@ -1,0 +1,205 @@
+//! Judges of the subject as a process: how it ends and starts, what it takes, what it shows.
+
+use kms_history::{Call, History, HookStep, Outcome, What};
+
+use crate::stimuli::{AFTERWARDS, CRASH, IN_FLIGHT, LATE, MEMORY, RESTART, SERIES, STOP};
+use crate::tally::{Tally, describe, works};
+use crate::{Check, CheckResult};
+
+pub(crate) const CHECKS: &[Check] = &[
+    Check {
+        id: "memory-bounded-under-bursts",
+        requirements: &["KMS2-PERF-01"],
+        title: "Memory does not grow with each burst of Decrypts",
+        stimuli: &[MEMORY],
+        judge: memory,
+    },
+    Check {
+        id: "series-bounded-after-errors",
+        requirements: &["KMS2-OBS-02"],
+        title: "Different errors do not make ever more metric series",
+        stimuli: &[SERIES],
+        judge: series,
+    },
+    Check {
+        id: "stop-finishes-calls",
+        requirements: &["KMS2-AVAIL-06"],
+        title: "On SIGTERM the call under way is finished, and later ones are served or refused",
+        stimuli: &[STOP],
+        judge: stop,
+    },
+    Check {
+        id: "starts-beside-a-dead-socket",
+        requirements: &["KMS2-AVAIL-05"],
+        title: "After kill -9 it starts beside the socket that was left, and serves",
+        stimuli: &[CRASH],
+        judge: crash,
+    },
+];
+
+/// Growth that counts, per Decrypt of a burst; less is lost among what an allocator does.
+const PER_CALL: u64 = 1024;
+/// Growth that counts, per burst.
+const PER_BURST: u64 = 256 * 1024;
+
+/// Series that errors may add after the first few: a code that had not been seen, with its buckets.
+const MORE_SERIES: u64 = 50;
+
+fn measures<'a>(
+    history: &'a History,
+    stimulus: &str,
+    name: &'a str,
+) -> impl Iterator<Item = (u64, u64)> + use<'a> {
+    history
+        .stimulus(stimulus)
+        .filter_map(move |event| match &event.what {
+            What::Measured(measure) if measure.name == name => Some((event.seq, measure.value)),
+            _ => None,
+        })
+}
+
+/// The step of a hook in a stimulus: where, and how it went.
+fn step<'a>(history: &'a History, stimulus: &str, hook: &str) -> Option<(u64, &'a HookStep)> {
+    history
+        .stimulus(stimulus)
+        .find_map(|event| match &event.what {
+            What::Hook(step) if step.hook == hook => Some((event.seq, step)),
+            _ => None,
+        })
+}
+
+/// The place where the signal went out.
+fn signalled(history: &History, stimulus: &str, signal: &str) -> Option<u64> {
+    let (seq, step) = step(history, stimulus, signal)?;
+    step.error.is_none().then_some(seq)
+}
+
+/// Growth has no bound when it goes on with each burst. The first burst warms up, and one that adds
+/// nothing shows that the ones before only filled what is used again.
+fn memory(check: &Check, history: &History) -> Vec<CheckResult> {
+    let mut tally = Tally::new(
+        check,
+        history,
+        "KMS2-PERF-01",
+        "after the first, some burst adds less than 1 KiB for each of its Decrypts, or 256 KiB",
+    );
+    let samples: Vec<_> = measures(history, MEMORY, "resident-bytes")
+        .skip(1)
+        .collect();
+    let served: Vec<u64> = history
+        .calls_of(MEMORY)
+        .filter(|call| call.sent.method == "Decrypt" && call.answer().is_some())
+        .map(|call| call.seq())
+        .collect();
+    let mib = |(_, bytes): &(u64, u64)| format!("{:.1}", *bytes as f64 / f64::from(1 << 20));
+    let seen: Vec<String> = samples.iter().map(mib).collect();
+    let mut grew = Vec::new();
+    for pair in samples.windows(2) {
+        let [(from, before), (to, after)] = *pair else {
+            continue;
+        };
+        let calls = served.iter().filter(|seq| (from..to).contains(seq)).count() as u64;
+        // A burst that was refused fills no memory.
+        if calls > 0 {
+            let counts = (calls * PER_CALL).max(PER_BURST);
+            grew.push((to, after.saturating_sub(before) >= counts));
+        }
+    }
+    let seen = format!("{} MiB after each burst", seen.join(", "));
+    if let Some((last, _)) = grew.last() {
+        let each = grew.iter().all(|(_, grew)| *grew);
+        tally.holds(*last, !each, || seen.clone());
+    }
+    vec![tally.finish(
+        seen,
+        "what grows with each herd ends with the plugin killed in the middle of one; growth over \
+         rotations is not looked at",
+    )]
+}
+
+fn series(check: &Check, history: &History) -> Vec<CheckResult> {
+    let mut tally = Tally::new(
+        check,
+        history,
+        "KMS2-OBS-02",
+        "at most 50 more series than after the first few errors",
+    );
+    let samples: Vec<_> = measures(history, SERIES, "metric-series").collect();
+    let mut seen = String::new();
+    if let [(from, first), .., (to, last)] = samples[..] {
+        let between = |call: &Call<'_>| {
+            (from..to).contains(&call.seq())
+                && matches!(call.outcome(), Some(Outcome::Error { .. }))
+        };
+        let errors = history.calls_of(SERIES).filter(between).count() as u64;
+        seen = format!("{first} series, {last} after {errors} errors more");
+        // Fewer errors than that could not have shown it.
+        if errors > MORE_SERIES {
+            tally.holds(to, last <= first + MORE_SERIES, || seen.clone());
+        }
+    }
+    vec![tally.finish(
+        seen,
+        "a label that takes any value fills the memory of the plugin and of whoever collects",
+    )]
+}
+
+fn stop(check: &Check, history: &History) -> Vec<CheckResult> {
+    let mut tally = Tally::new(
+        check,
+        history,
+        "KMS2-AVAIL-06",
+        "success of the call under way; an answer, or no connection, for those that begin later",
+    );
+    if signalled(history, STOP, "terminate").is_some() {
+        for call in history.calls_of(STOP) {
+            let Some(outcome) = call.outcome() else {
+                continue;
+            };
+            let held = match call.sent.case.as_ref() {
+                IN_FLIGHT if works(history, &call.sent.method) => matches!(outcome, Outcome::Ok(_)),
+                LATE => !matches!(outcome, Outcome::TimedOut),
+                _ => continue,
+            };
+            tally.holds(call.seq(), held, || describe(&call));
+        }
+    }
+    vec![tally.finish(
+        "finished, and nobody was left hanging",
+        "each restart would cost writes, and calls that hang hold API requests for seconds",
+    )]
+}
+
+fn crash(check: &Check, history: &History) -> Vec<CheckResult> {
+    let mut tally = Tally::new(
+        check,
+        history,
+        "KMS2-AVAIL-05",
+        "it serves again: Status, Encrypt and Decrypt",
+    );
+    let left = measures(history, CRASH, "socket-left").any(|(_, left)| left == 1);
+    // A restart command that never worked says nothing about the socket.
+    let works_otherwise = step(history, RESTART, "restart")
+        .is_some_and(|(_, step)| step.error.is_none() && step.effect_ns.is_some());
+    if let Some((seq, step)) = step(history, CRASH, "restart")
+        && left
+        && works_otherwise
+        && signalled(history, CRASH, "kill").is_some()
+    {
+        let serves = step.error.is_none() && step.effect_ns.is_some();
+        tally.holds(seq, serves, || match &step.error {
+            Some(error) => format!("the start failed: {error}"),
+            None => "it did not serve".to_owned(),
+        });
+        for call in history
+            .calls_of(CRASH)
+            .filter(|call| call.sent.case == AFTERWARDS)
+        {
+            tally.still_succeeds(&call);
+        }
+    }
+    vec![tally.finish(
+        "it served; a second start beside a living owner was not tried",
+        "a plugin that needs somebody to remove its socket stays down after each crash",
+    )]
+}

@@ -1,0 +1,102 @@
+//! The plugin binary, built alone, on every kind of Vault with the same tests: every way to
+//! authenticate, the policy of the operators' procedure, outages, and the suite itself.
+//!
+//! Names begin with the kind: `cargo test -p kms-harness --test vaults vault::` runs one of them.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod kind;
+mod life;
+mod outage;
+mod server;
+mod suite;
+mod world;
+
+use std::sync::Arc;
+
+use common::tier;
+use kind::{KINDS, Kind};
+use kms_harness::subject::own::Vocabulary;
+use libtest_mimic::Trial;
+use world::{Parts, World};
+
+fn main() {
+    let plugin = Arc::new(world::plugin());
+    let mut trials = Vec::new();
+    for kind in KINDS {
+        let parts = kind.find().map(|place| Parts {
+            place,
+            plugin: Arc::clone(&plugin),
+        });
+        Tests { kind, parts }.collect_in(&mut trials);
+    }
+    tier::run(trials)
+}
+
+/// The tests of one kind of Vault.
+struct Tests {
+    kind: Kind,
+    parts: Result<Parts, String>,
+}
+
+impl Tests {
+    fn collect_in(&self, trials: &mut Vec<Trial>) {
+        // The longest first, so that none of them runs alone at the end.
+        if let Some(word) = self.kind.word() {
+            let kind = self.kind;
+            trials.push(self.test("suite::main_job", move |parts| {
+                suite::main_job(parts, word, kind)
+            }));
+        }
+        if self.kind == Kind::Container {
+            trials.push(self.test(
+                "suite::interrupted_run_leaves_no_container",
+                suite::interrupted_run_leaves_no_container,
+            ));
+        }
+        let kind = self.kind;
+        trials.push(
+            self.test("suite::somebody_elses_vault_is_given_back", move |parts| {
+                suite::somebody_elses_vault_is_given_back(parts, kind)
+            }),
+        );
+        for &setup in self.kind.setups() {
+            trials.push(self.test(
+                &format!("server::credentials_have_exactly_the_policy::{setup}"),
+                move |parts| server::credentials_have_exactly_the_policy(parts, setup),
+            ));
+            for vocabulary in [
+                Vocabulary::StaticPod,
+                Vocabulary::StaticToken,
+                Vocabulary::Sidecar,
+            ] {
+                for lookup_self in [true, false] {
+                    let name =
+                        format!("whole_life::{setup}::{vocabulary:?}::lookup_self_{lookup_self}");
+                    trials.push(self.test(&name, move |parts| async move {
+                        let world = World::start(&parts, setup, vocabulary, lookup_self).await?;
+                        life::whole_life(world).await
+                    }));
+                }
+            }
+        }
+        trials.push(self.test("outage::sealed_and_unsealed", outage::sealed_and_unsealed));
+        trials.push(self.test("outage::server_restarted", outage::server_restarted));
+        trials.push(self.test("outage::server_frozen", outage::server_frozen));
+        if self.kind.has_clusters() {
+            trials.push(self.test("server::cluster_states", server::cluster_states));
+            trials.push(self.test(
+                "outage::one_of_three_nodes_lost",
+                outage::one_of_three_nodes_lost,
+            ));
+        }
+    }
+
+    fn test<F, R>(&self, name: &str, body: F) -> Trial
+    where
+        F: FnOnce(Parts) -> R + Send + 'static,
+        R: Future<Output = anyhow::Result<()>>,
+    {
+        tier::test(&format!("{}::{name}", self.kind), self.parts.clone(), body)
+    }
+}

@@ -1,0 +1,80 @@
+//! A Vault, what the plugin needs there, and the plugin.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use kms_harness::subject::own::{self, Vocabulary};
+use kms_harness::subject::running::Running;
+use kms_harness::subject::values;
+use kms_harness::vault::Breakable;
+use kms_harness::vault::provision::{Access, Wanted};
+use tempfile::TempDir;
+
+use crate::common::kms::Kms;
+use crate::kind::{Place, Setup};
+
+/// What a test starts.
+#[derive(Clone)]
+pub struct Parts {
+    pub place: Place,
+    pub plugin: Arc<PathBuf>,
+}
+
+/// The plugin, built alone. One that does not build is a failure of all tests.
+pub fn plugin() -> PathBuf {
+    let build = async {
+        let workspace = own::workspace().context("the checkout with the plugin is gone")?;
+        own::build(&workspace).await
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime starts");
+    match runtime.block_on(build) {
+        Ok(plugin) => plugin,
+        Err(error) => panic!("{error:#}"),
+    }
+}
+
+/// All of it. Fields are dropped in this order: first the plugin, then its Vault, then the files.
+pub struct World {
+    pub plugin: Running,
+    pub vault: Box<dyn Breakable>,
+    pub access: Access,
+    pub vocabulary: Vocabulary,
+    pub folder: TempDir,
+}
+
+impl World {
+    pub async fn start(
+        parts: &Parts,
+        setup: Setup,
+        vocabulary: Vocabulary,
+        lookup_self: bool,
+    ) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("kms-").tempdir()?;
+        let vault = parts.place.start(setup, folder.path()).await?;
+        let access = Wanted {
+            lookup_self,
+            ..Wanted::default()
+        }
+        .create(&vault.admin(), folder.path())
+        .await?;
+        let values = values(vault.as_ref(), &access, folder.path());
+        let subject = own::describe(&parts.plugin, vocabulary, &values);
+        let log = folder.path().join("plugin.log");
+        let plugin = Running::start(subject, values, log).await?;
+        Ok(Self {
+            plugin,
+            vault,
+            access,
+            vocabulary,
+            folder,
+        })
+    }
+
+    pub async fn kms(&self) -> Result<Kms> {
+        Kms::connect(self.plugin.socket()).await
+    }
+}
