@@ -18,7 +18,7 @@ const SOURCES: [(&str, &str); 8] = [
 ];
 
 /// Why no test of this crate is about a requirement on the API server.
-const REASONS: [(&str, &str); 4] = [
+const REASONS: [(&str, &str); 6] = [
     (
         "KMS2-CONN-03",
         "no TLS and no credentials: the model has neither, and opens no connection",
@@ -27,10 +27,21 @@ const REASONS: [(&str, &str); 4] = [
         "KMS2-LOG-03",
         "says that something does not exist (audit annotations), and traces, which are not modelled",
     ),
-    ("KMS2-CONN-15", "binds the plugin"),
     (
         "KMS2-RELOAD-01",
         "a command-line flag: the server process has it",
+    ),
+    (
+        "KMS2-WRITE-03",
+        "an HTTP status: the server around the model gives it",
+    ),
+    (
+        "KMS2-DEC-13",
+        "of the store and the watch cache: the server around the model has them",
+    ),
+    (
+        "KMS2-DEC-14",
+        "of the store and the watch cache: the server around the model has them",
     ),
 ];
 
@@ -67,4 +78,27 @@ pub fn named(source: &str) -> Vec<(String, String)> {
             Some((id, format!("kms2_{name}")))
         })
         .collect()
+}
+
+/// Tests in a source whose documentation mentions requirements by their full ids, with each of
+/// these.
+pub fn mentioned(source: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut ids: Vec<String> = Vec::new();
+    for line in source.lines().map(str::trim_start) {
+        if let Some(text) = line.strip_prefix("///") {
+            let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-');
+            ids.extend(
+                words
+                    .filter(|word| word.starts_with("KMS2-"))
+                    .map(str::to_owned),
+            );
+        } else if let Some((_, rest)) = line.split_once("fn ") {
+            let name = rest.split(['(', '<']).next().unwrap_or_default();
+            found.extend(ids.drain(..).map(|id| (id, name.to_owned())));
+        } else if !line.starts_with('#') {
+            ids.clear();
+        }
+    }
+    found
 }

@@ -56,9 +56,32 @@ fn coverage(requirement: &Requirement) -> Coverage {
             .filter(|check| check.requirements.contains(&requirement.id))
             .map(|check| check.id.to_owned())
             .collect(),
-        tests: kms_apiserver::coverage::tests(requirement.id),
+        tests: tests(requirement.id),
         ..Coverage::default()
     }
+}
+
+/// The files of the simulated server's tests that name requirements.
+const SERVER: [(&str, &str); 2] = [
+    (
+        "rest",
+        include_str!("../../apiserver/node/tests/it/rest.rs"),
+    ),
+    (
+        "watchcache",
+        include_str!("../../apiserver/node/tests/it/watchcache.rs"),
+    ),
+];
+
+/// Tests of the model by their names, tests of the server around it by their documentation.
+fn tests(id: &str) -> Vec<String> {
+    let mut tests = kms_apiserver::coverage::tests(id);
+    for (module, source) in SERVER {
+        let mentioned = kms_apiserver::coverage::mentioned(source).into_iter();
+        let own = mentioned.filter(|(of, _)| of == id);
+        tests.extend(own.map(|(_, name)| format!("kms-apiserver-node {module}::{name}")));
+    }
+    tests
 }
 
 fn json(value: &impl serde::Serialize) -> Result<String, Failure> {

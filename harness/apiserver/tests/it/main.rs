@@ -8,6 +8,7 @@ mod replay;
 
 mod config;
 mod conn;
+mod coverage;
 mod health;
 mod itest;
 mod lab;
