@@ -82,7 +82,8 @@ impl Default for Options {
     }
 }
 
-/// The simulated server. No I/O, no clock: see [`Core::handle`].
+/// The simulated server. No I/O, no clock: see [`Core::handle`]. A clone is a server of its own with the same past.
+#[derive(Clone)]
 pub struct Core {
     pub(crate) options: Options,
     pub(crate) flavour: Flavour,

@@ -55,7 +55,7 @@ const PATHS: &[Field] = &[
 
 pub(crate) const TABLE: &[Endpoint] = &[
     Endpoint {
-        pattern: "mounts?",
+        pattern: "mounts",
         fields: &[],
         ops: &[(Op::Read, mounts::list)],
         exists: None,
@@ -71,7 +71,7 @@ pub(crate) const TABLE: &[Endpoint] = &[
         exists: None,
     },
     Endpoint {
-        pattern: "auth?",
+        pattern: "auth",
         fields: &[],
         ops: &[(Op::Read, mounts::list)],
         exists: None,
@@ -101,7 +101,7 @@ pub(crate) const TABLE: &[Endpoint] = &[
     Endpoint {
         pattern: "policies/acl?",
         fields: &[],
-        ops: &[(Op::List, policies::list), (Op::Read, policies::list)],
+        ops: &[(Op::List, policies::list)],
         exists: None,
     },
     Endpoint {
@@ -244,6 +244,12 @@ pub(crate) const TABLE: &[Endpoint] = &[
             (Op::Update, quotas::write),
             (Op::Delete, quotas::delete),
         ],
+        exists: None,
+    },
+    Endpoint {
+        pattern: "quotas/rate-limit?",
+        fields: &[],
+        ops: &[(Op::List, quotas::list)],
         exists: None,
     },
     Endpoint {

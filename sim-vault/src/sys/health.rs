@@ -51,23 +51,27 @@ pub(crate) fn answer(core: &Core, request: &Request, target: &Target) -> Respons
         }
     }
     for name in ["standbyok", "perfstandbyok"] {
-        if target.get(name).is_some_and(|v| {
-            !matches!(
-                v,
-                "" | "1"
-                    | "0"
-                    | "t"
-                    | "f"
-                    | "true"
-                    | "false"
-                    | "True"
-                    | "False"
-                    | "TRUE"
-                    | "FALSE"
-                    | "T"
-                    | "F"
-            )
-        }) {
+        // OpenBao has no performance standbys
+        let read = name == "standbyok" || core.flavour.is_vault();
+        if read
+            && target.get(name).is_some_and(|v| {
+                !matches!(
+                    v,
+                    "" | "1"
+                        | "0"
+                        | "t"
+                        | "f"
+                        | "true"
+                        | "false"
+                        | "True"
+                        | "False"
+                        | "TRUE"
+                        | "FALSE"
+                        | "T"
+                        | "F"
+                )
+            })
+        {
             return core.refuse(Refused::Empty(400));
         }
     }
@@ -186,9 +190,13 @@ pub(crate) fn leader(core: &Core, request: &Request) -> Response {
         "leader_address": address,
         "leader_cluster_address": address,
     });
+    if !raft && core.flavour.is_openbao() {
+        body = json!({ "ha_enabled": false });
+    }
     if core.flavour.is_vault() {
         body["performance_standby"] = false.into();
         body["performance_standby_last_remote_wal"] = 0.into();
+        body["active_time"] = "0001-01-01T00:00:00Z".into();
     }
     if raft {
         if !core.node.standby || core.flavour.is_vault() {
