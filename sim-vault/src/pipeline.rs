@@ -123,6 +123,9 @@ impl Core {
         } else {
             path
         };
+        // the name of a mount alone is the mount itself
+        let bare = !path.ends_with('/') && self.mount_at(&ns, &path).is_some();
+        let path = if bare { format!("{path}/") } else { path };
         let place = Place { ns, path };
         match self.elsewhere(request, op, &place) {
             Some(Answered::Refused(refused)) => return Done::plain(refused),
@@ -290,9 +293,7 @@ impl Core {
             .unwrap_or_default()
             .trim_matches('/')
         {
-            name if name.is_empty() || name == "root" || !self.flavour.namespaces() => {
-                String::new()
-            }
+            name if name.is_empty() || name == "root" || !self.has_namespaces() => String::new(),
             name => format!("{name}/"),
         }
     }
@@ -317,7 +318,7 @@ impl Core {
 
     /// Namespace and path below it.
     fn place(&self, request: &Request, path: &str) -> Result<(String, String), Refused> {
-        if !self.flavour.namespaces() {
+        if !self.has_namespaces() {
             return Ok((String::new(), path.to_owned()));
         }
         let base = self.header_namespace(request);

@@ -45,6 +45,11 @@ impl Caps {
         self.0 & cap as u16 != 0
     }
 
+    /// Whether anything is allowed at all.
+    pub(crate) fn grants(self) -> bool {
+        self.0 != 0 && !self.has(Cap::Deny)
+    }
+
     pub(crate) fn add(&mut self, cap: Cap) {
         self.0 |= cap as u16;
     }

@@ -277,7 +277,7 @@ pub(crate) const TABLE: &[Endpoint] = &[
     Endpoint {
         pattern: "license/status",
         fields: &[],
-        ops: &[(Op::Read, quotas::leases)],
+        ops: &[(Op::Read, crate::enterprise::licence)],
         exists: None,
     },
 ];
@@ -314,7 +314,7 @@ pub(crate) fn needs_sudo(path: &str, op: Op) -> bool {
 
 /// The refusal of what only the paid edition has; OpenBao does not know such paths at all.
 pub(crate) fn enterprise_only(core: &Core) -> Refused {
-    if core.flavour.is_vault() {
+    if core.flavour.is_vault() && !core.is_enterprise() {
         Refused::Plain(404, "enterprise-only feature".to_owned())
     } else {
         Refused::unsupported_path()

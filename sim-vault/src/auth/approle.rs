@@ -595,7 +595,7 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
             return Err(invalid());
         };
         if !within(call.peer, &id.cidrs) {
-            if id.uses != 0 {
+            if id.uses == 0 {
                 let peer = call.peer;
                 return Err(Refused::bad(format!(
                     "source address \"{peer}\" unauthorized through CIDR restrictions on the secret ID"

@@ -159,7 +159,7 @@ impl Core {
                 _ => {}
             }
         }
-        if !self.sealed() && self.flavour.namespaces() {
+        if !self.sealed() && self.has_namespaces() {
             let (ns, rest) = self.resolve_namespace("", path);
             if !ns.is_empty() && rest == "sys/health" {
                 return Some(

@@ -124,7 +124,8 @@ impl Core {
             "max-age=31536000; includeSubDomains".to_owned(),
         ));
         if self.options.storage == Storage::Raft
-            && self.flavour.is_openbao()
+            // DOCS-ONLY for Enterprise
+            && (self.flavour.is_openbao() || self.is_enterprise())
             && (200..300).contains(&status)
         {
             headers.push(("X-Vault-Index".to_owned(), self.index_header()));

@@ -282,6 +282,7 @@ pub(super) fn ui(core: &mut Core, call: &Call) -> Outcome {
                     .iter()
                     .filter_map(|p| space.policies.get(p))
                     .flat_map(|p| &p.rules)
+                    .filter(|r| r.caps.grants())
                     .any(|r| {
                         r.pattern.starts_with(&m.path) || r.prefix && m.path.starts_with(&r.pattern)
                     })

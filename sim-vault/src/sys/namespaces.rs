@@ -10,7 +10,7 @@ use crate::{
 
 /// Vault's community edition knows the paths and refuses them.
 fn supported(core: &Core) -> Result<(), Refused> {
-    if core.flavour.namespaces() {
+    if core.has_namespaces() {
         Ok(())
     } else {
         Err(super::enterprise_only(core))
@@ -23,6 +23,14 @@ fn target(call: &Call) -> String {
 
 fn describe(core: &Core, path: &str) -> Option<Value> {
     let space = core.namespace(path)?;
+    if core.is_enterprise() {
+        // DOCS-ONLY
+        return Some(json!({
+            "custom_metadata": space.metadata,
+            "id": space.id,
+            "path": space.path,
+        }));
+    }
     Some(json!({
         "custom_metadata": space.metadata,
         "id": space.id,

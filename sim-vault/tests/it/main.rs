@@ -3,6 +3,7 @@
 mod binary;
 mod cluster;
 mod determinism;
+mod enterprise;
 mod faults;
 mod http;
 mod model;

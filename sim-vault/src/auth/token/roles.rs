@@ -29,7 +29,7 @@ pub(super) fn write_role(core: &mut Core, call: &Call) -> Outcome {
         ("allowed_entity_aliases", &mut role.allowed_entity_aliases),
     ] {
         if let Some(texts) = args.opt_texts(field) {
-            *to = texts.into_iter().map(|t| t.to_lowercase()).collect();
+            *to = crate::auth::effective_policies(&texts, true);
         }
     }
     if let Some(b) = args.opt_bool("orphan") {
@@ -46,7 +46,6 @@ pub(super) fn write_role(core: &mut Core, call: &Call) -> Outcome {
     let kind = args.opt_text("token_type").map(str::to_owned);
     let mut others = args.clone();
     others.0.remove("token_type");
-    let before = std::mem::take(&mut role.params.token_type);
     role.params
         .update(&others, &[])
         .map_err(|fault| match fault {
@@ -55,7 +54,6 @@ pub(super) fn write_role(core: &mut Core, call: &Call) -> Outcome {
             }
             other => other,
         })?;
-    role.params.token_type = before;
     let mut warnings = Vec::new();
     for (name, to, old) in [
         ("period", &mut role.params.period, &mut role.old_period),

@@ -76,7 +76,6 @@ fn types() -> Value {
         "",
         "aes256-cmac",
         "managed_key",
-        "external-key",
         "ml-dsa",
         "hybrid",
         5
