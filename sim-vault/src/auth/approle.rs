@@ -580,6 +580,7 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
         ))
     };
     let mut metadata = BTreeMap::new();
+    let mut params = role.params.clone();
     if role.bind_secret_id {
         let secret = call.args.text("secret_id");
         if secret.is_empty() {
@@ -607,6 +608,9 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
             return Err(cidr_fault("role"));
         }
         metadata.clone_from(&id.metadata);
+        if !id.token_cidrs.is_empty() {
+            params.bound_cidrs.clone_from(&id.token_cidrs);
+        }
         if let Some(kept) = all(core, call)?.get_mut(&name) {
             let uses = id.uses;
             match uses {
@@ -630,7 +634,7 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
     core.issue(
         call,
         Login {
-            params: &role.params,
+            params: &params,
             alias: role_id,
             owner: &name,
             display_name: "",

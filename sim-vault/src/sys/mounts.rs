@@ -192,6 +192,14 @@ fn tune(core: &mut Core, call: &Call, path: &str) -> Outcome {
     let Some(mount) = core.mounts.get_mut(&id) else {
         return done();
     };
+    if call.args.has("user_lockout_config")
+        && !matches!(mount.kind.as_str(), "userpass" | "approle")
+    {
+        return Err(Refused::bad(format!(
+            "tuning of user lockout configuration for auth type {:?} not allowed",
+            mount.kind
+        )));
+    }
     set_ttls(mount, &call.args.0)?;
     if let Some(text) = call.args.opt_text("description") {
         text.clone_into(&mut mount.description);
@@ -284,7 +292,15 @@ pub(super) fn ui(core: &mut Core, call: &Call) -> Outcome {
                     .flat_map(|p| &p.rules)
                     .filter(|r| r.caps.grants())
                     .any(|r| {
-                        r.pattern.starts_with(&m.path) || r.prefix && m.path.starts_with(&r.pattern)
+                        let segments = || {
+                            r.pattern
+                                .split('/')
+                                .zip(m.path.trim_end_matches('/').split('/'))
+                        };
+                        r.pattern.starts_with(&m.path)
+                            || r.prefix && m.path.starts_with(&r.pattern)
+                            || r.pattern.contains('+')
+                                && segments().all(|(rule, mount)| rule == "+" || rule == mount)
                     })
             })
     };

@@ -163,6 +163,11 @@ pub(super) fn export(core: &mut Core, call: &Call) -> Outcome {
     if chosen.is_empty() {
         return Err(Refused::bad("version does not exist or cannot be found"));
     }
+    if kind == "certificate-chain" {
+        return Err(Refused::internal(
+            "selected key version does not have a certificate chain imported",
+        ));
+    }
     if kind == "public-key" && !key.kind.is_pair() {
         return Err(Refused::internal(format!(
             "unknown key type {} for export type public-key",

@@ -5,6 +5,7 @@ mod cluster;
 mod determinism;
 mod enterprise;
 mod faults;
+mod fuzz;
 mod http;
 mod model;
 #[path = "../../examples/transcripts/replay.rs"]
