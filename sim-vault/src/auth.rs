@@ -99,10 +99,12 @@ impl TokenParams {
             self.policies = policies;
         }
         if let Some(kind) = args.opt_text("token_type") {
-            let defaults = matches!(kind, "default-service" | "default-batch");
-            if !matches!(kind, "" | "default" | "service" | "batch")
-                && !(defaults && manner == Manner::Loose)
-            {
+            let known = match kind {
+                "" | "default" | "service" | "batch" => true,
+                "default-service" | "default-batch" => manner == Manner::Loose,
+                _ => false,
+            };
+            if !known {
                 return Err(Refused::bad(format!("invalid 'token_type' value {kind:?}")));
             }
             kind.clone_into(&mut self.token_type);

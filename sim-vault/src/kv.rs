@@ -86,11 +86,16 @@ fn read(core: &mut Core, call: &Call) -> Outcome {
     match store(core, call)?.get(call.args.text("path")) {
         Some(data) => {
             let data = Value::Object(data.clone());
-            let lease = core.mount(call.mount).map(|m| m.default_lease().as_secs());
+            let lease = core.mount(call.mount).map(|m| {
+                // OpenBao leases only what the mount says itself
+                if core.flavour.is_vault() {
+                    m.default_lease().as_secs()
+                } else {
+                    m.default_ttl.as_secs()
+                }
+            });
             Ok(Some(Reply {
-                lease: lease
-                    .filter(|_| core.flavour.is_vault())
-                    .unwrap_or_default(),
+                lease: lease.unwrap_or_default(),
                 ..Reply::data(data)
             }))
         }

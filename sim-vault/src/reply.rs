@@ -79,7 +79,7 @@ pub(crate) struct Reply {
     pub top_level: bool,
     /// `mount_type` of Vault's envelope is empty although a mount answered.
     pub no_mount_type: bool,
-    /// Vault's first key-value engine leases what it reads, in seconds.
+    /// The first key-value engine leases what it reads, in seconds.
     pub lease: u64,
     /// The body ends without a line feed.
     pub no_line_end: bool,

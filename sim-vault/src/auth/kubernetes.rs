@@ -167,7 +167,7 @@ impl roles::Role for Role {
         if let Some(audience) = args.opt_text("audience") {
             audience.clone_into(&mut self.audience);
         }
-        if let Some(source) = args.opt_text("alias_name_source") {
+        if let Some(source) = args.opt_text("alias_name_source").filter(|s| !s.is_empty()) {
             if !matches!(source, "serviceaccount_uid" | "serviceaccount_name") {
                 return Err(Refused::bad(
                     "invalid alias_name_source, must be one of: serviceaccount_uid, serviceaccount_name",

@@ -149,7 +149,8 @@ impl Core {
             self.wrote();
         }
         let mut outcome = handler(self, &call);
-        let remarks = !open && !(ignored.is_empty() && replaced.is_empty());
+        let silent = ignored.is_empty() && replaced.is_empty();
+        let remarks = !open && !silent;
         if op == Op::List
             && remarks
             && matches!(&outcome, Err(fault) if *fault == Refused::nothing())

@@ -150,7 +150,8 @@ pub(super) fn unlock(core: &mut Core, call: &Call) -> Outcome {
     };
     let key = call.args.text("unlock_key");
     let fits = space.lock.as_deref() == Some(key);
-    if !fits && !(root && key.is_empty()) {
+    let by_right = root && key.is_empty();
+    if !fits && !by_right {
         return Err(Refused::bad("incorrect unlock key"));
     }
     space.lock = None;

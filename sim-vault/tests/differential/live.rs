@@ -84,10 +84,6 @@ impl Drop for Running {
 
 impl Server {
     /// Starts the live server in dev mode on a free port.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a live server listens on a real socket"
-    )]
     pub fn start(binary: &Path, known: Known) -> Result<Running, Failed> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -149,10 +145,6 @@ impl Server {
         )
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a live server listens on a real socket"
-    )]
     fn say(&self, call: &Call, from: Ipv4Addr, memory: &mut Memory) -> Said {
         let filled = memory.fill(call);
         let mut headers = vec![("Connection".to_owned(), "close".to_owned())];

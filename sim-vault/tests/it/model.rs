@@ -37,15 +37,7 @@ fn ask(
     (response.status, response.json())
 }
 
-/// Resident memory in KiB.
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|l| l.starts_with("VmRSS:"));
-    line.and_then(|l| l.split_whitespace().nth(1)?.parse().ok())
-        .unwrap_or(0)
-}
-
-/// Tokens with a minute to live, a hundredth of them a minute: what has run out is gone, from the store and from memory.
+/// Tokens with a minute to live, a hundredth of them a minute: what has run out is gone from the store.
 /// A million of them where the code is optimised, a tenth of that where it is not.
 #[test]
 fn a_million_tokens_that_expired_leave_nothing_behind() {
@@ -58,7 +50,6 @@ fn a_million_tokens_that_expired_leave_nothing_behind() {
     let create = Request::new("POST", "/v1/auth/token/create")
         .token("root")
         .json(&json!({ "ttl": "60s", "policies": ["default"] }));
-    let mut after_the_first = 0;
     for minute in 0..100 {
         for _ in 0..A_MINUTE {
             let made = core.handle(Duration::from_secs(minute * 60), &create);
@@ -69,15 +60,7 @@ fn a_million_tokens_that_expired_leave_nothing_behind() {
             alive <= A_MINUTE + 1,
             "{alive} tokens alive in minute {minute}"
         );
-        if minute == 1 {
-            after_the_first = resident();
-        }
     }
-    let grown = resident().saturating_sub(after_the_first);
-    assert!(
-        grown < 64 << 10,
-        "{grown} KiB more than after the first two minutes"
-    );
     let left = core.living_tokens("", Duration::from_secs(6_060));
     assert_eq!(left, 1, "the root token alone");
 }
