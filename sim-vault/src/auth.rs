@@ -18,6 +18,7 @@ pub(crate) mod approle;
 pub(crate) mod cert;
 pub(crate) mod jwt;
 pub(crate) mod kubernetes;
+pub(crate) mod roles;
 pub(crate) mod token;
 pub(crate) mod userpass;
 
@@ -36,6 +37,15 @@ pub(crate) struct TokenParams {
     pub token_type: String,
 }
 
+/// The methods check the shared parameters with one code in several versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// No `default-*` types.
+    Strict,
+    /// approle: takes them for what they mean, and warns.
+    Loose,
+}
+
 /// Their names and types, to be put into the endpoints' lists.
 pub(crate) const TOKEN_FIELDS: [Field; 10] = [
     ("token_policies", Kind::Texts),
@@ -51,51 +61,102 @@ pub(crate) const TOKEN_FIELDS: [Field; 10] = [
 ];
 
 impl TokenParams {
-    /// Takes over what the request names and leaves the rest.
-    pub(crate) fn update(&mut self, args: &Args) -> Result<(), Refused> {
+    /// Takes over what the request names and leaves the rest, in the real servers' order: an earlier fault hides a later one.
+    /// `old` pairs a parameter's old name with its new one, which wins.
+    pub(crate) fn update(&mut self, args: &Args, old: &[(&str, &str)]) -> Result<(), Refused> {
+        self.update_as(args, old, Manner::Strict)
+    }
+
+    /// The same in the manner of one method or another.
+    pub(crate) fn update_as(
+        &mut self,
+        args: &Args,
+        old: &[(&str, &str)],
+        manner: Manner,
+    ) -> Result<(), Refused> {
+        let text = |fault: &str| Err(Refused::bad(fault));
+        let bound = args.opt_texts("token_bound_cidrs");
+        if let Some(b) = args.opt_bool("token_strictly_bind_ip") {
+            self.strictly_bind_ip = b;
+        }
+        let conflict =
+            self.strictly_bind_ip && !bound.as_ref().unwrap_or(&self.bound_cidrs).is_empty();
+        if let Some(cidrs) = bound {
+            self.bound_cidrs = addresses(cidrs)?;
+        }
         let set = |to: &mut Duration, name: &str| {
             if let Some(d) = args.opt_seconds(name) {
                 *to = d;
             }
         };
-        set(&mut self.ttl, "token_ttl");
-        set(&mut self.max_ttl, "token_max_ttl");
         set(&mut self.explicit_max_ttl, "token_explicit_max_ttl");
+        set(&mut self.max_ttl, "token_max_ttl");
         set(&mut self.period, "token_period");
-        if let Some(policies) = args
-            .opt_texts("token_policies")
-            .or_else(|| args.opt_texts("policies"))
-        {
-            self.policies = policies.iter().map(|p| p.to_lowercase()).collect();
-        }
-        if let Some(cidrs) = args.opt_texts("token_bound_cidrs") {
-            self.bound_cidrs = cidrs;
-        }
-        if let Some(n) = args.opt_int("token_num_uses") {
-            self.num_uses = n;
-        }
         if let Some(b) = args.opt_bool("token_no_default_policy") {
             self.no_default_policy = b;
         }
-        if let Some(b) = args.opt_bool("token_strictly_bind_ip") {
-            self.strictly_bind_ip = b;
+        if let Some(policies) = args.opt_texts("token_policies") {
+            self.policies = policies;
         }
-        if let Some(t) = args.opt_text("token_type") {
-            t.clone_into(&mut self.token_type);
+        if let Some(kind) = args.opt_text("token_type") {
+            let known = match kind {
+                "" | "default" | "service" | "batch" => true,
+                "default-service" | "default-batch" => manner == Manner::Loose,
+                _ => false,
+            };
+            if !known {
+                return Err(Refused::bad(format!("invalid 'token_type' value {kind:?}")));
+            }
+            kind.clone_into(&mut self.token_type);
         }
-        let batch = matches!(self.token_type.as_str(), "batch" | "default-batch");
-        let fault = if !self.ttl.is_zero() && !self.max_ttl.is_zero() && self.ttl > self.max_ttl {
-            "'token_ttl' cannot be greater than 'token_max_ttl'"
-        } else if self.num_uses < 0 {
-            "'token_num_uses' cannot be negative"
-        } else if batch && !self.period.is_zero() {
-            "'token_type' cannot be 'batch' or 'default_batch' when set to generate periodic tokens"
-        } else if batch && self.num_uses != 0 {
-            "'token_type' cannot be 'batch' or 'default_batch' when set to generate tokens with limited use count"
-        } else {
-            return Ok(());
-        };
-        Err(Refused::bad(fault))
+        set(&mut self.ttl, "token_ttl");
+        if !self.ttl.is_zero() && !self.max_ttl.is_zero() && self.ttl > self.max_ttl {
+            return text("'token_ttl' cannot be greater than 'token_max_ttl'");
+        }
+        self.update_uses(args)?;
+        if conflict {
+            return text(
+                "'token_strictly_bind_ip' conflicts with 'token_bound_cidrs'; set only one",
+            );
+        }
+        if matches!(self.token_type.as_str(), "batch" | "default-batch") {
+            if !self.period.is_zero() {
+                return text(
+                    "'token_type' cannot be 'batch' or 'default_batch' when set to generate periodic tokens",
+                );
+            }
+            if self.num_uses != 0 {
+                return text(
+                    "'token_type' cannot be 'batch' or 'default_batch' when set to generate tokens with limited use count",
+                );
+            }
+        }
+        self.update_old(args, old)
+    }
+
+    fn update_uses(&mut self, args: &Args) -> Result<(), Refused> {
+        if let Some(n) = args.opt_int("token_num_uses") {
+            self.num_uses = n;
+        }
+        if self.num_uses < 0 {
+            return Err(Refused::bad("'token_num_uses' cannot be negative"));
+        }
+        Ok(())
+    }
+
+    /// The parameters' old names, where the new ones are not used.
+    pub(crate) fn update_old(&mut self, args: &Args, old: &[(&str, &str)]) -> Result<(), Refused> {
+        for (name, new) in old.iter().filter(|(n, new)| args.has(n) && !args.has(new)) {
+            match *new {
+                "token_policies" => self.policies = args.texts(name),
+                "token_bound_cidrs" => self.bound_cidrs = addresses(args.texts(name))?,
+                "token_ttl" => self.ttl = args.seconds(name),
+                "token_max_ttl" => self.max_ttl = args.seconds(name),
+                "token_period" => self.period = args.seconds(name),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// As a user or role shows them.
@@ -134,6 +195,35 @@ impl TokenParams {
             explicit_max: self.explicit_max_ttl,
             default_ttl,
             mount_max,
+        }
+    }
+}
+
+/// Networks and addresses; a single address shows without its length.
+fn addresses(texts: Vec<String>) -> Result<Vec<String>, Refused> {
+    texts.into_iter().map(address).collect()
+}
+
+fn address(text: String) -> Result<String, Refused> {
+    let fault = || {
+        Refused::bad(format!(
+            "error parsing address {text:?}: Unable to convert {text:?} to an IPv4 or IPv6 address, or a UNIX Socket"
+        ))
+    };
+    let (base, bits) = match text.split_once('/') {
+        Some((base, bits)) => (base, Some(bits)),
+        None => (text.as_str(), None),
+    };
+    let base: std::net::IpAddr = base.parse().map_err(|_| fault())?;
+    let width = if base.is_ipv4() { 32u8 } else { 128 };
+    match bits {
+        None => Ok(base.to_string()),
+        Some(bits) => {
+            let bits = bits.parse::<u8>().ok().filter(|b| *b <= width);
+            match bits.ok_or_else(fault)? {
+                bits if bits == width => Ok(base.to_string()),
+                bits => Ok(format!("{base}/{bits}")),
+            }
         }
     }
 }
@@ -198,6 +288,10 @@ impl Core {
             return Err(Refused::denied());
         }
         let params = login.params;
+        let policies = effective_policies(&params.policies, params.no_default_policy);
+        if policies.iter().any(|p| p == "root") {
+            return Err(Refused::bad("auth methods cannot create root tokens"));
+        }
         let batch = params.token_type == "batch";
         let limits = params.limits(Duration::ZERO, default_ttl, max_ttl);
         let (granted, warnings) =
@@ -229,7 +323,7 @@ impl Core {
         };
         let entry = Entry {
             ns: call.ns.clone(),
-            policies: effective_policies(&params.policies, params.no_default_policy),
+            policies,
             meta: Some(login.metadata),
             display_name,
             path: call.full.clone(),

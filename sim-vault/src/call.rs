@@ -42,4 +42,6 @@ pub(crate) struct Call {
     pub token: Option<Arc<Entry>>,
     pub peer: IpAddr,
     pub cert: Option<ClientCert>,
+    /// The answer is to be put aside.
+    pub wraps: bool,
 }

@@ -41,10 +41,12 @@ pub enum TokenReview {
 }
 
 /// How a simulated server is born.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     /// Whose answers it gives.
     pub flavour: Flavour,
+    /// Vault Enterprise: namespaces, performance standbys, the licence. From documents only; no effect on OpenBao.
+    pub enterprise: bool,
     /// The initial root token.
     pub root_token: String,
     /// Everything random in the model comes from it.
@@ -65,10 +67,24 @@ pub struct Options {
     pub api_addr: String,
 }
 
+/// The root token stays out.
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("flavour", &self.flavour)
+            .field("enterprise", &self.enterprise)
+            .field("seed", &self.seed)
+            .field("storage", &self.storage)
+            .field("api_addr", &self.api_addr)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
             flavour: Flavour::OpenBao,
+            enterprise: false,
             root_token: "root".to_owned(),
             seed: 0,
             start_unix: 1_767_225_600,
@@ -82,7 +98,8 @@ impl Default for Options {
     }
 }
 
-/// The simulated server. No I/O, no clock: see [`Core::handle`].
+/// The simulated server. No I/O, no clock: see [`Core::handle`]. A clone is a server of its own with the same past.
+#[derive(Clone)]
 pub struct Core {
     pub(crate) options: Options,
     pub(crate) flavour: Flavour,

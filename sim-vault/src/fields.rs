@@ -16,8 +16,12 @@ pub(crate) enum Kind {
     Bool,
     /// `1h`, `3600` or `"3600"`; becomes seconds.
     Seconds,
+    /// The same, but may be negative.
+    Leeway,
     /// A list of texts, or one text with commas.
     Texts,
+    /// A list of texts or one text, commas and all.
+    Names,
     /// A map of texts, also as JSON text or `k=v`.
     Pairs,
     /// Any object.
@@ -91,14 +95,22 @@ pub(crate) fn convert(kind: Kind, value: &Value) -> Result<Value, String> {
         (Kind::Seconds, Value::String(s)) => match duration::parse(s) {
             Some(Ok(d)) => d.as_secs().into(),
             Some(Err(text)) => return Err(format!("cannot provide negative value '{text}'")),
-            None => return Err(format!("time: invalid duration {s:?}")),
+            None => return Err(invalid_duration(s)),
         },
         (Kind::Seconds, Value::Number(n)) => match n.as_i64() {
             Some(n) if n < 0 => return Err(format!("cannot provide negative value '{n}'")),
             Some(n) => n.into(),
-            None => return Err("could not parse duration from input".to_owned()),
+            None => return Err(invalid_duration(&n.to_string())),
         },
         (Kind::Seconds, _) => return Err("could not parse duration from input".to_owned()),
+        (Kind::Leeway, Value::Null) => 0.into(),
+        (Kind::Leeway, Value::Number(n)) if n.is_i64() => value.clone(),
+        (Kind::Leeway, Value::String(s)) => match duration::parse(s) {
+            Some(Ok(d)) => d.as_secs().into(),
+            Some(Err(text)) => text.parse::<i64>().unwrap_or(-1).into(),
+            None => return Err(format!("time: invalid duration {s:?}")),
+        },
+        (Kind::Leeway, _) => return Err("could not parse duration from input".to_owned()),
         (Kind::Texts, Value::Null) => Value::Array(Vec::new()),
         (Kind::Texts, Value::Array(items)) => {
             let texts: Result<Vec<Value>, String> =
@@ -111,7 +123,12 @@ pub(crate) fn convert(kind: Kind, value: &Value) -> Result<Value, String> {
                     .collect(),
             )
         }
-        (Kind::Texts, Value::Object(_)) => return Err(unconvertible("string")),
+        (Kind::Texts, Value::Object(_)) => {
+            return Err(format!(
+                "1 error(s) decoding:\n\n* '[0]' expected type 'string', got unconvertible type 'map[string]interface {{}}', value: '{}'",
+                go_value(value)
+            ));
+        }
         (Kind::Texts, v) => {
             let text = convert(Kind::Text, v)?;
             let parts = text
@@ -122,11 +139,28 @@ pub(crate) fn convert(kind: Kind, value: &Value) -> Result<Value, String> {
                 .filter(|s| !s.is_empty());
             Value::Array(parts.map(Value::from).collect())
         }
-        (Kind::Pairs, Value::Null) => Value::Object(Map::new()),
+        (Kind::Names, Value::Object(_)) => {
+            return Err("decoding failed due to the following error(s):\n\n'[0]' expected type 'string', got unconvertible type 'map[string]interface {}'".to_owned());
+        }
+        (Kind::Names, v) => v.clone(),
+        (Kind::Pairs, Value::Null) => Value::Null,
+        (Kind::Pairs, Value::Array(items)) if items.iter().all(Value::is_string) => Value::Object(
+            items
+                .iter()
+                .filter_map(|v| v.as_str()?.split_once('='))
+                .map(|(k, v)| (k.to_owned(), v.into()))
+                .collect(),
+        ),
         (Kind::Pairs, Value::Object(map)) => {
             let mut out = Map::new();
             for (k, v) in map {
-                out.insert(k.clone(), convert(Kind::Text, v)?);
+                let text = convert(Kind::Text, v).map_err(|fault| {
+                    format!(
+                        "decoding failed due to the following error(s):\n\n{}",
+                        fault.replacen("''", "'[0]'", 1)
+                    )
+                })?;
+                out.insert(k.clone(), text);
             }
             Value::Object(out)
         }
@@ -144,6 +178,15 @@ pub(crate) fn convert(kind: Kind, value: &Value) -> Result<Value, String> {
         (Kind::Object, Value::Object(_)) => value.clone(),
         (Kind::Object, _) => return Err(unconvertible("map[string]interface {}")),
     })
+}
+
+/// Go's complaint; numbers lack a unit, everything else is no duration at all.
+pub(crate) fn invalid_duration(text: &str) -> String {
+    if text.parse::<f64>().is_ok() {
+        format!("time: missing unit in duration {text:?}")
+    } else {
+        format!("time: invalid duration {text:?}")
+    }
 }
 
 fn trimmed(value: Value) -> Value {
@@ -216,6 +259,15 @@ impl Args {
 
     pub(crate) fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name)
+    }
+
+    /// A parameter that the handler reads itself, as text; `None` if absent or null.
+    pub(crate) fn text_of(&self, name: &str) -> Option<String> {
+        match self.0.get(name)? {
+            Value::Null => None,
+            Value::String(text) => Some(text.clone()),
+            other => Some(other.to_string()),
+        }
     }
 
     /// Empty if absent.

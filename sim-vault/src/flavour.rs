@@ -68,9 +68,4 @@ impl Flavour {
             Self::Vault => ("hvb.", 148),
         }
     }
-
-    /// Whether namespaces exist; in Vault's community edition the header has no effect.
-    pub(crate) fn namespaces(self) -> bool {
-        self.is_openbao()
-    }
 }

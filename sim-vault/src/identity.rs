@@ -12,7 +12,7 @@ pub(crate) struct Entity {
 }
 
 /// All entities and the aliases that lead to them.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Identity {
     pub entities: BTreeMap<String, Entity>,
     /// Mount accessor and alias name.

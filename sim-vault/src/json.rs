@@ -180,7 +180,7 @@ impl Reader<'_> {
                     }
                     break;
                 } else {
-                    return self.unexpected();
+                    return self.unexpected("looking for beginning of value");
                 }
             }
         }
@@ -190,14 +190,14 @@ impl Reader<'_> {
     fn key(&mut self) -> Result<String, Refusal> {
         self.blank();
         if self.src.get(self.at) != Some(&b'"') {
-            return self.unexpected();
+            return self.unexpected("looking for beginning of value");
         }
         let key = self.string()?;
         self.blank();
         if self.eat(b':') {
             Ok(key)
         } else {
-            self.unexpected()
+            self.unexpected("looking for beginning of value")
         }
     }
 
@@ -213,8 +213,14 @@ impl Reader<'_> {
             match self.src.get(self.at) {
                 Some(b'"') => {}
                 None => return syntax("unexpected EOF"),
-                Some(_) if map.is_empty() || self.src.get(self.at) != Some(&b'}') => {
-                    return self.unexpected();
+                Some(b'}') if map.is_empty() => {
+                    return self.unexpected("looking for beginning of value");
+                }
+                Some(b'[' | b'{' | b'0'..=b'9' | b'-' | b't' | b'f' | b'n') => {
+                    return syntax("object member name must be a string");
+                }
+                Some(c) if *c != b'}' => {
+                    return self.unexpected("looking for beginning of value");
                 }
                 // `,}`: the complaint is about the comma
                 Some(_) => return syntax("invalid character ',' looking for beginning of value"),
@@ -228,7 +234,7 @@ impl Reader<'_> {
                 return Ok(Value::Object(map));
             }
             if !self.eat(b',') {
-                return self.unexpected();
+                return self.unexpected("after object key:value pair");
             }
         }
     }
@@ -248,7 +254,7 @@ impl Reader<'_> {
                 return Ok(Value::Array(items));
             }
             if !self.eat(b',') {
-                return self.unexpected();
+                return self.unexpected("after array element");
             }
         }
     }
@@ -259,7 +265,7 @@ impl Reader<'_> {
         found
     }
 
-    fn unexpected<T>(&self) -> Result<T, Refusal> {
+    fn unexpected<T>(&self, place: &str) -> Result<T, Refusal> {
         let Some(&byte) = self.src.get(self.at) else {
             return syntax("unexpected EOF");
         };
@@ -283,9 +289,7 @@ impl Reader<'_> {
             Some(c) => format!("\\u{:04x}", u32::from(c)),
             None => format!("\\x{byte:02x}"),
         };
-        syntax(format!(
-            "invalid character '{shown}' looking for beginning of value"
-        ))
+        syntax(format!("invalid character '{shown}' {place}"))
     }
 
     fn word(&mut self) -> Result<Value, Refusal> {
@@ -302,8 +306,14 @@ impl Reader<'_> {
             if word.as_bytes().starts_with(rest) {
                 return syntax("unexpected EOF");
             }
+            let same = word.bytes().zip(rest).take_while(|(a, b)| a == *b).count();
+            if same > 0 {
+                self.at += same;
+                let wanted = word.chars().nth(same).unwrap_or_default();
+                return self.unexpected(&format!("in literal {word} (expecting '{wanted}')"));
+            }
         }
-        self.unexpected()
+        self.unexpected("looking for beginning of value")
     }
 
     fn number(&mut self) -> Result<Value, Refusal> {
@@ -317,6 +327,17 @@ impl Reader<'_> {
         }
         let text = std::str::from_utf8(self.src.get(start..self.at).unwrap_or_default())
             .unwrap_or_default();
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        if digits.len() > 1 && digits.starts_with('0') && digits.as_bytes()[1].is_ascii_digit() {
+            // a number that begins with zero ends there: what follows is one too many
+            self.at -= digits.len() - 1;
+            return Ok(0.into());
+        }
+        if !digits.starts_with(|c: char| c.is_ascii_digit())
+            || text.ends_with(['.', 'e', 'E', '+', '-'])
+        {
+            return self.unexpected("in numeric literal");
+        }
         if let Ok(n) = text.parse::<i64>() {
             return Ok(Value::Number(n.into()));
         }
@@ -358,9 +379,7 @@ impl Reader<'_> {
                 }
                 Some(b'\\') => self.escape(&mut out)?,
                 Some(&byte) => {
-                    return syntax(format!(
-                        "invalid character '\\x{byte:02x}' in string literal"
-                    ));
+                    return syntax(format!("invalid character '\\x{byte:02x}' in string"));
                 }
                 None => return syntax("unexpected EOF"),
             }

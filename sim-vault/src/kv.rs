@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Version 2: the versions of each path.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Versioned {
     data: BTreeMap<String, Vec<Map<String, Value>>>,
 }
@@ -41,6 +41,7 @@ pub(crate) const CUBBYHOLE: &[Endpoint] = &[Endpoint {
         (Op::Update, cubby_write),
         (Op::Read, cubby_read),
         (Op::Delete, cubby_delete),
+        (Op::List, cubby_list),
     ],
     exists: None,
 }];
@@ -83,7 +84,21 @@ fn write(core: &mut Core, call: &Call) -> Outcome {
 
 fn read(core: &mut Core, call: &Call) -> Outcome {
     match store(core, call)?.get(call.args.text("path")) {
-        Some(data) => ok(Value::Object(data.clone())),
+        Some(data) => {
+            let data = Value::Object(data.clone());
+            let lease = core.mount(call.mount).map(|m| {
+                // OpenBao leases only what the mount says itself
+                if core.flavour.is_vault() {
+                    m.default_lease().as_secs()
+                } else {
+                    m.default_ttl.as_secs()
+                }
+            });
+            Ok(Some(Reply {
+                lease: lease.unwrap_or_default(),
+                ..Reply::data(data)
+            }))
+        }
         None => Err(Refused::nothing()),
     }
 }
@@ -95,9 +110,22 @@ fn delete(core: &mut Core, call: &Call) -> Outcome {
 
 fn list(core: &mut Core, call: &Call) -> Outcome {
     let prefix = call.args.text("path").to_owned();
-    let mut keys: Vec<String> = store(core, call)?
+    Reply::keys(below(store(core, call)?.keys(), &prefix))
+}
+
+fn cubby_list(core: &mut Core, call: &Call) -> Outcome {
+    let (store, (token, prefix)) = cubby(core, call)?;
+    let own = store
         .keys()
-        .filter_map(|k| k.strip_prefix(&prefix))
+        .filter(|(t, _)| *t == token)
+        .map(|(_, path)| path);
+    Reply::keys(below(own, &prefix))
+}
+
+/// The next level below a path, folders with their slash.
+fn below<'a>(paths: impl Iterator<Item = &'a String>, prefix: &str) -> Vec<String> {
+    let mut keys: Vec<String> = paths
+        .filter_map(|k| k.strip_prefix(prefix))
         .map(|rest| {
             rest.find('/')
                 .map_or(rest, |at| rest.get(..=at).unwrap_or(rest))
@@ -105,7 +133,7 @@ fn list(core: &mut Core, call: &Call) -> Outcome {
         })
         .collect();
     keys.dedup();
-    Reply::keys(keys)
+    keys
 }
 
 /// By token id and path.
@@ -115,11 +143,13 @@ fn cubby<'a>(
     core: &'a mut Core,
     call: &Call,
 ) -> Result<(&'a mut Cubbyholes, (String, String)), Refused> {
-    let token = call
-        .token
-        .as_ref()
-        .map(|t| t.id.clone())
-        .ok_or_else(Refused::denied)?;
+    let token = call.token.as_ref().ok_or_else(Refused::denied)?;
+    if token.kind == crate::token::TokenKind::Batch {
+        return Err(Refused::bad(
+            "cubbyhole operations are only supported by 'service' type tokens",
+        ));
+    }
+    let token = token.id.clone();
     match core.mounts.get_mut(&call.mount).map(|m| &mut m.backend) {
         Some(Backend::Cubbyhole(store)) => Ok((store, (token, call.args.text("path").to_owned()))),
         _ => Err(Refused::unsupported_path()),
@@ -127,6 +157,9 @@ fn cubby<'a>(
 }
 
 fn cubby_write(core: &mut Core, call: &Call) -> Outcome {
+    if call.raw.is_empty() {
+        return Err(Refused::internal("missing data fields"));
+    }
     let (store, key) = cubby(core, call)?;
     store.insert(key, call.raw.clone());
     done()

@@ -14,6 +14,7 @@ mod auth;
 mod call;
 mod core;
 mod duration;
+mod enterprise;
 mod fields;
 mod flavour;
 mod gobase64;

@@ -11,6 +11,14 @@ pub(crate) struct LockoutConfig {
     pub disabled: bool,
 }
 
+/// Nothing was said about any of them.
+pub(crate) const UNSAID: LockoutConfig = LockoutConfig {
+    threshold: 0,
+    duration: Duration::ZERO,
+    reset: Duration::ZERO,
+    disabled: false,
+};
+
 impl Default for LockoutConfig {
     fn default() -> Self {
         Self {
@@ -29,7 +37,7 @@ struct Failures {
 }
 
 /// Failed logins by mount accessor and alias.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Lockouts {
     failures: BTreeMap<(String, String), Failures>,
 }

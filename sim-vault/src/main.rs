@@ -31,6 +31,9 @@ struct Arguments {
     /// Whose answers to give.
     #[arg(long, value_enum, default_value = "openbao")]
     flavour: FlavourName,
+    /// Vault Enterprise (namespaces, performance standbys, licence) as its documents describe it; with `--flavour vault`.
+    #[arg(long)]
+    enterprise: bool,
     /// Serve HTTPS with a certificate of an own authority, whose PEM file the JSON line names.
     #[arg(long)]
     tls: bool,
@@ -74,6 +77,10 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         FlavourName::Openbao => Flavour::OpenBao,
         FlavourName::Vault => Flavour::Vault,
     };
+    anyhow::ensure!(
+        !arguments.enterprise || flavour == Flavour::Vault,
+        "--enterprise needs --flavour vault: OpenBao has no such edition"
+    );
     let listener = TcpListener::bind(arguments.listen)
         .await
         .with_context(|| format!("--listen {}", arguments.listen))?;
@@ -85,6 +92,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let started = wall_clock();
     let vault = SimVault::new(Options {
         flavour,
+        enterprise: arguments.enterprise,
         root_token: arguments.root_token.clone(),
         seed: arguments.seed,
         start_unix: started.as_secs(),

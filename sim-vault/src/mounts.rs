@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Core,
+    Core, Flavour,
     auth::{approle::Approle, cert::Cert, jwt::Jwt, kubernetes::Kubernetes, userpass::Userpass},
     lockout::LockoutConfig,
     route::Endpoint,
@@ -17,6 +17,7 @@ use crate::{
 pub(crate) struct MountId(pub u64);
 
 /// An engine and its data.
+#[derive(Clone)]
 pub(crate) enum Backend {
     System,
     Identity,
@@ -73,9 +74,7 @@ impl Backend {
     /// Paths that need no token.
     pub(crate) fn is_login(&self, path: &str) -> bool {
         match self {
-            Self::Userpass(_) => path
-                .strip_prefix("login/")
-                .is_some_and(|rest| !rest.is_empty()),
+            Self::Userpass(_) => path.starts_with("login/"),
             Self::Approle(_) | Self::Jwt(_) | Self::Kubernetes(_) | Self::Cert(_) => {
                 path == "login"
             }
@@ -86,6 +85,7 @@ impl Backend {
 }
 
 /// One row of the mount table.
+#[derive(Clone)]
 pub(crate) struct Mount {
     pub id: MountId,
     pub ns: String,
@@ -101,7 +101,7 @@ pub(crate) struct Mount {
     pub token_type: Option<String>,
     pub lockout: LockoutConfig,
     /// Fields of the lockout that were tuned show in `tune`.
-    pub lockout_tuned: bool,
+    pub lockout_tuned: Option<LockoutConfig>,
     pub backend: Backend,
 }
 
@@ -170,7 +170,11 @@ impl Mount {
             "local": self.kind == "cubbyhole",
             "options": self.options,
             "plugin_version": "",
-            "running_plugin_version": if kind == "kv" && core.flavour.is_vault() { "v0.21.0+builtin" } else { core.flavour.builtin_version() },
+            "running_plugin_version": match (kind.as_str(), core.flavour) {
+                ("kv", Flavour::Vault) => "v0.21.0+builtin",
+                ("jwt" | "oidc", Flavour::Vault) => "v0.23.0+builtin",
+                (_, flavour) => flavour.builtin_version(),
+            },
             "running_sha256": "",
             "seal_wrap": self.kind == "system",
             "type": kind,
@@ -235,7 +239,7 @@ impl Core {
             max_ttl: Duration::ZERO,
             token_type: None,
             lockout: LockoutConfig::default(),
-            lockout_tuned: false,
+            lockout_tuned: None,
             backend,
         };
         self.routes.insert(format!("{ns}{path}"), id);
@@ -257,10 +261,11 @@ impl Core {
         let full = format!("{ns}{path}");
         let mut end = full.len();
         loop {
-            let slash = full.get(..end)?.rfind('/')?;
-            if slash < ns.len() {
-                return None;
-            }
+            let slash = match full.get(..end)?.rfind('/') {
+                Some(slash) if slash >= ns.len() => slash,
+                // the mount itself, without the slash
+                _ => return self.mounts.get(self.routes.get(&format!("{full}/"))?),
+            };
             if let Some(id) = self.routes.get(full.get(..=slash)?) {
                 return self.mounts.get(id);
             }

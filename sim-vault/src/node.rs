@@ -48,9 +48,9 @@ impl Core {
         response
     }
 
-    /// The forwarding of Vault is unconditional.
+    /// The forwarding of Vault is unconditional; DOCS-ONLY: not so Enterprise's.
     fn forwards_all(&self) -> bool {
-        self.node.forwards_all || self.flavour.is_vault()
+        self.node.forwards_all || self.flavour.is_vault() && !self.is_enterprise()
     }
 
     /// The leader has been gone so long that Vault's health says so.
@@ -68,14 +68,18 @@ impl Core {
         if local {
             return self
                 .too_new(request)
-                .then_some(Answered::Refused(Refused::Empty(429)));
+                .then(|| Answered::Refused(self.not_reached()));
         }
         let redirect = || {
             let path = request.path.split('?').next().unwrap_or_default();
             Answered::Redirect(format!("{}{path}", self.options.api_addr))
         };
         match self.node.leader {
-            Leader::Alive if request.get("X-Vault-No-Request-Forwarding").is_some() => {
+            // DOCS-ONLY: a performance standby does not respect the header
+            Leader::Alive
+                if request.get("X-Vault-No-Request-Forwarding").is_some()
+                    && !self.is_performance_standby() =>
+            {
                 Some(redirect())
             }
             Leader::Alive => None,
@@ -84,6 +88,15 @@ impl Core {
                 500,
                 "local node not active but active cluster node not found".to_owned(),
             ))),
+        }
+    }
+
+    /// The refusal of a client that has seen more than this node. DOCS-ONLY: 412 in Enterprise.
+    fn not_reached(&self) -> Refused {
+        if self.is_enterprise() {
+            Refused::Plain(412, "required index state not present".to_owned())
+        } else {
+            Refused::Empty(429)
         }
     }
 

@@ -48,7 +48,8 @@ impl Core {
     }
 
     fn dispatch(&mut self, request: &Request, limits: &mut Vec<(String, String)>) -> Response {
-        let target = match Target::parse(&request.path) {
+        let page = matches!(request.method.as_str(), "GET" | "HEAD");
+        let target = match Target::parse(&request.path, page) {
             Ok(target) => target,
             Err(response) => return self.redirected(response),
         };
@@ -67,21 +68,31 @@ impl Core {
         if let Some(checked) = self.check_quota(request, &ns, &inner) {
             *limits = checked.headers;
             if checked.refused {
-                let text = format!("request path {path:?}: rate limit quota exceeded");
+                let slash = if request.method == "LIST" && !path.ends_with('/') {
+                    "/"
+                } else {
+                    ""
+                };
+                let shown = format!("{path}{slash}");
+                let text = format!("request path {shown:?}: rate limit quota exceeded");
                 return self.refuse(Refused::Plain(429, text));
             }
         }
         if let Some(response) = self.front(request, path, &target) {
             return response;
         }
-        let outcome = self.logical(request, path, &target);
-        self.render(outcome)
+        let mut done = self.logical(request, path, &target);
+        if let Ok(Some(reply)) = &mut done.outcome {
+            // a prefix hides from the HTTP layer that this is a system path
+            reply.top_level &= path.starts_with("sys/");
+        }
+        self.render(done)
     }
 
     /// Everything that goes through the request core.
     fn logical(&mut self, request: &Request, path: &str, target: &Target) -> Done {
-        if path.split('/').any(|s| s == "..") {
-            return Done::plain(self.relative_path());
+        if self.flavour.is_openbao() && path.split('/').any(|s| s == "..") {
+            return Done::plain(Refused::bad("relative paths not supported"));
         }
         if path.chars().any(|c| c.is_control()) {
             return Done::plain(Refused::Bodiless(400));
@@ -112,6 +123,9 @@ impl Core {
         } else {
             path
         };
+        // the name of a mount alone is the mount itself
+        let bare = !path.ends_with('/') && self.mount_at(&ns, &path).is_some();
+        let path = if bare { format!("{path}/") } else { path };
         let place = Place { ns, path };
         match self.elsewhere(request, op, &place) {
             Some(Answered::Refused(refused)) => return Done::plain(refused),
@@ -129,9 +143,9 @@ impl Core {
         if let Err(refused) = self.check_wrapping_token(request, &path, &raw) {
             return Done::plain(refused);
         }
-        let login = self.route(&ns, &path).is_some_and(|m| {
-            m.backend.is_login(below(&m.path, &path)) && !matches!(op, Op::List | Op::Scan)
-        });
+        let login = self
+            .route(&ns, &path)
+            .is_some_and(|m| m.backend.is_login(below(&m.path, &path)));
         if login {
             self.log_in(request, op, ns, path, raw)
         } else {
@@ -141,6 +155,27 @@ impl Core {
 
     /// Headers that are read before the request itself.
     fn check_headers(&self, request: &Request) -> Result<(), Refused> {
+        if self.flavour.is_vault()
+            && request.get("X-Vault-Inconsistent") == Some("forward-active-node")
+        {
+            return Err(Refused::bad(
+                "forwarding via header X-Vault-Inconsistent=forward-active-node disabled in configuration",
+            ));
+        }
+        let index = request
+            .get("X-Vault-Index")
+            .filter(|_| self.flavour.is_openbao());
+
+        if index.is_some_and(|text| Self::index_value(text).is_none()) {
+            return Err(Refused::bad("failed to decode \"X-Vault-Index\""));
+        }
+        if request.get("X-Vault-Inconsistent").is_some_and(|v| {
+            self.flavour.is_openbao() && v != "fail" && v != "forward-active-node" && !v.is_empty()
+        }) {
+            return Err(Refused::bad(
+                "unknown value for \"X-Vault-Inconsistent\" header",
+            ));
+        }
         if let Some(text) = request.get("X-Vault-Wrap-TTL").filter(|t| !t.is_empty()) {
             let fault = match crate::duration::parse(text) {
                 Some(Ok(_)) => None,
@@ -153,23 +188,7 @@ impl Core {
                 )));
             }
         }
-        if self.flavour.is_vault()
-            && request.get("X-Vault-Inconsistent") == Some("forward-active-node")
-        {
-            return Err(Refused::bad(
-                "forwarding via header X-Vault-Inconsistent=forward-active-node disabled in configuration",
-            ));
-        }
-        let index = request
-            .get("X-Vault-Index")
-            .filter(|_| self.flavour.is_openbao());
-
-        match index {
-            Some(text) if Self::index_value(text).is_none() => {
-                Err(Refused::bad("failed to decode \"X-Vault-Index\""))
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// A request on a path that needs no token.
@@ -181,7 +200,11 @@ impl Core {
         path: String,
         raw: Map<String, Value>,
     ) -> Done {
-        let token = self.caller(request).ok().flatten();
+        let caller = self.caller(request);
+        if let (Err(refused), true) = (&caller, path.starts_with("sys/internal/ui/")) {
+            return Done::plain(refused.clone());
+        }
+        let token = caller.ok().flatten();
         let system = self
             .route(&ns, &path)
             .is_some_and(|m| matches!(m.backend, Backend::System));
@@ -189,7 +212,9 @@ impl Core {
         let full = path.clone();
         let (outcome, mount) = self.run(request, op, ns, path, raw, token);
         let outcome = outcome.map_err(|refused| match refused {
-            Refused::Wrapped(status, text) if !system => Refused::Plain(status, text),
+            Refused::Wrapped(status, text) if !system || self.flavour.is_vault() => {
+                Refused::Plain(status, text)
+            }
             other => other,
         });
         Done {
@@ -214,7 +239,7 @@ impl Core {
             Err(refused) => return Done::plain(refused),
         };
         let (mut ns, mut path) = (ns, path);
-        if path.ends_with("-self") && token.ns != ns {
+        if path.ends_with("-self") && path.starts_with("auth/token/") && token.ns != ns {
             // `-self` endpoints follow the token, wherever the request points
             ns.clone_from(&token.ns);
             path = path
@@ -268,9 +293,7 @@ impl Core {
             .unwrap_or_default()
             .trim_matches('/')
         {
-            name if name.is_empty() || name == "root" || !self.flavour.namespaces() => {
-                String::new()
-            }
+            name if name.is_empty() || name == "root" || !self.has_namespaces() => String::new(),
             name => format!("{name}/"),
         }
     }
@@ -295,7 +318,7 @@ impl Core {
 
     /// Namespace and path below it.
     fn place(&self, request: &Request, path: &str) -> Result<(String, String), Refused> {
-        if !self.flavour.namespaces() {
+        if !self.has_namespaces() {
             return Ok((String::new(), path.to_owned()));
         }
         let base = self.header_namespace(request);

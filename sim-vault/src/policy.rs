@@ -21,10 +21,9 @@ pub(crate) enum Cap {
     Patch = 128,
     Scan = 256,
     Subscribe = 512,
-    Recover = 1024,
 }
 
-const NAMES: [(&str, Cap); 11] = [
+const NAMES: [(&str, Cap); 10] = [
     ("create", Cap::Create),
     ("read", Cap::Read),
     ("update", Cap::Update),
@@ -35,7 +34,6 @@ const NAMES: [(&str, Cap); 11] = [
     ("patch", Cap::Patch),
     ("scan", Cap::Scan),
     ("subscribe", Cap::Subscribe),
-    ("recover", Cap::Recover),
 ];
 
 /// A set of capabilities. Within one path `deny` silences all others.
@@ -45,6 +43,11 @@ pub(crate) struct Caps(u16);
 impl Caps {
     pub(crate) fn has(self, cap: Cap) -> bool {
         self.0 & cap as u16 != 0
+    }
+
+    /// Whether anything is allowed at all.
+    pub(crate) fn grants(self) -> bool {
+        self.0 != 0 && !self.has(Cap::Deny)
     }
 
     pub(crate) fn add(&mut self, cap: Cap) {
@@ -101,6 +104,12 @@ impl Policy {
         if let Some(top) = tree.as_object() {
             for (key, value) in top {
                 match key.as_str() {
+                    "path" if !value.is_object() && !value.is_array() => {
+                        return Err(
+                            "path \"path\": cannot check HCL keys of type *ast.LiteralType"
+                                .to_owned(),
+                        );
+                    }
                     "path" => {
                         for block in blocks(value) {
                             for (path, body) in block {
@@ -123,19 +132,17 @@ impl Policy {
 
     /// What a wrapping token may do.
     pub(crate) fn response_wrapping() -> Self {
-        let mut caps = Caps::default();
-        [Cap::Create, Cap::Read, Cap::Update]
-            .iter()
-            .for_each(|c| caps.add(*c));
-        let rule = |pattern: &str| Rule {
-            pattern: pattern.to_owned(),
-            caps,
-            ..Rule::default()
+        let rule = |pattern: &str, caps: &[Cap]| {
+            let mut rule = Rule {
+                pattern: pattern.to_owned(),
+                ..Rule::default()
+            };
+            caps.iter().for_each(|c| rule.caps.add(*c));
+            rule
         };
         let rules = vec![
-            rule("cubbyhole/response"),
-            rule("sys/wrapping/unwrap"),
-            rule("sys/wrapping/lookup"),
+            rule("cubbyhole/response", &[Cap::Create, Cap::Read]),
+            rule("sys/wrapping/unwrap", &[Cap::Update]),
         ];
         Self {
             text: String::new(),
@@ -221,11 +228,33 @@ fn rule(path: &str, body: &Value, flavour: Flavour) -> Result<Rule, String> {
     else {
         return Ok(rule);
     };
-    for (key, value) in map {
+    let mut denied = false;
+    // the old notation is read before the new one, and nothing at all after a `deny`
+    let old = map.iter().filter(|(k, _)| *k == "policy");
+    let caps = map.iter().filter(|(k, _)| *k == "capabilities");
+    let rest = map
+        .iter()
+        .filter(|(k, _)| *k != "policy" && *k != "capabilities");
+    for (key, value) in old.chain(caps).chain(rest) {
         match key.as_str() {
+            // the old `deny` leaves nothing to read
+            "capabilities" if denied => {}
             "capabilities" => {
                 for name in texts(value) {
-                    match NAMES.iter().find(|(n, _)| *n == name) {
+                    if name == "deny" {
+                        // nothing that follows counts, or is read
+                        rule.caps = Caps::default();
+                        rule.caps.add(Cap::Deny);
+                        denied = true;
+                        break;
+                    }
+                    // the newest capabilities are each product's own
+                    let foreign = match name.as_str() {
+                        "scan" => flavour.is_vault(),
+                        "subscribe" => flavour.is_openbao(),
+                        _ => false,
+                    };
+                    match NAMES.iter().find(|(n, _)| *n == name && !foreign) {
                         Some((_, cap)) => rule.caps.add(*cap),
                         None if flavour.is_vault() => {
                             return Err(at(format!("invalid capability {name:?}")));
@@ -238,7 +267,12 @@ fn rule(path: &str, body: &Value, flavour: Flavour) -> Result<Rule, String> {
             }
             "policy" => {
                 let caps: &[Cap] = match value.as_str() {
-                    Some("deny") => &[Cap::Deny],
+                    Some("deny") => {
+                        rule.caps = Caps::default();
+                        rule.caps.add(Cap::Deny);
+                        denied = true;
+                        &[]
+                    }
                     Some("read") => &[Cap::Read, Cap::List],
                     Some("write") => &[Cap::Create, Cap::Read, Cap::Update, Cap::Delete, Cap::List],
                     Some("sudo") => &[
@@ -250,10 +284,12 @@ fn rule(path: &str, body: &Value, flavour: Flavour) -> Result<Rule, String> {
                         Cap::Sudo,
                     ],
                     other => {
-                        return Err(at(format!(
-                            "invalid policy {:?}",
-                            other.unwrap_or_default()
-                        )));
+                        let fault = format!("invalid policy {:?}", other.unwrap_or_default());
+                        return Err(at(if flavour.is_openbao() {
+                            at(fault)
+                        } else {
+                            fault
+                        }));
                     }
                 };
                 caps.iter().for_each(|c| rule.caps.add(*c));
@@ -261,8 +297,21 @@ fn rule(path: &str, body: &Value, flavour: Flavour) -> Result<Rule, String> {
             "denied_parameters" => rule.denied = parameters(value),
             "allowed_parameters" => rule.allowed = Some(parameters(value)),
             "required_parameters" => rule.required = texts(value),
-            "comment" | "min_wrapping_ttl" | "max_wrapping_ttl" | "mfa_methods"
-            | "control_group" => {}
+            "min_wrapping_ttl" | "max_wrapping_ttl" => {
+                if !denied
+                    && let Some(text) = value.as_str()
+                    && !matches!(crate::duration::parse(text), Some(Ok(_)))
+                {
+                    let fault = crate::fields::invalid_duration(text);
+                    let fault = format!("error parsing {key}: {fault}");
+                    return Err(if flavour.is_openbao() {
+                        at(fault)
+                    } else {
+                        fault
+                    });
+                }
+            }
+            "comment" | "mfa_methods" | "control_group" => {}
             "expiration"
             | "list_scan_response_keys_filter_path"
             | "pagination_limit"

@@ -79,6 +79,10 @@ pub(crate) struct Reply {
     pub top_level: bool,
     /// `mount_type` of Vault's envelope is empty although a mount answered.
     pub no_mount_type: bool,
+    /// The first key-value engine leases what it reads, in seconds.
+    pub lease: u64,
+    /// The body ends without a line feed.
+    pub no_line_end: bool,
     /// The answer is no envelope but this object alone.
     pub raw: Option<Value>,
 }

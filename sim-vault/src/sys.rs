@@ -55,7 +55,7 @@ const PATHS: &[Field] = &[
 
 pub(crate) const TABLE: &[Endpoint] = &[
     Endpoint {
-        pattern: "mounts?",
+        pattern: "mounts",
         fields: &[],
         ops: &[(Op::Read, mounts::list)],
         exists: None,
@@ -71,7 +71,7 @@ pub(crate) const TABLE: &[Endpoint] = &[
         exists: None,
     },
     Endpoint {
-        pattern: "auth?",
+        pattern: "auth",
         fields: &[],
         ops: &[(Op::Read, mounts::list)],
         exists: None,
@@ -101,7 +101,7 @@ pub(crate) const TABLE: &[Endpoint] = &[
     Endpoint {
         pattern: "policies/acl?",
         fields: &[],
-        ops: &[(Op::List, policies::list), (Op::Read, policies::list)],
+        ops: &[(Op::List, policies::list)],
         exists: None,
     },
     Endpoint {
@@ -247,6 +247,12 @@ pub(crate) const TABLE: &[Endpoint] = &[
         exists: None,
     },
     Endpoint {
+        pattern: "quotas/rate-limit?",
+        fields: &[],
+        ops: &[(Op::List, quotas::list)],
+        exists: None,
+    },
+    Endpoint {
         pattern: "quotas/lease-count/{name}",
         fields: &[("max_leases", Kind::Int)],
         ops: &[
@@ -271,7 +277,7 @@ pub(crate) const TABLE: &[Endpoint] = &[
     Endpoint {
         pattern: "license/status",
         fields: &[],
-        ops: &[(Op::Read, quotas::leases)],
+        ops: &[(Op::Read, crate::enterprise::licence)],
         exists: None,
     },
 ];
@@ -308,7 +314,7 @@ pub(crate) fn needs_sudo(path: &str, op: Op) -> bool {
 
 /// The refusal of what only the paid edition has; OpenBao does not know such paths at all.
 pub(crate) fn enterprise_only(core: &Core) -> Refused {
-    if core.flavour.is_vault() {
+    if core.flavour.is_vault() && !core.is_enterprise() {
         Refused::Plain(404, "enterprise-only feature".to_owned())
     } else {
         Refused::unsupported_path()

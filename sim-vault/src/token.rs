@@ -114,7 +114,7 @@ impl std::fmt::Debug for Entry {
 }
 
 /// All living tokens.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Store {
     by_id: BTreeMap<String, Arc<Entry>>,
     by_accessor: BTreeMap<String, String>,

@@ -25,7 +25,7 @@ mod ops;
 pub(crate) use key::{Key, KeyType};
 
 /// The keys and settings of one mount.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Transit {
     pub keys: BTreeMap<String, Key>,
     pub disable_upsert: bool,
@@ -83,6 +83,7 @@ const DATAKEY: &[Field] = &[
     ("context", Kind::Text),
     ("bits", Kind::Int),
     ("key_version", Kind::Int),
+    ("associated_data", Kind::Text),
 ];
 
 pub(crate) const TABLE: &[Endpoint] = &[

@@ -1,59 +1,15 @@
 //! What the recorder brought along from outside: keys, certificates, signed tokens. Made anew here.
 
-use std::sync::LazyLock;
-
-use aes_kw::KekAes256;
-use base64::{
-    Engine,
-    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
-};
-use rand::SeedableRng;
-use rand_chacha::ChaCha12Rng;
+use base64::{Engine, engine::general_purpose::STANDARD};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use rsa::{
-    Oaep, RsaPrivateKey, RsaPublicKey,
-    pkcs1v15::SigningKey,
-    pkcs8::{DecodePublicKey, EncodePublicKey, LineEnding},
-    rand_core::{CryptoRng, Error, RngCore},
-    sha2::Sha256,
-    signature::{SignatureEncoding, Signer},
-};
 use serde_json::{Value, json};
 use sim_vault::ClientCert;
 
-use super::Vars;
-
-struct Draw(ChaCha12Rng);
-
-impl RngCore for Draw {
-    fn next_u32(&mut self) -> u32 {
-        rand::Rng::next_u32(&mut self.0)
-    }
-
-    fn next_u64(&mut self) -> u64 {
-        rand::Rng::next_u64(&mut self.0)
-    }
-
-    fn fill_bytes(&mut self, to: &mut [u8]) {
-        rand::Rng::fill_bytes(&mut self.0, to);
-    }
-
-    fn try_fill_bytes(&mut self, to: &mut [u8]) -> Result<(), Error> {
-        self.fill_bytes(to);
-        Ok(())
-    }
-}
-
-impl CryptoRng for Draw {}
-
-/// The signers called good and evil.
-static SIGNERS: LazyLock<[RsaPrivateKey; 2]> = LazyLock::new(|| {
-    [1, 2].map(|seed| {
-        RsaPrivateKey::new(&mut Draw(ChaCha12Rng::seed_from_u64(seed)), 2048)
-            .expect("2048 bits are enough")
-    })
-});
+use super::{
+    Vars,
+    signers::{jwt, public_pem, wrapped_key},
+};
 
 /// An authority and the certificates it signed.
 struct Authority {
@@ -94,7 +50,6 @@ impl Authority {
 pub struct Outside {
     ca: Authority,
     other: Authority,
-    rng: Draw,
     /// The first version of the key that was exported last.
     exported: String,
 }
@@ -104,7 +59,6 @@ impl Outside {
         Self {
             ca: Authority::new("probe ca"),
             other: Authority::new("probe otherca"),
-            rng: Draw(ChaCha12Rng::seed_from_u64(3)),
             exported: String::new(),
         }
     }
@@ -145,11 +99,12 @@ impl Outside {
         }
         match (topic, var) {
             (_, "ca_pem") => Ok(self.ca.pem.clone()),
-            (_, "good_pub") => RsaPublicKey::from(&SIGNERS[0])
-                .to_public_key_pem(LineEnding::LF)
-                .map_err(|e| e.to_string()),
+            (_, "good_pub") => Ok(public_pem(0)),
             (_, "k8s_host") => Ok("http://127.0.0.1:6443".to_owned()),
-            ("transit-backup", "imp") => self.wrapped_key(&get("wk")?),
+            ("transit-backup", "imp") => {
+                let key: Vec<u8> = (0..32).collect();
+                wrapped_key(&get("wk")?, &key)
+            }
             ("transit-format", "mine") => sealed_outside(&self.exported),
             _ => Err(format!("{var} comes from outside")),
         }
@@ -166,23 +121,6 @@ impl Outside {
         }
     }
 
-    /// RSA-OAEP of a fresh AES key, and with that key the key 00 01 .. 1f.
-    fn wrapped_key(&mut self, pem: &str) -> Result<String, String> {
-        let public = RsaPublicKey::from_public_key_pem(pem).map_err(|e| e.to_string())?;
-        let mut kek = [0u8; 32];
-        self.rng.fill_bytes(&mut kek);
-        let mut out = public
-            .encrypt(&mut self.rng, Oaep::new::<Sha256>(), &kek)
-            .map_err(|e| e.to_string())?;
-        let key: Vec<u8> = (0..32).collect();
-        out.extend(
-            KekAes256::from(kek)
-                .wrap_with_padding_vec(&key)
-                .map_err(|e| e.to_string())?,
-        );
-        Ok(STANDARD.encode(out))
-    }
-
     /// The certificate that a step shows.
     pub fn certificate(&self, name: &str) -> Option<ClientCert> {
         Some(match name {
@@ -192,27 +130,6 @@ impl Outside {
             _ => return None,
         })
     }
-}
-
-fn jwt(claims: &Value, now: u64, signer: usize) -> String {
-    let mut claims = claims.clone();
-    for name in ["iat", "nbf", "exp"] {
-        let offset = claims[name]
-            .as_str()
-            .and_then(|t| t.strip_prefix("now"))
-            .and_then(|t| t.parse::<i64>().ok());
-        if let Some(offset) = offset {
-            claims[name] = now.saturating_add_signed(offset).into();
-        }
-    }
-    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let signed = format!(
-        "{}.{}",
-        part(&json!({ "alg": "RS256", "typ": "JWT" })),
-        part(&claims)
-    );
-    let signature = SigningKey::<Sha256>::new(SIGNERS[signer].clone()).sign(signed.as_bytes());
-    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature.to_bytes()))
 }
 
 /// `made outside`, encrypted with the exported first version.

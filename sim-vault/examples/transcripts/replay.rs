@@ -14,6 +14,8 @@ mod derive;
 mod norm;
 #[path = "outside.rs"]
 mod outside;
+#[path = "signers.rs"]
+mod signers;
 #[path = "world.rs"]
 mod world;
 

@@ -4,11 +4,14 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::{Login, TOKEN_FIELDS, TokenParams};
+use super::{
+    Login, Manner, TokenParams,
+    roles::{self, Roles},
+};
 use crate::{
     Core,
     call::{Call, Op},
-    fields::{Field, Kind},
+    fields::{Args, Field, Kind},
     mounts::Backend,
     pipeline::within,
     reply::{Outcome, Refused, Reply, done, ok},
@@ -17,9 +20,9 @@ use crate::{
 };
 
 /// The roles of one mount.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Approle {
-    pub roles: BTreeMap<String, Role>,
+    pub roles: Roles<Role>,
 }
 
 /// One role.
@@ -30,6 +33,7 @@ pub(crate) struct Role {
     pub secret_id_bound_cidrs: Vec<String>,
     pub secret_id_num_uses: i64,
     pub secret_id_ttl: Duration,
+    pub local_secret_ids: bool,
     pub params: TokenParams,
     /// By the secret itself.
     pub secrets: BTreeMap<String, SecretId>,
@@ -55,30 +59,16 @@ impl SecretId {
     }
 }
 
-const ROLE: [Field; 19] = {
-    let t = TOKEN_FIELDS;
-    [
-        t[0],
-        t[1],
-        t[2],
-        t[3],
-        t[4],
-        t[5],
-        t[6],
-        t[7],
-        t[8],
-        t[9],
-        ("bind_secret_id", Kind::Bool),
-        ("secret_id_bound_cidrs", Kind::Texts),
-        ("bound_cidr_list", Kind::Texts),
-        ("secret_id_num_uses", Kind::Int),
-        ("secret_id_ttl", Kind::Seconds),
-        ("role_id", Kind::Text),
-        ("policies", Kind::Texts),
-        ("local_secret_ids", Kind::Bool),
-        ("period", Kind::Seconds),
-    ]
-};
+const ROLE: [Field; 19] = roles::fields([
+    ("bind_secret_id", Kind::Bool),
+    ("secret_id_bound_cidrs", Kind::Texts),
+    ("bound_cidr_list", Kind::Texts),
+    ("secret_id_num_uses", Kind::Int),
+    ("secret_id_ttl", Kind::Seconds),
+    ("role_id", Kind::Text),
+    ("local_secret_ids", Kind::Bool),
+    ("period", Kind::Seconds),
+]);
 
 const SECRET: &[Field] = &[
     ("metadata", Kind::Text),
@@ -93,7 +83,7 @@ const BY_ACCESSOR: &[Field] = &[("secret_id_accessor", Kind::Text)];
 
 pub(crate) const TABLE: &[Endpoint] = &[
     Endpoint {
-        pattern: "login?",
+        pattern: "login",
         fields: &[("role_id", Kind::Text), ("secret_id", Kind::Text)],
         ops: &[(Op::Update, login)],
         exists: None,
@@ -101,19 +91,19 @@ pub(crate) const TABLE: &[Endpoint] = &[
     Endpoint {
         pattern: "role?",
         fields: &[],
-        ops: &[(Op::List, list)],
+        ops: &[(Op::List, roles::list::<Role>)],
         exists: None,
     },
     Endpoint {
         pattern: "role/{role_name}",
         fields: &ROLE,
         ops: &[
-            (Op::Create, write),
-            (Op::Update, write),
-            (Op::Read, read),
-            (Op::Delete, delete),
+            (Op::Create, roles::write::<Role>),
+            (Op::Update, roles::write::<Role>),
+            (Op::Read, roles::read::<Role>),
+            (Op::Delete, roles::delete::<Role>),
         ],
-        exists: Some(|core, call| Ok(method(core, call)?.roles.contains_key(&name(call)))),
+        exists: Some(roles::exists::<Role>),
     },
     Endpoint {
         pattern: "role/{role_name}/role-id?",
@@ -165,94 +155,160 @@ pub(crate) const TABLE: &[Endpoint] = &[
     },
 ];
 
-fn method<'a>(core: &'a mut Core, call: &Call) -> Result<&'a mut Approle, Refused> {
-    match core.mounts.get_mut(&call.mount).map(|m| &mut m.backend) {
-        Some(Backend::Approle(method)) => Ok(method),
-        _ => Err(Refused::unsupported_path()),
-    }
+fn name(call: &Call) -> String {
+    roles::name::<Role>(call)
 }
 
-fn name(call: &Call) -> String {
-    call.args.text("role_name").to_lowercase()
+fn all<'a>(core: &'a mut Core, call: &Call) -> Result<&'a mut Roles<Role>, Refused> {
+    roles::of::<Role>(core, call)
 }
 
 fn role<'a>(core: &'a mut Core, call: &Call) -> Result<&'a mut Role, Refused> {
     let name = name(call);
     let text = format!("role {name:?} does not exist");
-    method(core, call)?
-        .roles
+    all(core, call)?
         .get_mut(&name)
         .ok_or(Refused::Plain(404, text))
 }
 
-fn list(core: &mut Core, call: &Call) -> Outcome {
-    Reply::keys(method(core, call)?.roles.keys().cloned().collect())
+impl roles::Role for Role {
+    const NAME: &'static str = "role_name";
+    const LOWER: bool = true;
+    const OLD: &'static [(&'static str, &'static str)] =
+        &[("policies", "token_policies"), ("period", "token_period")];
+
+    fn all(backend: &Backend) -> Option<&Roles<Self>> {
+        match backend {
+            Backend::Approle(method) => Some(&method.roles),
+            _ => None,
+        }
+    }
+
+    fn all_mut(backend: &mut Backend) -> Option<&mut Roles<Self>> {
+        match backend {
+            Backend::Approle(method) => Some(&mut method.roles),
+            _ => None,
+        }
+    }
+
+    fn fresh(core: &mut Core) -> Self {
+        Self {
+            role_id: core.uuid(),
+            bind_secret_id: true,
+            ..Self::default()
+        }
+    }
+
+    fn params(&mut self) -> &mut TokenParams {
+        &mut self.params
+    }
+
+    fn update(&mut self, _: &Core, args: &Args, new: bool) -> Result<Vec<String>, Refused> {
+        self.params.update_as(args, &[], Manner::Loose)?;
+        let mut warnings = Vec::new();
+        if let Some(local) = args.opt_bool("local_secret_ids") {
+            if !new {
+                return Err(Refused::bad(
+                    "local_secret_ids can only be modified during role creation",
+                ));
+            }
+            self.local_secret_ids = local;
+        }
+        if let Some(id) = args.opt_text("role_id") {
+            id.clone_into(&mut self.role_id);
+        }
+        if self.role_id.is_empty() {
+            return Err(Refused::bad(
+                "invalid role_id supplied, or failed to generate a role_id",
+            ));
+        }
+        if let Some(b) = args.opt_bool("bind_secret_id") {
+            self.bind_secret_id = b;
+        }
+        if let Some(cidrs) = args
+            .opt_texts("secret_id_bound_cidrs")
+            .or_else(|| args.opt_texts("bound_cidr_list"))
+        {
+            self.secret_id_bound_cidrs = cidrs;
+        }
+        check_blocks(&self.secret_id_bound_cidrs, "CIDR blocks")?;
+        self.params.update_old(args, Self::OLD)?;
+        if let Some(n) = args.opt_int("secret_id_num_uses") {
+            self.secret_id_num_uses = n;
+        }
+        if self.secret_id_num_uses < 0 {
+            return Err(Refused::bad("secret_id_num_uses cannot be negative"));
+        }
+        if let Some(d) = args.opt_seconds("secret_id_ttl") {
+            self.secret_id_ttl = d;
+        }
+        if !self.bind_secret_id
+            && self.secret_id_bound_cidrs.is_empty()
+            && self.params.bound_cidrs.is_empty()
+        {
+            return Err(Refused::internal(
+                "at least one constraint should be enabled on the role",
+            ));
+        }
+        for kind in ["service", "batch"] {
+            if self.params.token_type == format!("default-{kind}") {
+                warnings.push(format!(
+                    "default-{kind} has no useful meaning; adjusting to {kind}"
+                ));
+                kind.clone_into(&mut self.params.token_type);
+            }
+        }
+        Ok(warnings)
+    }
+
+    fn describe(&self, _: &Core) -> Value {
+        let cidrs = (!self.secret_id_bound_cidrs.is_empty()).then_some(&self.secret_id_bound_cidrs);
+        json!({
+            "bind_secret_id": self.bind_secret_id,
+            "local_secret_ids": self.local_secret_ids,
+            "secret_id_bound_cidrs": cidrs,
+            "secret_id_num_uses": self.secret_id_num_uses,
+            "secret_id_ttl": self.secret_id_ttl.as_secs(),
+        })
+    }
 }
 
-fn write(core: &mut Core, call: &Call) -> Outcome {
-    let name = name(call);
-    let fresh = core.uuid();
-    let roles = &mut method(core, call)?.roles;
-    let mut role = roles.get(&name).cloned().unwrap_or_else(|| Role {
-        role_id: fresh,
-        bind_secret_id: true,
-        ..Role::default()
-    });
-    let args = &call.args;
-    if let Some(b) = args.opt_bool("bind_secret_id") {
-        role.bind_secret_id = b;
-    }
-    if let Some(cidrs) = args
-        .opt_texts("secret_id_bound_cidrs")
-        .or_else(|| args.opt_texts("bound_cidr_list"))
-    {
-        role.secret_id_bound_cidrs = cidrs;
-    }
-    if let Some(n) = args.opt_int("secret_id_num_uses") {
-        role.secret_id_num_uses = n;
-    }
-    if let Some(d) = args.opt_seconds("secret_id_ttl") {
-        role.secret_id_ttl = d;
-    }
-    if let Some(id) = args.opt_text("role_id") {
-        id.clone_into(&mut role.role_id);
-    }
-    role.params.update(args)?;
-    if !role.bind_secret_id
-        && role.secret_id_bound_cidrs.is_empty()
-        && role.params.bound_cidrs.is_empty()
-    {
-        return Err(Refused::bad(
-            "at least one constraint should be enabled on the role",
-        ));
-    }
-    roles.insert(name, role);
-    done()
-}
-
-fn read(core: &mut Core, call: &Call) -> Outcome {
-    let Some(role) = method(core, call)?.roles.get(&name(call)).cloned() else {
-        return Err(Refused::nothing());
+/// Whether a block lies within one of the others.
+fn inside(block: &str, others: &[String]) -> bool {
+    let bits = |b: &str| b.split_once('/').and_then(|(_, n)| n.parse::<u8>().ok());
+    let Some((base, _)) = block.split_once('/') else {
+        return false;
     };
-    let mut data = role.params.describe(core);
-    let cidrs = (!role.secret_id_bound_cidrs.is_empty()).then_some(role.secret_id_bound_cidrs);
-    data.extend(crate::reply::object(json!({
-        "bind_secret_id": role.bind_secret_id,
-        "local_secret_ids": false,
-        "secret_id_bound_cidrs": cidrs,
-        "secret_id_num_uses": role.secret_id_num_uses,
-        "secret_id_ttl": role.secret_id_ttl.as_secs(),
-    })));
-    Ok(Some(Reply::data(Value::Object(data))))
+    base.parse().is_ok_and(|base| {
+        others.iter().any(|other| {
+            bits(other).unwrap_or(u8::MAX) <= bits(block).unwrap_or(0)
+                && within(base, std::slice::from_ref(other))
+        })
+    })
 }
 
-fn delete(core: &mut Core, call: &Call) -> Outcome {
-    method(core, call)?.roles.remove(&name(call));
-    done()
+/// Networks only: an address without a length is none.
+fn check_blocks(blocks: &[String], what: &str) -> Result<(), Refused> {
+    for block in blocks {
+        let sound = block.split_once('/').is_some_and(|(base, bits)| {
+            let width = match base.parse::<std::net::IpAddr>() {
+                Ok(base) if base.is_ipv4() => 32,
+                Ok(_) => 128,
+                Err(_) => return false,
+            };
+            bits.parse::<u8>().is_ok_and(|b| b <= width)
+        });
+        if !sound {
+            return Err(Refused::internal(format!(
+                "failed to validate {what}: invalid CIDR address: {block}"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn read_id(core: &mut Core, call: &Call) -> Outcome {
-    match method(core, call)?.roles.get(&name(call)) {
+    match all(core, call)?.get(&name(call)) {
         Some(role) => ok(json!({ "role_id": role.role_id })),
         None => Err(Refused::nothing()),
     }
@@ -260,17 +316,54 @@ fn read_id(core: &mut Core, call: &Call) -> Outcome {
 
 fn write_id(core: &mut Core, call: &Call) -> Outcome {
     let id = call.args.text("role_id").to_owned();
+    let role = role(core, call).map_err(|_| Refused::unsupported_path())?;
     if id.is_empty() {
         return Err(Refused::bad("missing role_id"));
     }
-    role(core, call)?.role_id = id;
+    role.role_id = id;
     done()
 }
 
 fn new_secret(core: &mut Core, call: &Call) -> Outcome {
-    role(core, call)?;
+    if call.path.contains("/custom-secret-id") && call.args.text("secret_id").is_empty() {
+        return Err(Refused::bad("missing secret_id"));
+    }
+    let wanted = role(core, call)?.clone();
+    if !wanted.bind_secret_id {
+        return Err(Refused::bad("bind_secret_id is not set on the role"));
+    }
+    for (field, of_role, what) in [
+        ("cidr_list", &wanted.secret_id_bound_cidrs, "CIDR blocks"),
+        (
+            "token_bound_cidrs",
+            &wanted.params.bound_cidrs,
+            "token CIDR blocks",
+        ),
+    ] {
+        let blocks = call.args.texts(field);
+        check_blocks(&blocks, what)?;
+        if !blocks.is_empty() && !of_role.is_empty() && !blocks.iter().all(|b| inside(b, of_role)) {
+            let list = |l: &[String]| {
+                format!(
+                    "[{}]",
+                    l.iter()
+                        .map(|b| format!("{b:?}"))
+                        .collect::<Vec<_>>()
+                        .join(" ")
+                )
+            };
+            return Err(Refused::internal(format!(
+                "failed to verify subset relationship between CIDR blocks on the role {} and CIDR blocks on the secret ID {}: %!w(<nil>)",
+                list(of_role),
+                list(&blocks)
+            )));
+        }
+    }
     let (fresh, accessor, now) = (core.uuid(), core.uuid(), core.now);
     let args = &call.args;
+    if args.int("num_uses") < 0 {
+        return Err(Refused::bad("num_uses cannot be negative"));
+    }
     let secret = args
         .opt_text("secret_id")
         .filter(|s| !s.is_empty())
@@ -281,11 +374,32 @@ fn new_secret(core: &mut Core, call: &Call) -> Outcome {
             Ok(map) => map,
             Err(_) => {
                 return Err(Refused::bad(
-                    "failed to parse metadata: error parsing metadata",
+                    "failed to parse metadata: failed to parse the input: invalid <key,value> format",
                 ));
             }
         },
     };
+    let over = |wanted: u128, most: u128| most > 0 && (wanted == 0 || wanted > most);
+    if args.has("num_uses")
+        && over(
+            args.int("num_uses").unsigned_abs().into(),
+            wanted.secret_id_num_uses.unsigned_abs().into(),
+        )
+    {
+        return Err(Refused::bad(
+            "num_uses cannot be higher than the role's secret_id_num_uses",
+        ));
+    }
+    if args.has("ttl")
+        && over(
+            args.seconds("ttl").as_nanos(),
+            wanted.secret_id_ttl.as_nanos(),
+        )
+    {
+        return Err(Refused::bad(
+            "ttl cannot be longer than the role's secret_id_ttl",
+        ));
+    }
     let role = role(core, call)?;
     let uses = args.opt_int("num_uses").unwrap_or(role.secret_id_num_uses);
     let ttl = args.opt_seconds("ttl").unwrap_or(role.secret_id_ttl);
@@ -310,7 +424,11 @@ fn new_secret(core: &mut Core, call: &Call) -> Outcome {
 
 fn list_secrets(core: &mut Core, call: &Call) -> Outcome {
     let now = core.now;
-    let mut keys: Vec<String> = role(core, call)?
+    let mut keys: Vec<String> = role(core, call)
+        .map_err(|e| match e {
+            Refused::Plain(_, text) => Refused::bad(text),
+            other => other,
+        })?
         .secrets
         .values()
         .filter(|s| !s.expired(now))
@@ -334,12 +452,41 @@ fn wanted(role: &Role, call: &Call) -> Option<String> {
     }
 }
 
+/// What the lookups and destructions need before they look at the role.
+fn check_named(call: &Call) -> Result<(), Refused> {
+    let field = if call.path.contains("/secret-id-accessor/") {
+        "secret_id_accessor"
+    } else {
+        "secret_id"
+    };
+    if call.args.text(field).is_empty() {
+        return Err(Refused::bad(format!("missing {field}")));
+    }
+    Ok(())
+}
+
 fn look_up(core: &mut Core, call: &Call) -> Outcome {
+    check_named(call)?;
+    let missing = Refused::internal(format!("role {:?} does not exist", name(call)));
     let found = {
-        let role = role(core, call)?;
+        let role = role(core, call).map_err(|_| missing)?;
         wanted(role, call).and_then(|key| role.secrets.get(&key).cloned())
     };
-    let Some(id) = found else { return done() };
+    let Some(id) = found else {
+        if !call.args.has("secret_id_accessor") {
+            return done();
+        }
+        let text = format!(
+            "failed to find accessor entry for secret_id_accessor: {:?}",
+            call.args.text("secret_id_accessor")
+        );
+        return Ok(Some(Reply {
+            status: Some(404),
+            // without a line feed, and Vault without the mount's type
+            no_mount_type: true,
+            ..Reply::data(json!({ "error": text }))
+        }));
+    };
     let expires = if id.ttl.is_zero() {
         "0001-01-01T00:00:00Z".to_owned()
     } else {
@@ -359,26 +506,25 @@ fn look_up(core: &mut Core, call: &Call) -> Outcome {
 }
 
 fn destroy(core: &mut Core, call: &Call) -> Outcome {
-    let role = role(core, call)?;
+    check_named(call)?;
+    let missing = Refused::internal(format!("role {:?} does not exist", name(call)));
+    let role = role(core, call).map_err(|_| missing)?;
     match wanted(role, call) {
         Some(key) => {
             role.secrets.remove(&key);
             done()
         }
-        None if call.args.has("secret_id_accessor") => Err(Refused::Plain(
-            404,
-            format!(
-                "failed to find accessor entry for secret_id_accessor: {:?}",
-                call.args.text("secret_id_accessor")
-            ),
-        )),
+        None if call.args.has("secret_id_accessor") => Err(Refused::internal(format!(
+            "failed to find accessor entry for secret_id_accessor: {:?}",
+            call.args.text("secret_id_accessor")
+        ))),
         None => done(),
     }
 }
 
 fn tidy(core: &mut Core, call: &Call) -> Outcome {
     let now = core.now;
-    for role in method(core, call)?.roles.values_mut() {
+    for role in all(core, call)?.values_mut() {
         role.secrets.retain(|_, s| !s.expired(now));
     }
     let product = core.flavour.product();
@@ -398,6 +544,15 @@ fn tidy(core: &mut Core, call: &Call) -> Outcome {
 fn login(core: &mut Core, call: &Call) -> Outcome {
     let invalid = || Refused::bad("invalid role or secret ID");
     let role_id = call.args.text("role_id");
+    let (_, lockout) = core.lockout_of(call);
+    if role_id.is_empty() && lockout.disabled {
+        // nobody looks for the alias
+        return Err(Refused::bad(if core.flavour.is_openbao() {
+            "missing role_id"
+        } else {
+            "invalid credentials"
+        }));
+    }
     if role_id.is_empty() {
         let text = if core.flavour.is_openbao() {
             "missing role_id"
@@ -408,8 +563,7 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
     }
     let (accessor, lockout) = core.lockout_of(call);
     let (now, openbao) = (core.now, core.flavour.is_openbao());
-    let found = method(core, call)?
-        .roles
+    let found = all(core, call)?
         .iter()
         .find(|(_, r)| r.role_id == role_id)
         .map(|(n, r)| (n.clone(), r.clone()));
@@ -426,6 +580,7 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
         ))
     };
     let mut metadata = BTreeMap::new();
+    let mut params = role.params.clone();
     if role.bind_secret_id {
         let secret = call.args.text("secret_id");
         if secret.is_empty() {
@@ -441,13 +596,22 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
             return Err(invalid());
         };
         if !within(call.peer, &id.cidrs) {
+            if id.uses == 0 {
+                let peer = call.peer;
+                return Err(Refused::bad(format!(
+                    "source address \"{peer}\" unauthorized through CIDR restrictions on the secret ID"
+                )));
+            }
             return Err(cidr_fault("secret ID"));
         }
         if !within(call.peer, &role.secret_id_bound_cidrs) {
             return Err(cidr_fault("role"));
         }
         metadata.clone_from(&id.metadata);
-        if let Some(kept) = method(core, call)?.roles.get_mut(&name) {
+        if !id.token_cidrs.is_empty() {
+            params.bound_cidrs.clone_from(&id.token_cidrs);
+        }
+        if let Some(kept) = all(core, call)?.get_mut(&name) {
             let uses = id.uses;
             match uses {
                 0 => {}
@@ -470,7 +634,7 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
     core.issue(
         call,
         Login {
-            params: &role.params,
+            params: &params,
             alias: role_id,
             owner: &name,
             display_name: "",
@@ -485,11 +649,8 @@ pub(crate) fn renewal(
     mount: crate::mounts::MountId,
     entry: &Entry,
 ) -> Result<Option<TokenParams>, Refused> {
-    let Some(Backend::Approle(method)) = core.mounts.get(&mount).map(|m| &m.backend) else {
-        return Ok(None);
-    };
-    match method.roles.get(&entry.owner) {
-        Some(role) => Ok(Some(role.params.clone())),
+    match roles::behind::<Role>(core, mount, entry) {
+        Some(role) => Ok(Some(role.params)),
         None => Err(Refused::internal(format!(
             "failed to renew entry: role {:?} does not exist during renewal",
             entry.owner

@@ -8,21 +8,24 @@ use x509_parser::{
     prelude::FromDer,
 };
 
-use super::{Login, TOKEN_FIELDS, TokenParams};
+use super::{
+    Login, TokenParams,
+    roles::{self, Roles},
+};
 use crate::{
     ClientCert, Core,
     call::{Call, Op},
-    fields::{Field, Kind},
+    fields::{Args, Field, Kind},
     mounts::{Backend, MountId},
-    reply::{Outcome, Refused, Reply, done},
+    reply::{Outcome, Refused},
     route::Endpoint,
     token::Entry,
 };
 
 /// The trusted certificates of one mount.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Cert {
-    certs: BTreeMap<String, Trusted>,
+    certs: Roles<Trusted>,
 }
 
 /// One trusted authority or certificate.
@@ -33,29 +36,15 @@ pub(crate) struct Trusted {
     params: TokenParams,
 }
 
-const CERT: [Field; 14] = {
-    let t = TOKEN_FIELDS;
-    [
-        t[0],
-        t[1],
-        t[2],
-        t[3],
-        t[4],
-        t[5],
-        t[6],
-        t[7],
-        t[8],
-        t[9],
-        ("certificate", Kind::Text),
-        ("allowed_common_names", Kind::Texts),
-        ("display_name", Kind::Text),
-        ("policies", Kind::Texts),
-    ]
-};
+const CERT: [Field; 14] = roles::fields([
+    ("certificate", Kind::Text),
+    ("allowed_common_names", Kind::Texts),
+    ("display_name", Kind::Text),
+]);
 
 pub(crate) const TABLE: &[Endpoint] = &[
     Endpoint {
-        pattern: "login?",
+        pattern: "login",
         fields: &[("name", Kind::Text)],
         ops: &[(Op::Update, login)],
         exists: None,
@@ -63,13 +52,17 @@ pub(crate) const TABLE: &[Endpoint] = &[
     Endpoint {
         pattern: "certs?",
         fields: &[],
-        ops: &[(Op::List, list)],
+        ops: &[(Op::List, roles::list::<Trusted>)],
         exists: None,
     },
     Endpoint {
         pattern: "certs/{name}",
         fields: &CERT,
-        ops: &[(Op::Update, write), (Op::Read, read), (Op::Delete, delete)],
+        ops: &[
+            (Op::Update, roles::write::<Trusted>),
+            (Op::Read, roles::read::<Trusted>),
+            (Op::Delete, roles::delete::<Trusted>),
+        ],
         exists: None,
     },
 ];
@@ -81,47 +74,62 @@ fn method<'a>(core: &'a mut Core, call: &Call) -> Result<&'a mut Cert, Refused> 
     }
 }
 
-fn list(core: &mut Core, call: &Call) -> Outcome {
-    Reply::keys(method(core, call)?.certs.keys().cloned().collect())
-}
+impl roles::Role for Trusted {
+    const NAME: &'static str = "name";
 
-fn write(core: &mut Core, call: &Call) -> Outcome {
-    let args = &call.args;
-    let certs = &mut method(core, call)?.certs;
-    let mut trusted = certs.get(args.text("name")).cloned().unwrap_or_default();
-    if let Some(pem) = args.opt_text("certificate") {
-        pem.clone_into(&mut trusted.pem);
+    fn all(backend: &Backend) -> Option<&Roles<Self>> {
+        match backend {
+            Backend::Cert(method) => Some(&method.certs),
+            _ => None,
+        }
     }
-    if parse_x509_pem(trusted.pem.as_bytes()).is_err() {
-        return Err(Refused::bad("failed to parse certificate"));
-    }
-    if let Some(names) = args.opt_texts("allowed_common_names") {
-        trusted.common_names = names;
-    }
-    trusted.params.update(args)?;
-    certs.insert(args.text("name").to_owned(), trusted);
-    done()
-}
 
-fn read(core: &mut Core, call: &Call) -> Outcome {
-    let Some(trusted) = method(core, call)?
-        .certs
-        .get(call.args.text("name"))
-        .cloned()
-    else {
-        return Err(Refused::nothing());
-    };
-    let mut data = trusted.params.describe(core);
-    data.extend(crate::reply::object(json!({
-        "allowed_common_names": trusted.common_names,
-        "certificate": trusted.pem,
-    })));
-    Ok(Some(Reply::data(Value::Object(data))))
-}
+    fn all_mut(backend: &mut Backend) -> Option<&mut Roles<Self>> {
+        match backend {
+            Backend::Cert(method) => Some(&mut method.certs),
+            _ => None,
+        }
+    }
 
-fn delete(core: &mut Core, call: &Call) -> Outcome {
-    method(core, call)?.certs.remove(call.args.text("name"));
-    done()
+    fn fresh(_: &mut Core) -> Self {
+        Self::default()
+    }
+
+    fn params(&mut self) -> &mut TokenParams {
+        &mut self.params
+    }
+
+    fn update(&mut self, _: &Core, args: &Args, _: bool) -> Result<Vec<String>, Refused> {
+        if let Some(pem) = args.opt_text("certificate") {
+            pem.clone_into(&mut self.pem);
+        }
+        if let Some(names) = args.opt_texts("allowed_common_names") {
+            self.common_names = names;
+        }
+        self.params.update(args, Self::OLD)?;
+        let sound = parse_x509_pem(self.pem.as_bytes())
+            .is_ok_and(|(_, pem)| pem.label == "CERTIFICATE" && pem.parse_x509().is_ok());
+        if !sound {
+            return Err(Refused::bad("failed to parse certificate"));
+        }
+        let most = crate::mounts::SYSTEM_TTL;
+        let long = [("ttl", self.params.ttl), ("max_ttl", self.params.max_ttl)];
+        let warnings = long.iter().filter(|(_, d)| *d > most).map(|(name, d)| {
+            format!(
+                "Given {name} of {} seconds is greater than current mount/system default of {} seconds",
+                d.as_secs(),
+                most.as_secs()
+            )
+        });
+        Ok(warnings.collect())
+    }
+
+    fn describe(&self, _: &Core) -> Value {
+        json!({
+            "allowed_common_names": self.common_names,
+            "certificate": self.pem,
+        })
+    }
 }
 
 /// What a certificate says of its owner.

@@ -2,7 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{
+    Engine, alphabet,
+    engine::{
+        DecodePaddingMode,
+        general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD},
+    },
+};
 use rsa::{
     RsaPublicKey,
     pkcs1v15::{Signature, VerifyingKey},
@@ -10,24 +16,27 @@ use rsa::{
     sha2::Sha256,
     signature::Verifier,
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{Login, TOKEN_FIELDS, TokenParams};
+use super::{
+    Login, TokenParams,
+    roles::{self, Roles},
+};
 use crate::{
     Core,
     call::{Call, Op},
-    fields::{Field, Kind},
+    fields::{Args, Field, Kind},
     mounts::{Backend, MountId},
-    reply::{Outcome, Refused, Reply, done, ok},
+    reply::{Outcome, Refused, done, ok},
     route::Endpoint,
     token::Entry,
 };
 
 /// Configuration and roles of one mount.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Jwt {
     pub config: Option<Config>,
-    pub roles: BTreeMap<String, Role>,
+    pub roles: Roles<Role>,
 }
 
 /// Static keys and issuer.
@@ -43,37 +52,34 @@ pub(crate) struct Config {
 pub(crate) struct Role {
     bound_audiences: Vec<String>,
     bound_subject: String,
-    bound_claims: serde_json::Map<String, Value>,
+    bound_claims: Option<Map<String, Value>>,
+    bound_claims_type: String,
+    claim_mappings: Option<BTreeMap<String, String>>,
+    role_type: String,
+    groups_claim: String,
+    expiration_leeway: i64,
+    clock_skew_leeway: i64,
     user_claim: String,
     params: TokenParams,
 }
 
-const ROLE: [Field; 17] = {
-    let t = TOKEN_FIELDS;
-    [
-        t[0],
-        t[1],
-        t[2],
-        t[3],
-        t[4],
-        t[5],
-        t[6],
-        t[7],
-        t[8],
-        t[9],
-        ("role_type", Kind::Text),
-        ("bound_audiences", Kind::Texts),
-        ("bound_subject", Kind::Text),
-        ("bound_claims", Kind::Object),
-        ("user_claim", Kind::Text),
-        ("policies", Kind::Texts),
-        ("verbose_oidc_logging", Kind::Bool),
-    ]
-};
+const ROLE: [Field; 22] = roles::fields([
+    ("role_type", Kind::Text),
+    ("bound_audiences", Kind::Texts),
+    ("bound_subject", Kind::Text),
+    ("bound_claims", Kind::Object),
+    ("bound_claims_type", Kind::Text),
+    ("user_claim", Kind::Text),
+    ("claim_mappings", Kind::Pairs),
+    ("groups_claim", Kind::Text),
+    ("clock_skew_leeway", Kind::Leeway),
+    ("expiration_leeway", Kind::Leeway),
+    ("verbose_oidc_logging", Kind::Bool),
+]);
 
 pub(crate) const TABLE: &[Endpoint] = &[
     Endpoint {
-        pattern: "login?",
+        pattern: "login",
         fields: &[("role", Kind::Text), ("jwt", Kind::Text)],
         ops: &[(Op::Update, login)],
         exists: None,
@@ -92,23 +98,19 @@ pub(crate) const TABLE: &[Endpoint] = &[
     Endpoint {
         pattern: "role?",
         fields: &[],
-        ops: &[(Op::List, list)],
+        ops: &[(Op::List, roles::list::<Role>)],
         exists: None,
     },
     Endpoint {
         pattern: "role/{name}",
         fields: &ROLE,
         ops: &[
-            (Op::Create, write),
-            (Op::Update, write),
-            (Op::Read, read),
-            (Op::Delete, delete),
+            (Op::Create, roles::write::<Role>),
+            (Op::Update, roles::write::<Role>),
+            (Op::Read, roles::read::<Role>),
+            (Op::Delete, roles::delete::<Role>),
         ],
-        exists: Some(|core, call| {
-            Ok(method(core, call)?
-                .roles
-                .contains_key(call.args.text("name")))
-        }),
+        exists: Some(roles::exists::<Role>),
     },
 ];
 
@@ -123,9 +125,11 @@ fn configure(core: &mut Core, call: &Call) -> Outcome {
     let args = &call.args;
     let pubkeys = args.texts("jwt_validation_pubkeys");
     if pubkeys.is_empty() {
-        return Err(Refused::bad(
-            "exactly one of 'jwt_validation_pubkeys', 'jwks_url', 'jwks_pairs' or 'oidc_discovery_url' must be set",
-        ));
+        return Err(Refused::bad(if core.flavour.is_openbao() {
+            "exactly one of 'jwt_validation_pubkeys', 'jwks_url', 'jwks_pairs', 'oidc_discovery_url', or 'provider_config' must be set"
+        } else {
+            "exactly one of 'jwt_validation_pubkeys', 'jwks_url', 'jwks_pairs' or 'oidc_discovery_url' must be set"
+        }));
     }
     if pubkeys
         .iter()
@@ -156,62 +160,149 @@ fn read_config(core: &mut Core, call: &Call) -> Outcome {
     }
 }
 
-fn list(core: &mut Core, call: &Call) -> Outcome {
-    Reply::keys(method(core, call)?.roles.keys().cloned().collect())
+impl roles::Role for Role {
+    const NAME: &'static str = "name";
+
+    fn all(backend: &Backend) -> Option<&Roles<Self>> {
+        match backend {
+            Backend::Jwt(method) => Some(&method.roles),
+            _ => None,
+        }
+    }
+
+    fn all_mut(backend: &mut Backend) -> Option<&mut Roles<Self>> {
+        match backend {
+            Backend::Jwt(method) => Some(&mut method.roles),
+            _ => None,
+        }
+    }
+
+    fn fresh(_: &mut Core) -> Self {
+        Self::default()
+    }
+
+    fn params(&mut self) -> &mut TokenParams {
+        &mut self.params
+    }
+
+    fn update(&mut self, _: &Core, args: &Args, _: bool) -> Result<Vec<String>, Refused> {
+        let text = |fault: &str| Err(Refused::bad(fault));
+        // what is not said is not kept but falls back
+        self.role_type = match args.text("role_type") {
+            "" => "oidc",
+            kind => kind,
+        }
+        .to_owned();
+        if !matches!(self.role_type.as_str(), "jwt" | "oidc") {
+            return text(&format!("invalid 'role_type': {}", self.role_type));
+        }
+        self.params.update(args, Self::OLD)?;
+        for (name, to) in [
+            ("expiration_leeway", &mut self.expiration_leeway),
+            ("clock_skew_leeway", &mut self.clock_skew_leeway),
+        ] {
+            if let Some(n) = args.opt_int(name) {
+                *to = n;
+            }
+        }
+        if let Some(list) = args.opt_texts("bound_audiences") {
+            self.bound_audiences = list;
+        }
+        if let Some(subject) = args.opt_text("bound_subject") {
+            subject.clone_into(&mut self.bound_subject);
+        }
+        self.bound_claims_type = args
+            .opt_text("bound_claims_type")
+            .unwrap_or("string")
+            .to_owned();
+        if !matches!(self.bound_claims_type.as_str(), "string" | "glob") {
+            return text(&format!(
+                "invalid 'bound_claims_type': {}",
+                self.bound_claims_type
+            ));
+        }
+        if let Some(Value::Object(claims)) = args.get("bound_claims") {
+            self.bound_claims = Some(claims.clone());
+            let texts = |v: &Value| {
+                v.is_string() || v.as_array().is_some_and(|l| l.iter().all(Value::is_string))
+            };
+            if self.bound_claims_type == "glob"
+                && let Some(bad) = claims.values().find(|v| !texts(v))
+            {
+                return text(&format!("claim is not a string: {bad}"));
+            }
+        }
+        if let Some(claims) = args.pairs("claim_mappings") {
+            self.claim_mappings = Some(claims);
+        }
+        if let Some(claim) = args.opt_text("user_claim") {
+            claim.clone_into(&mut self.user_claim);
+        }
+        if self.user_claim.is_empty() {
+            return text("a user claim must be defined on the role");
+        }
+        if let Some(claim) = args.opt_text("groups_claim") {
+            claim.clone_into(&mut self.groups_claim);
+        }
+        if self.role_type == "oidc" {
+            return text(
+                "'allowed_redirect_uris' must be set if 'role_type' is 'oidc' or unspecified.",
+            );
+        }
+        let unbound = self.bound_audiences.is_empty()
+            && self.bound_subject.is_empty()
+            && self.bound_claims.as_ref().is_none_or(Map::is_empty)
+            && self.params.bound_cidrs.is_empty();
+        if unbound {
+            return text("must have at least one bound constraint when creating/updating a role");
+        }
+        Ok(Vec::new())
+    }
+
+    fn describe(&self, core: &Core) -> Value {
+        let mut data = json!({
+            "allowed_redirect_uris": null,
+            "bound_audiences": (!self.bound_audiences.is_empty()).then_some(&self.bound_audiences),
+            "bound_claims": self.bound_claims,
+            "bound_claims_type": self.bound_claims_type,
+            "bound_subject": self.bound_subject,
+            "claim_mappings": self.claim_mappings,
+            "clock_skew_leeway": self.clock_skew_leeway,
+            "expiration_leeway": self.expiration_leeway,
+            "groups_claim": self.groups_claim,
+            "max_age": 0,
+            "not_before_leeway": 0,
+            "oidc_scopes": null,
+            "role_type": self.role_type,
+            "user_claim": self.user_claim,
+            "user_claim_json_pointer": false,
+            "verbose_oidc_logging": false,
+        });
+        if core.flavour.is_openbao() {
+            data["callback_mode"] = "client".into();
+            data["oauth2_metadata"] = Value::Null;
+            data["oidc_disable_confirmation"] = false.into();
+            data["token_policies_template_claims"] = false.into();
+        }
+        data
+    }
 }
 
-fn write(core: &mut Core, call: &Call) -> Outcome {
-    let args = &call.args;
-    let roles = &mut method(core, call)?.roles;
-    let name = args.text("name").to_owned();
-    let mut role = roles.get(&name).cloned().unwrap_or_default();
-    if let Some(list) = args.opt_texts("bound_audiences") {
-        role.bound_audiences = list;
-    }
-    if let Some(subject) = args.opt_text("bound_subject") {
-        subject.clone_into(&mut role.bound_subject);
-    }
-    if let Some(claim) = args.opt_text("user_claim") {
-        claim.clone_into(&mut role.user_claim);
-    }
-    if let Some(Value::Object(claims)) = args.get("bound_claims") {
-        role.bound_claims.clone_from(claims);
-    }
-    role.params.update(args)?;
-    roles.insert(name, role);
-    done()
-}
-
-fn read(core: &mut Core, call: &Call) -> Outcome {
-    let Some(role) = method(core, call)?
-        .roles
-        .get(call.args.text("name"))
-        .cloned()
-    else {
-        return Err(Refused::nothing());
-    };
-    let mut data = role.params.describe(core);
-    data.extend(crate::reply::object(json!({
-        "bound_audiences": role.bound_audiences,
-        "bound_claims": role.bound_claims,
-        "bound_subject": role.bound_subject,
-        "role_type": "jwt",
-        "user_claim": role.user_claim,
-    })));
-    Ok(Some(Reply::data(Value::Object(data))))
-}
-
-fn delete(core: &mut Core, call: &Call) -> Outcome {
-    method(core, call)?.roles.remove(call.args.text("name"));
-    done()
-}
+/// Bits too many at the end are nothing to complain of.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_encode_padding(false)
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone)
+        .with_decode_allow_trailing_bits(true),
+);
 
 /// The three parts of a compact JWT: what is signed, the claims, the signature.
 pub(super) fn split(jwt: &str) -> Option<(&str, Value, Vec<u8>)> {
     let (signed, signature) = jwt.rsplit_once('.')?;
     let (_, claims) = signed.split_once('.').filter(|(_, c)| !c.contains('.'))?;
     let claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
-    Some((signed, claims, URL_SAFE_NO_PAD.decode(signature).ok()?))
+    Some((signed, claims, LENIENT.decode(signature).ok()?))
 }
 
 fn signed_by(pem: &str, signed: &str, signature: &[u8]) -> bool {
@@ -289,6 +380,14 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
             "error verifying token signature: no known key successfully validated the token signature",
         ));
     }
+    if ["exp", "nbf", "iat"]
+        .iter()
+        .all(|n| claims.get(*n).is_none_or(Value::is_null))
+    {
+        return Err(invalid(
+            "no issued at (iat), not before (nbf), or expiration time (exp) claims in token",
+        ));
+    }
     check_times(&claims, now).map_err(invalid)?;
     let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default();
     if !config.bound_issuer.is_empty() && text("iss") != config.bound_issuer {
@@ -298,7 +397,7 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
     if !role.bound_subject.is_empty() && text("sub") != role.bound_subject {
         return Err(invalid("invalid subject (sub) claim"));
     }
-    for (claim, wanted) in &role.bound_claims {
+    for (claim, wanted) in role.bound_claims.iter().flatten() {
         let fits = |w: &Value| claims.get(claim) == Some(w);
         if !fits(wanted) && !wanted.as_array().is_some_and(|list| list.iter().any(fits)) {
             return Err(Refused::bad(format!(
@@ -332,17 +431,11 @@ pub(crate) fn renewal(
     mount: MountId,
     entry: &Entry,
 ) -> Result<Option<TokenParams>, Refused> {
-    let Some(Backend::Jwt(method)) = core.mount(mount).map(|m| &m.backend) else {
-        return Ok(None);
-    };
-    match method.roles.get(&entry.owner) {
-        Some(role) => Ok(Some(role.params.clone())),
-        None => {
-            let text = format!(
-                "failed to renew entry: role {} does not exist during renewal",
-                entry.owner
-            );
-            Err(Refused::internal(text))
-        }
+    match roles::behind::<Role>(core, mount, entry) {
+        Some(role) => Ok(Some(role.params)),
+        None => Err(Refused::internal(format!(
+            "failed to renew entry: role {} does not exist during renewal",
+            entry.owner
+        ))),
     }
 }

@@ -5,22 +5,26 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Login, TOKEN_FIELDS, TokenParams, jwt};
+use super::{
+    Login, TokenParams, jwt,
+    roles::{self, Roles},
+};
 use crate::{
     Core, TokenReview,
     call::{Call, Op},
-    fields::{Field, Kind},
+    fields::{Args, Field, Kind},
     mounts::{Backend, MountId},
-    reply::{Outcome, Refused, Reply, done, ok},
+    pipeline::within,
+    reply::{Outcome, Refused, done, ok},
     route::Endpoint,
     token::Entry,
 };
 
 /// Configuration and roles of one mount.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Kubernetes {
     host: String,
-    roles: BTreeMap<String, Role>,
+    roles: Roles<Role>,
 }
 
 /// Which service accounts may log in.
@@ -29,33 +33,20 @@ pub(crate) struct Role {
     names: Vec<String>,
     namespaces: Vec<String>,
     audience: String,
+    alias_source: String,
     params: TokenParams,
 }
 
-const ROLE: [Field; 15] = {
-    let t = TOKEN_FIELDS;
-    [
-        t[0],
-        t[1],
-        t[2],
-        t[3],
-        t[4],
-        t[5],
-        t[6],
-        t[7],
-        t[8],
-        t[9],
-        ("bound_service_account_names", Kind::Texts),
-        ("bound_service_account_namespaces", Kind::Texts),
-        ("audience", Kind::Text),
-        ("alias_name_source", Kind::Text),
-        ("policies", Kind::Texts),
-    ]
-};
+const ROLE: [Field; 15] = roles::fields([
+    ("bound_service_account_names", Kind::Texts),
+    ("bound_service_account_namespaces", Kind::Texts),
+    ("audience", Kind::Text),
+    ("alias_name_source", Kind::Text),
+]);
 
 pub(crate) const TABLE: &[Endpoint] = &[
     Endpoint {
-        pattern: "login?",
+        pattern: "login",
         fields: &[("role", Kind::Text), ("jwt", Kind::Text)],
         ops: &[(Op::Update, login)],
         exists: None,
@@ -77,23 +68,19 @@ pub(crate) const TABLE: &[Endpoint] = &[
     Endpoint {
         pattern: "role?",
         fields: &[],
-        ops: &[(Op::List, list)],
+        ops: &[(Op::List, roles::list::<Role>)],
         exists: None,
     },
     Endpoint {
         pattern: "role/{name}",
         fields: &ROLE,
         ops: &[
-            (Op::Create, write),
-            (Op::Update, write),
-            (Op::Read, read),
-            (Op::Delete, delete),
+            (Op::Create, roles::write::<Role>),
+            (Op::Update, roles::write::<Role>),
+            (Op::Read, roles::read::<Role>),
+            (Op::Delete, roles::delete::<Role>),
         ],
-        exists: Some(|core, call| {
-            Ok(method(core, call)?
-                .roles
-                .contains_key(call.args.text("name")))
-        }),
+        exists: Some(roles::exists::<Role>),
     },
 ];
 
@@ -127,49 +114,78 @@ fn read_config(core: &mut Core, call: &Call) -> Outcome {
     ok(json!({ "kubernetes_host": host, "disable_local_ca_jwt": true }))
 }
 
-fn list(core: &mut Core, call: &Call) -> Outcome {
-    Reply::keys(method(core, call)?.roles.keys().cloned().collect())
-}
+impl roles::Role for Role {
+    const NAME: &'static str = "name";
 
-fn write(core: &mut Core, call: &Call) -> Outcome {
-    let args = &call.args;
-    let roles = &mut method(core, call)?.roles;
-    let name = args.text("name").to_owned();
-    let mut role = roles.get(&name).cloned().unwrap_or_default();
-    if let Some(names) = args.opt_texts("bound_service_account_names") {
-        role.names = names;
+    fn all(backend: &Backend) -> Option<&Roles<Self>> {
+        match backend {
+            Backend::Kubernetes(method) => Some(&method.roles),
+            _ => None,
+        }
     }
-    if let Some(namespaces) = args.opt_texts("bound_service_account_namespaces") {
-        role.namespaces = namespaces;
-    }
-    if let Some(audience) = args.opt_text("audience") {
-        audience.clone_into(&mut role.audience);
-    }
-    role.params.update(args)?;
-    roles.insert(name, role);
-    done()
-}
 
-fn read(core: &mut Core, call: &Call) -> Outcome {
-    let Some(role) = method(core, call)?
-        .roles
-        .get(call.args.text("name"))
-        .cloned()
-    else {
-        return Err(Refused::nothing());
-    };
-    let mut data = role.params.describe(core);
-    data.extend(crate::reply::object(json!({
-        "audience": role.audience,
-        "bound_service_account_names": role.names,
-        "bound_service_account_namespaces": role.namespaces,
-    })));
-    Ok(Some(Reply::data(Value::Object(data))))
-}
+    fn all_mut(backend: &mut Backend) -> Option<&mut Roles<Self>> {
+        match backend {
+            Backend::Kubernetes(method) => Some(&mut method.roles),
+            _ => None,
+        }
+    }
 
-fn delete(core: &mut Core, call: &Call) -> Outcome {
-    method(core, call)?.roles.remove(call.args.text("name"));
-    done()
+    fn fresh(_: &mut Core) -> Self {
+        Self {
+            alias_source: "serviceaccount_uid".to_owned(),
+            ..Self::default()
+        }
+    }
+
+    fn params(&mut self) -> &mut TokenParams {
+        &mut self.params
+    }
+
+    fn update(&mut self, _: &Core, args: &Args, _: bool) -> Result<Vec<String>, Refused> {
+        self.params.update(args, Self::OLD)?;
+        if let Some(names) = args.opt_texts("bound_service_account_names") {
+            self.names = names;
+        }
+        if let Some(namespaces) = args.opt_texts("bound_service_account_namespaces") {
+            self.namespaces = namespaces;
+        }
+        for (list, name) in [(&self.names, "names"), (&self.namespaces, "namespaces")] {
+            let field = format!("\"bound_service_account_{name}\"");
+            if list.is_empty() {
+                let rest = if name == "namespaces" {
+                    " if \"bound_service_account_namespace_selector\" is not set"
+                } else {
+                    ""
+                };
+                return Err(Refused::bad(format!("{field} can not be empty{rest}")));
+            }
+            if list.len() > 1 && list.iter().any(|l| l == "*") {
+                return Err(Refused::bad("can not mix \"*\" with values"));
+            }
+        }
+        if let Some(audience) = args.opt_text("audience") {
+            audience.clone_into(&mut self.audience);
+        }
+        if let Some(source) = args.opt_text("alias_name_source").filter(|s| !s.is_empty()) {
+            if !matches!(source, "serviceaccount_uid" | "serviceaccount_name") {
+                return Err(Refused::bad(
+                    "invalid alias_name_source, must be one of: serviceaccount_uid, serviceaccount_name",
+                ));
+            }
+            source.clone_into(&mut self.alias_source);
+        }
+        Ok(Vec::new())
+    }
+
+    fn describe(&self, _: &Core) -> Value {
+        json!({
+            "alias_name_source": self.alias_source,
+            "audience": self.audience,
+            "bound_service_account_names": self.names,
+            "bound_service_account_namespaces": self.namespaces,
+        })
+    }
 }
 
 fn login(core: &mut Core, call: &Call) -> Outcome {
@@ -185,10 +201,29 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
     let Some(role) = method(core, call)?.roles.get(&name).cloned() else {
         return Err(Refused::bad(format!("invalid role name {name:?}")));
     };
+    if !within(call.peer, &role.params.bound_cidrs) {
+        return Err(Refused::denied());
+    }
+    if method(core, call)?.host.is_empty() {
+        return Err(Refused::Plain(
+            500,
+            "could not load backend configuration".to_owned(),
+        ));
+    }
     let forbidden = |text: &str| Refused::Plain(403, text.to_owned());
     let Some((_, claims, _)) = jwt::split(token) else {
         return Err(Refused::denied());
     };
+    if !role.audience.is_empty() {
+        jwt::check_audience(&claims, std::slice::from_ref(&role.audience)).map_err(forbidden)?;
+    }
+    jwt::check_times(&claims, now).map_err(forbidden)?;
+    if claims.get("aud").is_some_and(Value::is_string) {
+        return Err(Refused::Plain(
+            500,
+            "decoding failed due to the following error(s):\n\n'aud' source data must be an array or slice, got string".to_owned(),
+        ));
+    }
     let account = |pointer: &str| {
         claims
             .pointer(pointer)
@@ -208,10 +243,6 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
     if !among(&role.namespaces, &namespace) {
         return Err(forbidden("namespace not authorized"));
     }
-    jwt::check_times(&claims, now).map_err(forbidden)?;
-    if !role.audience.is_empty() {
-        jwt::check_audience(&claims, std::slice::from_ref(&role.audience)).map_err(forbidden)?;
-    }
     if review != TokenReview::Agrees {
         return Err(Refused::denied());
     }
@@ -222,12 +253,16 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
         ("service_account_secret_name".to_owned(), String::new()),
         ("service_account_uid".to_owned(), uid.clone()),
     ]);
+    let alias = match role.alias_source.as_str() {
+        "serviceaccount_name" => format!("{namespace}/{service_account}"),
+        _ => uid,
+    };
     let display_name = format!("{namespace}-{service_account}");
     core.issue(
         call,
         Login {
             params: &role.params,
-            alias: &uid,
+            alias: &alias,
             owner: &name,
             display_name: &display_name,
             metadata,
@@ -241,10 +276,7 @@ pub(crate) fn renewal(
     mount: MountId,
     entry: &Entry,
 ) -> Result<Option<TokenParams>, Refused> {
-    let Some(Backend::Kubernetes(method)) = core.mount(mount).map(|m| &m.backend) else {
-        return Ok(None);
-    };
-    let Some(role) = method.roles.get(&entry.owner) else {
+    let Some(role) = roles::behind::<Role>(core, mount, entry) else {
         return Ok(None);
     };
     if core.flavour.is_openbao() && core.token_review != TokenReview::Agrees {
@@ -254,5 +286,5 @@ pub(crate) fn renewal(
         );
         return Err(Refused::Wrapped(403, text));
     }
-    Ok(Some(role.params.clone()))
+    Ok(Some(role.params))
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{TOKEN_FIELDS, TokenParams};
+use super::TokenParams;
 use crate::{
     Core,
     call::{Call, Op},
@@ -19,7 +19,7 @@ mod renew;
 mod roles;
 
 /// The roles of one token mount.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct TokenRoles {
     pub roles: BTreeMap<String, TokenRole>,
 }
@@ -28,16 +28,22 @@ pub(crate) struct TokenRoles {
 #[derive(Clone, Default)]
 pub(crate) struct TokenRole {
     pub allowed_policies: Vec<String>,
+    pub allowed_policies_glob: Vec<String>,
     pub disallowed_policies: Vec<String>,
+    pub disallowed_policies_glob: Vec<String>,
+    pub allowed_entity_aliases: Vec<String>,
     pub orphan: bool,
     pub not_renewable: bool,
     pub path_suffix: String,
+    /// What was set by the parameters' old names; `params` holds what counts.
+    pub old_explicit_max_ttl: std::time::Duration,
+    pub old_period: std::time::Duration,
     pub params: TokenParams,
 }
 
 const CREATE: &[Field] = &[
     ("id", Kind::Text),
-    ("policies", Kind::Any),
+    ("policies", Kind::Names),
     ("meta", Kind::Pairs),
     ("no_parent", Kind::Bool),
     ("no_default_policy", Kind::Bool),
@@ -51,35 +57,31 @@ const CREATE: &[Field] = &[
     ("period", Kind::Any),
     ("entity_alias", Kind::Text),
 ];
-const ROLE: [Field; 18] = {
-    let t = TOKEN_FIELDS;
-    [
-        t[0],
-        t[1],
-        t[2],
-        t[3],
-        t[4],
-        t[5],
-        t[6],
-        t[7],
-        t[8],
-        t[9],
-        ("allowed_policies", Kind::Texts),
-        ("disallowed_policies", Kind::Texts),
-        ("orphan", Kind::Bool),
-        ("renewable", Kind::Bool),
-        ("path_suffix", Kind::Text),
-        ("explicit_max_ttl", Kind::Seconds),
-        ("period", Kind::Seconds),
-        ("bound_cidrs", Kind::Texts),
-    ]
-};
+const ROLE: &[Field] = &[
+    ("allowed_policies", Kind::Texts),
+    ("allowed_policies_glob", Kind::Texts),
+    ("disallowed_policies", Kind::Texts),
+    ("disallowed_policies_glob", Kind::Texts),
+    ("allowed_entity_aliases", Kind::Texts),
+    ("orphan", Kind::Bool),
+    ("renewable", Kind::Bool),
+    ("path_suffix", Kind::Text),
+    ("explicit_max_ttl", Kind::Seconds),
+    ("period", Kind::Seconds),
+    ("bound_cidrs", Kind::Texts),
+    ("token_bound_cidrs", Kind::Texts),
+    ("token_explicit_max_ttl", Kind::Seconds),
+    ("token_no_default_policy", Kind::Bool),
+    ("token_num_uses", Kind::Int),
+    ("token_period", Kind::Seconds),
+    ("token_type", Kind::Text),
+];
 const TOKEN: &[Field] = &[("token", Kind::Text), ("increment", Kind::Seconds)];
 const ACCESSOR: &[Field] = &[("accessor", Kind::Text), ("increment", Kind::Seconds)];
 
 pub(crate) const TABLE: &[Endpoint] = &[
     Endpoint {
-        pattern: "lookup-self?",
+        pattern: "lookup-self",
         fields: TOKEN,
         ops: &[
             (Op::Read, lookup::look_up_self),
@@ -88,13 +90,13 @@ pub(crate) const TABLE: &[Endpoint] = &[
         exists: None,
     },
     Endpoint {
-        pattern: "create?",
+        pattern: "create",
         fields: CREATE,
         ops: &[(Op::Update, create::create)],
         exists: None,
     },
     Endpoint {
-        pattern: "create-orphan?",
+        pattern: "create-orphan",
         fields: CREATE,
         ops: &[(Op::Update, create::create)],
         exists: None,
@@ -106,55 +108,55 @@ pub(crate) const TABLE: &[Endpoint] = &[
         exists: None,
     },
     Endpoint {
-        pattern: "lookup?",
+        pattern: "lookup",
         fields: TOKEN,
         ops: &[(Op::Read, lookup::look_up), (Op::Update, lookup::look_up)],
         exists: None,
     },
     Endpoint {
-        pattern: "lookup-accessor?",
+        pattern: "lookup-accessor",
         fields: ACCESSOR,
         ops: &[(Op::Update, lookup::look_up_accessor)],
         exists: None,
     },
     Endpoint {
-        pattern: "renew-self?",
+        pattern: "renew-self",
         fields: TOKEN,
         ops: &[(Op::Update, renew::renew_self)],
         exists: None,
     },
     Endpoint {
-        pattern: "renew?",
+        pattern: "renew",
         fields: TOKEN,
         ops: &[(Op::Update, renew::renew)],
         exists: None,
     },
     Endpoint {
-        pattern: "renew-accessor?",
+        pattern: "renew-accessor",
         fields: ACCESSOR,
         ops: &[(Op::Update, renew::renew_accessor)],
         exists: None,
     },
     Endpoint {
-        pattern: "revoke-self?",
+        pattern: "revoke-self",
         fields: TOKEN,
         ops: &[(Op::Update, renew::revoke_self)],
         exists: None,
     },
     Endpoint {
-        pattern: "revoke?",
+        pattern: "revoke",
         fields: TOKEN,
         ops: &[(Op::Update, renew::revoke)],
         exists: None,
     },
     Endpoint {
-        pattern: "revoke-orphan?",
+        pattern: "revoke-orphan",
         fields: TOKEN,
         ops: &[(Op::Update, renew::revoke_orphan)],
         exists: None,
     },
     Endpoint {
-        pattern: "revoke-accessor?",
+        pattern: "revoke-accessor",
         fields: ACCESSOR,
         ops: &[(Op::Update, renew::revoke_accessor)],
         exists: None,
@@ -179,7 +181,7 @@ pub(crate) const TABLE: &[Endpoint] = &[
     },
     Endpoint {
         pattern: "roles/{role_name:seg}",
-        fields: &ROLE,
+        fields: ROLE,
         ops: &[
             (Op::Create, roles::write_role),
             (Op::Update, roles::write_role),
@@ -209,10 +211,17 @@ fn caller(call: &Call) -> Result<Arc<Entry>, Refused> {
 fn by_accessor(core: &Core, call: &Call) -> Result<Arc<Entry>, Refused> {
     let accessor = call.args.text("accessor");
     if accessor.is_empty() {
-        return Err(Refused::bad("missing accessor"));
+        return Err(Refused::Wrapped(400, "missing accessor".to_owned()));
     }
-    core.tokens
+    let entry = core
+        .tokens
         .by_accessor(accessor)
         .cloned()
-        .ok_or(Refused::Wrapped(400, "invalid accessor".to_owned()))
+        .ok_or(Refused::Wrapped(400, "invalid accessor".to_owned()))?;
+    if entry.ns != call.ns {
+        return Err(Refused::internal(
+            "cannot lookup token in different namespace",
+        ));
+    }
+    Ok(entry)
 }

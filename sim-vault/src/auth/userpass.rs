@@ -5,49 +5,40 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Login, TOKEN_FIELDS, TokenParams};
+use super::{
+    Login, TokenParams,
+    roles::{self, Role as _, Roles},
+};
 use crate::{
     Core,
     call::{Call, Op},
-    fields::{Field, Kind},
-    mounts::Backend,
+    fields::{Args, Field, Kind},
+    mounts::{Backend, MountId},
     pipeline::within,
-    reply::{Outcome, Refused, Reply, done},
+    reply::{Outcome, Refused, done},
     route::Endpoint,
+    token::Entry,
 };
 
 /// The users of one mount.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Userpass {
-    pub users: BTreeMap<String, User>,
+    pub users: Roles<User>,
 }
 
 /// The password is kept as a digest: the model needs equality only, and must never show it.
+#[derive(Clone)]
 pub(crate) struct User {
     password: [u8; 32],
     pub params: TokenParams,
 }
 
-const USER: [Field; 15] = {
-    let t = TOKEN_FIELDS;
-    [
-        t[0],
-        t[1],
-        t[2],
-        t[3],
-        t[4],
-        t[5],
-        t[6],
-        t[7],
-        t[8],
-        t[9],
-        ("password", Kind::Text),
-        ("policies", Kind::Texts),
-        ("ttl", Kind::Seconds),
-        ("max_ttl", Kind::Seconds),
-        ("bound_cidrs", Kind::Texts),
-    ]
-};
+const USER: [Field; 15] = roles::fields([
+    ("password", Kind::Text),
+    ("ttl", Kind::Seconds),
+    ("max_ttl", Kind::Seconds),
+    ("bound_cidrs", Kind::Texts),
+]);
 
 pub(crate) const TABLE: &[Endpoint] = &[
     Endpoint {
@@ -59,7 +50,7 @@ pub(crate) const TABLE: &[Endpoint] = &[
     Endpoint {
         pattern: "users?",
         fields: &[],
-        ops: &[(Op::List, list)],
+        ops: &[(Op::List, roles::list::<User>)],
         exists: None,
     },
     Endpoint {
@@ -78,80 +69,109 @@ pub(crate) const TABLE: &[Endpoint] = &[
         pattern: "users/{username:seg}",
         fields: &USER,
         ops: &[
-            (Op::Create, write),
-            (Op::Update, write),
-            (Op::Read, read),
-            (Op::Delete, delete),
+            (Op::Create, roles::write::<User>),
+            (Op::Update, roles::write::<User>),
+            (Op::Read, roles::read::<User>),
+            (Op::Delete, roles::delete::<User>),
         ],
-        exists: Some(|core, call| Ok(users(core, call)?.contains_key(&name(call)))),
+        exists: Some(roles::exists::<User>),
     },
 ];
 
-fn users<'a>(core: &'a mut Core, call: &Call) -> Result<&'a mut BTreeMap<String, User>, Refused> {
-    match core.mounts.get_mut(&call.mount).map(|m| &mut m.backend) {
-        Some(Backend::Userpass(method)) => Ok(&mut method.users),
-        _ => Err(Refused::unsupported_path()),
-    }
+fn users<'a>(core: &'a mut Core, call: &Call) -> Result<&'a mut Roles<User>, Refused> {
+    roles::of::<User>(core, call)
 }
 
 fn name(call: &Call) -> String {
-    call.args.text("username").to_lowercase()
+    roles::name::<User>(call)
 }
 
 fn digest(password: &str) -> [u8; 32] {
     Sha256::digest(password.as_bytes()).into()
 }
 
-fn list(core: &mut Core, call: &Call) -> Outcome {
-    Reply::keys(users(core, call)?.keys().cloned().collect())
-}
+impl roles::Role for User {
+    const NAME: &'static str = "username";
+    const LOWER: bool = true;
+    const OLD: &'static [(&'static str, &'static str)] = &[
+        ("policies", "token_policies"),
+        ("ttl", "token_ttl"),
+        ("max_ttl", "token_max_ttl"),
+        ("bound_cidrs", "token_bound_cidrs"),
+    ];
 
-fn read(core: &mut Core, call: &Call) -> Outcome {
-    let Some(params) = users(core, call)?
-        .get(&name(call))
-        .map(|u| u.params.clone())
-    else {
-        return Err(Refused::nothing());
-    };
-    Ok(Some(Reply::data(Value::Object(params.describe(core)))))
-}
+    fn all(backend: &Backend) -> Option<&Roles<Self>> {
+        match backend {
+            Backend::Userpass(method) => Some(&method.users),
+            _ => None,
+        }
+    }
 
-fn delete(core: &mut Core, call: &Call) -> Outcome {
-    users(core, call)?.remove(&name(call));
-    done()
-}
+    fn all_mut(backend: &mut Backend) -> Option<&mut Roles<Self>> {
+        match backend {
+            Backend::Userpass(method) => Some(&mut method.users),
+            _ => None,
+        }
+    }
 
-fn write(core: &mut Core, call: &Call) -> Outcome {
-    let password = call.args.opt_text("password").map(digest);
-    let name = name(call);
-    let users = users(core, call)?;
-    let existing = users.get(&name);
-    let Some(password) = password.or(existing.map(|u| u.password)) else {
-        return Err(Refused::bad("missing password"));
-    };
-    let mut params = existing.map(|u| u.params.clone()).unwrap_or_default();
-    params.update(&call.args)?;
-    users.insert(name, User { password, params });
-    done()
+    fn fresh(_: &mut Core) -> Self {
+        Self {
+            password: [0; 32],
+            params: TokenParams::default(),
+        }
+    }
+
+    fn params(&mut self) -> &mut TokenParams {
+        &mut self.params
+    }
+
+    fn update(&mut self, core: &Core, args: &Args, new: bool) -> Result<Vec<String>, Refused> {
+        if new && args.text("password").is_empty() {
+            return Err(Refused::bad(if core.flavour.is_openbao() {
+                "must provide either password or password_hash"
+            } else {
+                "\"password\" or \"password_hash\" must be supplied"
+            }));
+        }
+        self.params.update(args, Self::OLD)?;
+        if core.flavour.is_vault() {
+            self.params.policies = super::effective_policies(&self.params.policies, true);
+        }
+        if let Some(password) = args.opt_text("password").filter(|p| !p.is_empty()) {
+            self.password = digest(password);
+        }
+        Ok(Vec::new())
+    }
+
+    fn describe(&self, _: &Core) -> Value {
+        Value::Null
+    }
 }
 
 fn set_password(core: &mut Core, call: &Call) -> Outcome {
-    let Some(password) = call.args.opt_text("password").map(digest) else {
-        return Err(Refused::bad("missing password"));
+    let password = call.args.text("password").to_owned();
+    let missing = if core.flavour.is_openbao() {
+        "must provide either password or password_hash"
+    } else {
+        "\"password\" or \"password_hash\" must be supplied"
     };
-    match users(core, call)?.get_mut(&name(call)) {
-        Some(user) => user.password = password,
-        None => return Err(Refused::bad("username does not exist")),
+    let user = existing(core, call)?;
+    if password.is_empty() {
+        return Err(Refused::bad(missing));
     }
+    user.password = digest(&password);
     done()
 }
 
 fn set_policies(core: &mut Core, call: &Call) -> Outcome {
-    match users(core, call)?.get_mut(&name(call)) {
-        Some(user) => user.params.update(&call.args)?,
-        None => return Err(Refused::bad("username does not exist")),
-    }
+    existing(core, call)?.params.update(&call.args, User::OLD)?;
     done()
+}
+
+fn existing<'a>(core: &'a mut Core, call: &Call) -> Result<&'a mut User, Refused> {
+    users(core, call)?
+        .get_mut(&name(call))
+        .ok_or_else(|| Refused::internal("username does not exist"))
 }
 
 fn login(core: &mut Core, call: &Call) -> Outcome {
@@ -159,17 +179,30 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
     if core.flavour.is_vault() && matches!(call.raw.get("password"), Some(Value::Object(_))) {
         return Err(Refused::Panic);
     }
+    let (accessor, lockout) = core.lockout_of(call);
+    // Vault counts failures by the name as it was written: another case, another count
+    let counted = if core.flavour.is_vault() {
+        call.args.text("username").to_owned()
+    } else {
+        name.clone()
+    };
+    if core
+        .lockouts
+        .is_locked(&accessor, &counted, lockout, core.now)
+    {
+        return Err(Refused::denied());
+    }
     let password = call.args.text("password");
     if password.is_empty() {
+        if core.flavour.is_vault() {
+            let now = core.now;
+            core.lockouts.failed(&accessor, &counted, lockout, now);
+        }
         return Err(if core.flavour.is_openbao() {
             Refused::Plain(500, "missing password".to_owned())
         } else {
             Refused::bad("invalid credentials")
         });
-    }
-    let (accessor, lockout) = core.lockout_of(call);
-    if core.lockouts.is_locked(&accessor, &name, lockout, core.now) {
-        return Err(Refused::denied());
     }
     let found = users(core, call)?
         .get(&name)
@@ -177,7 +210,7 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
     let Some((true, params)) = found else {
         if found.is_some() {
             let now = core.now;
-            core.lockouts.failed(&accessor, &name, lockout, now);
+            core.lockouts.failed(&accessor, &counted, lockout, now);
         }
         return Err(Refused::bad("invalid username or password"));
     };
@@ -201,13 +234,10 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
 /// What renewing a token of this mount finds: `None` if the user is gone (nothing is renewed, 204).
 pub(crate) fn renewal(
     core: &mut Core,
-    method: crate::mounts::MountId,
-    entry: &crate::token::Entry,
+    mount: MountId,
+    entry: &Entry,
 ) -> Result<Option<TokenParams>, Refused> {
-    let Some(Backend::Userpass(method)) = core.mounts.get(&method).map(|m| &m.backend) else {
-        return Ok(None);
-    };
-    let Some(user) = method.users.get(&entry.owner) else {
+    let Some(user) = roles::behind::<User>(core, mount, entry) else {
         return Ok(None);
     };
     if super::effective_policies(&user.params.policies, user.params.no_default_policy)
@@ -217,5 +247,5 @@ pub(crate) fn renewal(
             "failed to renew entry: policies have changed, not renewing",
         ));
     }
-    Ok(Some(user.params.clone()))
+    Ok(Some(user.params))
 }

@@ -48,21 +48,54 @@ impl Core {
                 .map(|(n, v)| (n.clone(), v.as_str().into()))
                 .collect()
         };
+        // only GET takes `list` for an order
+        let all = || -> Map<String, Value> {
+            let pairs = target.query.iter();
+            pairs.map(|(n, v)| (n.clone(), v.as_str().into())).collect()
+        };
         let set =
             |name: &str| matches!(target.get(name), Some("true" | "1" | "t" | "True" | "TRUE"));
+        let listed = target.get("list");
+        let unclear = listed.is_some_and(|v| {
+            !matches!(
+                v,
+                "" | "true"
+                    | "1"
+                    | "t"
+                    | "T"
+                    | "True"
+                    | "TRUE"
+                    | "false"
+                    | "0"
+                    | "f"
+                    | "F"
+                    | "False"
+                    | "FALSE"
+            )
+        });
+        if unclear && request.method == "GET" {
+            return Err(Refused::Empty(400));
+        }
         Ok(match request.method.as_str() {
             "GET" if set("list") => (Op::List, query()),
             "GET" if set("scan") && self.flavour.is_openbao() => (Op::Scan, query()),
             "GET" => (Op::Read, query()),
             "HEAD" => (Op::Header, query()),
             "DELETE" => (Op::Delete, query()),
-            "LIST" => (Op::List, query()),
+            "LIST" => (Op::List, all()),
             "SCAN" if self.flavour.is_openbao() => (Op::Scan, query()),
             "POST" | "PUT" => (Op::Update, self.read_body(request)?),
             "PATCH" => {
                 let kind = request.get("Content-Type").unwrap_or_default();
                 if kind.is_empty() {
                     return Err(Refused::bad("mime: no media type"));
+                }
+                let sound = kind
+                    .split(';')
+                    .skip(1)
+                    .all(|p| p.trim().is_empty() || p.contains('='));
+                if !sound {
+                    return Err(Refused::bad("mime: invalid media parameter"));
                 }
                 if !kind.starts_with("application/merge-patch+json") {
                     let text = format!(
@@ -77,7 +110,7 @@ impl Core {
                     "cannot handle internal-only request operation",
                 ));
             }
-            "OPTIONS" => return Err(Refused::Wrapped(403, "permission denied".to_owned())),
+            "OPTIONS" => (Op::Header, query()),
             _ => return Err(Refused::Empty(405)),
         })
     }
@@ -89,6 +122,9 @@ impl Core {
             && first.is_some_and(|b| *b != b'{')
         {
             let text = String::from_utf8_lossy(&request.body);
+            if url::decode(&text, true).is_none() {
+                return Err(Refused::bad("error parsing form data"));
+            }
             return Ok(url::pairs(&text)
                 .into_iter()
                 .map(|(n, v)| (n, v.into()))
@@ -123,7 +159,7 @@ impl Core {
                 _ => {}
             }
         }
-        if !self.sealed() && self.flavour.namespaces() {
+        if !self.sealed() && self.has_namespaces() {
             let (ns, rest) = self.resolve_namespace("", path);
             if !ns.is_empty() && rest == "sys/health" {
                 return Some(

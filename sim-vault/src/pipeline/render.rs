@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{Done, url};
 use crate::{
-    Core, Response, Storage, gobase64, json,
+    Core, Flavour, Response, Storage, gobase64, json,
     mounts::Backend,
     reply::{AuthBlock, Refused, Reply},
     token::{Entry, TokenKind},
@@ -56,7 +56,7 @@ impl Core {
         };
         let mut body = json::escape_html(&body);
         // batches that did not go well come without the line feed
-        if !reply.no_mount_type {
+        if !reply.no_mount_type && !reply.no_line_end {
             body.push('\n');
         }
         self.finish(status, Bytes::from(body), true)
@@ -72,11 +72,11 @@ impl Core {
             request_id: &request_id,
             lease_id: "",
             renewable: false,
-            lease_duration: 0,
+            lease_duration: reply.lease,
             data: reply.data.as_ref(),
             wrap_info: reply.wrap_info.as_ref(),
             warnings: (!reply.warnings.is_empty()).then_some(&reply.warnings),
-            auth: reply.auth.as_ref().map(AuthJson::from),
+            auth: reply.auth.as_ref().map(|a| AuthJson::new(a, self.flavour)),
             mount_type,
         };
         let text = serde_json::to_string(&body).unwrap_or_default();
@@ -124,7 +124,8 @@ impl Core {
             "max-age=31536000; includeSubDomains".to_owned(),
         ));
         if self.options.storage == Storage::Raft
-            && self.flavour.is_openbao()
+            // DOCS-ONLY for Enterprise
+            && (self.flavour.is_openbao() || self.is_enterprise())
             && (200..300).contains(&status)
         {
             headers.push(("X-Vault-Index".to_owned(), self.index_header()));
@@ -206,7 +207,9 @@ struct AuthJson<'a> {
     client_token: &'a str,
     accessor: &'a str,
     policies: &'a [String],
-    token_policies: &'a [String],
+    /// Without any, OpenBao says null and Vault nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_policies: Option<Option<&'a [String]>>,
     metadata: Option<&'a std::collections::BTreeMap<String, String>>,
     lease_duration: u64,
     renewable: bool,
@@ -217,13 +220,17 @@ struct AuthJson<'a> {
     num_uses: i64,
 }
 
-impl<'a> From<&'a AuthBlock> for AuthJson<'a> {
-    fn from(auth: &'a AuthBlock) -> Self {
+impl<'a> AuthJson<'a> {
+    fn new(auth: &'a AuthBlock, flavour: Flavour) -> Self {
         Self {
             client_token: &auth.client_token,
             accessor: &auth.accessor,
             policies: &auth.policies,
-            token_policies: &auth.policies,
+            token_policies: match (auth.policies.as_slice(), flavour) {
+                ([], Flavour::Vault) => None,
+                ([], Flavour::OpenBao) => Some(None),
+                (some, _) => Some(Some(some)),
+            },
             metadata: auth.metadata.as_ref(),
             lease_duration: auth.lease_duration,
             renewable: auth.renewable,

@@ -10,7 +10,7 @@ use crate::{
     call::{Call, Op},
     fields::{self, Args},
     mounts::MountId,
-    reply::{Outcome, Refused},
+    reply::{Outcome, Refused, ok},
     route,
     token::Entry,
 };
@@ -93,7 +93,7 @@ impl Core {
             return (Err(Refused::unsupported_path()), Some(id));
         };
         let Some(handler) = endpoint.handler(op) else {
-            let listing = matches!(op, Op::List | Op::Scan);
+            let listing = op == Op::List;
             let refused = if listing {
                 Refused::unsupported_path()
             } else {
@@ -115,18 +115,22 @@ impl Core {
             if openbao {
                 k == "nonce"
             } else {
-                k == "after" || k == "limit"
+                matches!(k, "after" | "limit")
+                    || k == "associated_data" && inner.starts_with("datakey/")
             }
         };
         let known = |k: &str| endpoint.fields.iter().any(|(n, _)| *n == k) && !foreign(k);
         let ignored = names(&|k| !known(k) && !captured.contains_key(k));
         let replaced = names(&|k| captured.contains_key(k));
         let open = endpoint.fields.iter().any(|(n, _)| *n == "*");
-        let args = match self.convert(endpoint.fields, &raw, captured) {
+        let mut own = raw.clone();
+        own.retain(|k, _| !foreign(k));
+        let args = match self.convert(endpoint.fields, &own, captured) {
             Ok(args) => args,
             Err(text) => {
                 let login = token.is_none();
-                if login && self.flavour.is_vault() && path.contains("/login/") {
+                let counted = self.mount(id).is_some_and(|m| !m.lockout.disabled);
+                if login && counted && self.flavour.is_vault() && path.contains("/login/") {
                     // the handler that asks for the user's name takes the password for a string and panics
                     return (Err(Refused::Panic), Some(id));
                 }
@@ -145,7 +149,16 @@ impl Core {
             self.wrote();
         }
         let mut outcome = handler(self, &call);
-        if (writes || op == Op::List)
+        let silent = ignored.is_empty() && replaced.is_empty();
+        let remarks = !open && !silent;
+        if op == Op::List
+            && remarks
+            && matches!(&outcome, Err(fault) if *fault == Refused::nothing())
+        {
+            // an empty list with a warning is an answer
+            outcome = ok(Value::Object(Map::new()));
+        }
+        if (writes || matches!(op, Op::List | Op::Read))
             && !open
             && let Ok(Some(reply)) = &mut outcome
         {
@@ -174,14 +187,6 @@ impl Core {
 
     pub(crate) fn sealed(&self) -> bool {
         self.seal.sealed || !self.seal.initialised || self.node.sealed || self.node.uninitialised
-    }
-
-    pub(super) fn relative_path(&self) -> Refused {
-        if self.flavour.is_openbao() {
-            Refused::bad("relative paths not supported")
-        } else {
-            Refused::Wrapped(403, "permission denied".to_owned())
-        }
     }
 
     pub(super) fn wanted_wrap(&self, request: &Request, path: &str) -> Option<Wrap> {
@@ -225,5 +230,9 @@ fn new_call(
         token,
         peer: request.peer,
         cert: request.client_cert.clone(),
+        wraps: request
+            .get("X-Vault-Wrap-TTL")
+            .and_then(crate::duration::parse)
+            .is_some_and(|d| d.is_ok_and(|d| !d.is_zero())),
     }
 }

@@ -13,17 +13,23 @@ pub(crate) struct Target {
 
 impl Target {
     /// The target, or the answer to one that is not clean.
-    pub(crate) fn parse(raw: &str) -> Result<Self, Response> {
+    pub(crate) fn parse(raw: &str, page: bool) -> Result<Self, Response> {
         let (path, query) = raw.split_once('?').unwrap_or((raw, ""));
         let clean = clean(path);
         if clean != path {
-            return Err(redirect(&clean, false));
+            return Err(redirect(&clean, page));
         }
         let Some(path) = decode(path, false) else {
             return Err(Response {
                 status: 400,
-                headers: Vec::new(),
-                body: Bytes::new(),
+                headers: vec![
+                    (
+                        "Content-Type".to_owned(),
+                        "text/plain; charset=utf-8".to_owned(),
+                    ),
+                    ("Connection".to_owned(), "close".to_owned()),
+                ],
+                body: Bytes::from_static(b"400 Bad Request"),
             });
         };
         Ok(Self {

@@ -22,6 +22,7 @@ pub(super) fn parse(text: &str) -> Result<Value, String> {
         line: 1,
         column: 1,
         depth: 0,
+        start: (1, 1),
     };
     let map = parser.body(false)?;
     Ok(Value::Object(map))
@@ -33,11 +34,19 @@ struct Parser {
     line: usize,
     column: usize,
     depth: usize,
+    /// Where the latest token began.
+    start: (usize, usize),
 }
 
 impl Parser {
     fn fault<T>(&self, text: &str) -> Result<T, String> {
         Err(format!("At {}:{}: {text}", self.line, self.column))
+    }
+
+    /// A complaint about the latest token.
+    fn fault_at<T>(&mut self, text: &str) -> Result<T, String> {
+        (self.line, self.column) = self.start;
+        self.fault(text)
     }
 
     fn peek(&self) -> Option<char> {
@@ -80,6 +89,7 @@ impl Parser {
 
     fn token(&mut self) -> Result<Token, String> {
         self.blank();
+        self.start = (self.line, self.column);
         let Some(c) = self.peek() else {
             return Ok(Token::End);
         };
@@ -130,7 +140,7 @@ impl Parser {
             self.step();
             return Ok(Token::Punct(c));
         }
-        self.fault("illegal character")
+        self.fault_at("illegal char")
     }
 
     fn heredoc(&mut self) -> Result<Token, String> {
@@ -171,9 +181,18 @@ impl Parser {
         let mut map: Map<String, Value> = Map::new();
         loop {
             let mut keys = Vec::new();
+            // the keys as they stand there
+            let mut written = Vec::new();
             let value = loop {
                 match self.token()? {
-                    Token::Word(key) | Token::Text(key) => keys.push(key),
+                    Token::Word(key) => {
+                        written.push(key.clone());
+                        keys.push(key);
+                    }
+                    Token::Text(key) => {
+                        written.push(format!("{key:?}"));
+                        keys.push(key);
+                    }
                     Token::Punct(',') if keys.is_empty() => {}
                     Token::End if keys.is_empty() && !inner => {
                         self.depth -= 1;
@@ -184,8 +203,12 @@ impl Parser {
                         return self.fault("object expected closing RBRACE got: EOF");
                     }
                     Token::End => {
-                        return self
-                            .fault("key '' expected start of object ('{') or assignment ('=')");
+                        let names = written.join(" ");
+                        // a bare word at the end is read one too far
+                        self.column += usize::from(!names.ends_with('"'));
+                        return self.fault(&format!(
+                            "key '{names}' expected start of object ('{{') or assignment ('=')"
+                        ));
                     }
                     Token::Punct('}') if inner && keys.is_empty() => {
                         self.depth -= 1;
@@ -194,7 +217,7 @@ impl Parser {
                     Token::Punct('=') if keys.len() == 1 => break self.value()?,
                     Token::Punct('{') if !keys.is_empty() => break Value::Object(self.body(true)?),
                     other => {
-                        return self.fault(&format!(
+                        return self.fault_at(&format!(
                             "expected: IDENT | STRING | ASSIGN | LBRACE got: {}",
                             name(&other)
                         ));

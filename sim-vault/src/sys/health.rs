@@ -41,6 +41,8 @@ pub(crate) fn answer(core: &Core, request: &Request, target: &Target) -> Respons
         ("sealedcode", 503),
         ("uninitcode", 501),
         ("haunhealthycode", 474),
+        // DOCS-ONLY
+        ("performancestandbycode", 473),
     ];
     for (name, code) in &mut codes {
         if let Some(text) = target.get(name) {
@@ -51,36 +53,51 @@ pub(crate) fn answer(core: &Core, request: &Request, target: &Target) -> Respons
         }
     }
     for name in ["standbyok", "perfstandbyok"] {
-        if target.get(name).is_some_and(|v| {
-            !matches!(
-                v,
-                "" | "1"
-                    | "0"
-                    | "t"
-                    | "f"
-                    | "true"
-                    | "false"
-                    | "True"
-                    | "False"
-                    | "TRUE"
-                    | "FALSE"
-                    | "T"
-                    | "F"
-            )
-        }) {
+        // OpenBao has no performance standbys
+        let read = name == "standbyok" || core.flavour.is_vault();
+        if read
+            && target.get(name).is_some_and(|v| {
+                !matches!(
+                    v,
+                    "" | "1"
+                        | "0"
+                        | "t"
+                        | "f"
+                        | "true"
+                        | "false"
+                        | "True"
+                        | "False"
+                        | "TRUE"
+                        | "FALSE"
+                        | "T"
+                        | "F"
+                )
+            })
+        {
             return core.refuse(Refused::Empty(400));
         }
     }
     let initialised = core.seal.initialised && !core.node.uninitialised;
     let standby = core.node.standby;
-    let standby_ok = target
-        .get("standbyok")
-        .is_some_and(|v| matches!(v, "" | "1" | "t" | "true" | "True" | "TRUE" | "T"));
+    let on = |name: &str| {
+        target
+            .get(name)
+            .is_some_and(|v| matches!(v, "" | "1" | "t" | "true" | "True" | "TRUE" | "T"))
+    };
+    let standby_ok = on("standbyok");
     let status = match (initialised, core.sealed()) {
         (false, _) => codes[3].1,
         (true, true) => codes[2].1,
         (true, false) if !standby => codes[0].1,
         (true, false) if core.leader_unhealthy() => codes[4].1,
+        // DOCS-ONLY: `standbyok` is not for performance standbys
+        (true, false) if core.is_performance_standby() => {
+            if on("perfstandbyok") {
+                codes[0].1
+            } else {
+                codes[5].1
+            }
+        }
         (true, false) if standby_ok => codes[0].1,
         (true, false) => codes[1].1,
     };
@@ -107,19 +124,22 @@ pub(crate) fn answer(core: &Core, request: &Request, target: &Target) -> Respons
             tail["last_request_forwarding_heartbeat_ms"] = 0.into();
         }
     }
+    let mut tail = crate::reply::object(tail);
+    core.health_of_licence(&mut tail);
+    let version = core.version();
     let health = Health {
         initialized: initialised,
         sealed: !active,
         standby: standby || !active,
-        performance_standby: vault.then_some(false),
+        performance_standby: vault.then_some(core.is_performance_standby()),
         replication_performance_mode: performance,
         replication_dr_mode: dr,
         server_time_utc: core.unix(),
-        version: core.flavour.version(),
-        enterprise: vault.then_some(false),
+        version: &version,
+        enterprise: vault.then_some(core.is_enterprise()),
         cluster_name: active.then_some(core.cluster_name.as_str()),
         cluster_id: active.then_some(core.cluster_id.as_str()),
-        tail: crate::reply::object(tail),
+        tail,
     };
     let body = if request.method == "HEAD" {
         String::new()
@@ -141,7 +161,7 @@ pub(crate) fn status_body(core: &Core) -> Value {
         "progress": seal.given.len(),
         "nonce": seal.nonce,
         "recovery_seal": false,
-        "version": core.flavour.version(),
+        "version": core.version(),
         "migration": false,
         "storage_type": if core.options.storage == Storage::Raft { "raft" } else { "inmem" },
     });
@@ -186,9 +206,13 @@ pub(crate) fn leader(core: &Core, request: &Request) -> Response {
         "leader_address": address,
         "leader_cluster_address": address,
     });
+    if !raft && core.flavour.is_openbao() {
+        body = json!({ "ha_enabled": false });
+    }
     if core.flavour.is_vault() {
-        body["performance_standby"] = false.into();
+        body["performance_standby"] = core.is_performance_standby().into();
         body["performance_standby_last_remote_wal"] = 0.into();
+        body["active_time"] = "0001-01-01T00:00:00Z".into();
     }
     if raft {
         if !core.node.standby || core.flavour.is_vault() {

@@ -24,7 +24,7 @@ pub(crate) const TABLE: &[Endpoint] = &[Endpoint {
 
 fn write(core: &mut Core, call: &Call) -> Outcome {
     let Some(entity) = core.identity.entities.get_mut(call.args.text("id")) else {
-        return Err(Refused::bad("invalid entity ID"));
+        return Err(Refused::bad("entity not found from id"));
     };
     if let Some(disabled) = call.args.opt_bool("disabled") {
         entity.disabled = disabled;

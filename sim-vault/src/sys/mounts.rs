@@ -20,6 +20,11 @@ fn prefix(call: &Call) -> &'static str {
     }
 }
 
+/// The place as error texts name it.
+fn place(call: &Call, path: &str) -> String {
+    format!("{}{}/", prefix(call), path.trim_end_matches('/'))
+}
+
 pub(super) fn list(core: &mut Core, call: &Call) -> Outcome {
     let auth = prefix(call) == "auth/";
     let rows: Map<String, Value> = core
@@ -61,7 +66,8 @@ pub(super) fn read(core: &mut Core, call: &Call) -> Outcome {
 fn read_tune(core: &Core, call: &Call, path: &str) -> Outcome {
     let Some(mount) = found(core, call, path) else {
         return Err(Refused::bad(format!(
-            "cannot fetch sysview for path {path:?}"
+            "cannot fetch sysview for path {:?}",
+            place(call, path)
         )));
     };
     let mut data = json!({
@@ -77,11 +83,11 @@ fn read_tune(core: &Core, call: &Call, path: &str) -> Outcome {
             .unwrap_or("default-service")
             .into();
     }
-    if mount.lockout_tuned {
-        data["user_lockout_counter_reset_duration"] = mount.lockout.reset.as_secs().into();
-        data["user_lockout_disable"] = mount.lockout.disabled.into();
-        data["user_lockout_duration"] = mount.lockout.duration.as_secs().into();
-        data["user_lockout_threshold"] = mount.lockout.threshold.into();
+    if let Some(said) = mount.lockout_tuned {
+        data["user_lockout_counter_reset_duration"] = said.reset.as_secs().into();
+        data["user_lockout_disable"] = said.disabled.into();
+        data["user_lockout_duration"] = said.duration.as_secs().into();
+        data["user_lockout_threshold"] = said.threshold.into();
     }
     if let Some(options) = mount.options.as_ref().filter(|o| !o.is_empty()) {
         data["options"] = Value::Object(options.clone());
@@ -93,6 +99,20 @@ pub(super) fn write(core: &mut Core, call: &Call) -> Outcome {
     let path = call.args.text("path");
     if let Some(path) = path.strip_suffix("/tune") {
         return tune(core, call, path);
+    }
+    if let Some(Value::Object(config)) = call.args.get("config") {
+        let (default, max) = (
+            seconds(config, "default_lease_ttl")?,
+            seconds(config, "max_lease_ttl")?,
+        );
+        if let (Some(default), Some(max)) = (default, max)
+            && !max.is_zero()
+            && default > max
+        {
+            return Err(Refused::bad(
+                "given default lease TTL greater than given max lease TTL",
+            ));
+        }
     }
     let kind = call.args.text("type");
     if kind.is_empty() {
@@ -165,18 +185,28 @@ fn set_ttls(mount: &mut Mount, config: &Map<String, Value>) -> Result<(), Refuse
 fn tune(core: &mut Core, call: &Call, path: &str) -> Outcome {
     let Some(id) = found(core, call, path).map(|m| m.id) else {
         return Err(Refused::bad(format!(
-            "no mount entry found for path {path:?}"
+            "tune of path {:?} failed: no mount entry found",
+            place(call, path)
         )));
     };
     let Some(mount) = core.mounts.get_mut(&id) else {
         return done();
     };
+    if call.args.has("user_lockout_config")
+        && !matches!(mount.kind.as_str(), "userpass" | "approle")
+    {
+        return Err(Refused::bad(format!(
+            "tuning of user lockout configuration for auth type {:?} not allowed",
+            mount.kind
+        )));
+    }
     set_ttls(mount, &call.args.0)?;
     if let Some(text) = call.args.opt_text("description") {
         text.clone_into(&mut mount.description);
     }
     if let Some(Value::Object(limits)) = call.args.get("user_lockout_config") {
-        mount.lockout_tuned = true;
+        // shown is what was said, and zero for the rest
+        let said = mount.lockout_tuned.get_or_insert(crate::lockout::UNSAID);
         let int = |name: &str| {
             limits
                 .get(name)
@@ -184,26 +214,37 @@ fn tune(core: &mut Core, call: &Call, path: &str) -> Outcome {
                 .and_then(|v| v.as_u64())
         };
         if let Some(n) = int("lockout_threshold") {
-            mount.lockout.threshold = n;
+            (mount.lockout.threshold, said.threshold) = (n, n);
         }
         if let Some(d) = seconds(limits, "lockout_duration")? {
-            mount.lockout.duration = d;
+            (mount.lockout.duration, said.duration) = (d, d);
         }
         if let Some(d) = seconds(limits, "lockout_counter_reset_duration")? {
-            mount.lockout.reset = d;
+            (mount.lockout.reset, said.reset) = (d, d);
         }
         if let Some(b) = limits
             .get("lockout_disable")
             .and_then(|v| fields::convert(Kind::Bool, v).ok())
         {
-            mount.lockout.disabled = b == Value::Bool(true);
+            said.disabled = b == Value::Bool(true);
+            mount.lockout.disabled = said.disabled;
         }
     }
     done()
 }
 
 pub(super) fn delete(core: &mut Core, call: &Call) -> Outcome {
-    let id = found(core, call, call.args.text("path")).map(|m| m.id);
+    let path = call.args.text("path").trim_end_matches('/');
+    match (prefix(call), path) {
+        ("", "sys" | "identity" | "cubbyhole") => {
+            return Err(Refused::bad(format!("cannot unmount \"{path}/\"")));
+        }
+        ("auth/", "token") => {
+            return Err(Refused::bad("token credential backend cannot be disabled"));
+        }
+        _ => {}
+    }
+    let id = found(core, call, path).map(|m| m.id);
     if let Some(id) = id {
         core.unmount(id);
     }
@@ -249,15 +290,24 @@ pub(super) fn ui(core: &mut Core, call: &Call) -> Outcome {
                     .iter()
                     .filter_map(|p| space.policies.get(p))
                     .flat_map(|p| &p.rules)
+                    .filter(|r| r.caps.grants())
                     .any(|r| {
-                        r.pattern.starts_with(&m.path) || r.prefix && m.path.starts_with(&r.pattern)
+                        let segments = || {
+                            r.pattern
+                                .split('/')
+                                .zip(m.path.trim_end_matches('/').split('/'))
+                        };
+                        r.pattern.starts_with(&m.path)
+                            || r.prefix && m.path.starts_with(&r.pattern)
+                            || r.pattern.contains('+')
+                                && segments().all(|(rule, mount)| rule == "+" || rule == mount)
                     })
             })
     };
     match core.route(&call.ns, &path).filter(|m| visible(m)) {
         Some(mount) => {
             let mut row = mount.describe(core);
-            row["path"] = mount.path.as_str().into();
+            row["path"] = mount.path.trim_start_matches("auth/").into();
             if core.flavour.is_vault() {
                 row["config"]["default_lease_ttl"] = mount.default_lease().as_secs().into();
                 row["config"]["max_lease_ttl"] = mount.max_lease().as_secs().into();

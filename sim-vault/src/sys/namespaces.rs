@@ -10,7 +10,7 @@ use crate::{
 
 /// Vault's community edition knows the paths and refuses them.
 fn supported(core: &Core) -> Result<(), Refused> {
-    if core.flavour.namespaces() {
+    if core.has_namespaces() {
         Ok(())
     } else {
         Err(super::enterprise_only(core))
@@ -23,6 +23,14 @@ fn target(call: &Call) -> String {
 
 fn describe(core: &Core, path: &str) -> Option<Value> {
     let space = core.namespace(path)?;
+    if core.is_enterprise() {
+        // DOCS-ONLY
+        return Some(json!({
+            "custom_metadata": space.metadata,
+            "id": space.id,
+            "path": space.path,
+        }));
+    }
     Some(json!({
         "custom_metadata": space.metadata,
         "id": space.id,
@@ -55,6 +63,15 @@ pub(super) fn list(core: &mut Core, call: &Call) -> Outcome {
 pub(super) fn create(core: &mut Core, call: &Call) -> Outcome {
     supported(core)?;
     let path = target(call);
+    let name = call.args.text("path").trim_matches('/');
+    if matches!(
+        name,
+        "root" | "sys" | "audit" | "auth" | "cubbyhole" | "identity"
+    ) {
+        return Err(Refused::bad(format!(
+            "\"{name}/\" is a reserved path and cannot be used as a namespace name"
+        )));
+    }
     if core.namespace(&path).is_none() {
         core.add_namespace(&path);
     }
@@ -100,6 +117,9 @@ pub(super) fn delete(core: &mut Core, call: &Call) -> Outcome {
 
 pub(super) fn lock(core: &mut Core, call: &Call) -> Outcome {
     supported(core)?;
+    if call.ns.is_empty() {
+        return Err(Refused::bad("root namespace cannot be locked/unlocked"));
+    }
     let key = core.base62(24);
     if let Some(space) = core.namespaces.get_mut(&call.ns) {
         if space.lock.is_some() {
@@ -115,12 +135,29 @@ pub(super) fn lock(core: &mut Core, call: &Call) -> Outcome {
 
 pub(super) fn unlock(core: &mut Core, call: &Call) -> Outcome {
     supported(core)?;
-    let root = call.token.as_ref().is_some_and(|t| t.is_root());
-    if let Some(space) = core.namespaces.get_mut(&call.ns) {
-        if !root && space.lock.as_deref() != Some(call.args.text("unlock_key")) {
-            return Err(Refused::bad("incorrect unlock key"));
-        }
-        space.lock = None;
+    if call.ns.is_empty() {
+        return Err(Refused::bad("root namespace cannot be locked/unlocked"));
     }
-    Ok(None)
+    if core.namespace(&call.ns).is_some_and(|n| n.lock.is_none()) {
+        return Err(Refused::bad(format!(
+            "namespace {:?} is not locked",
+            call.ns
+        )));
+    }
+    let root = call.token.as_ref().is_some_and(|t| t.is_root());
+    let Some(space) = core.namespaces.get_mut(&call.ns) else {
+        return Ok(None);
+    };
+    let key = call.args.text("unlock_key");
+    let fits = space.lock.as_deref() == Some(key);
+    let by_right = root && key.is_empty();
+    if !fits && !by_right {
+        return Err(Refused::bad("incorrect unlock key"));
+    }
+    space.lock = None;
+    if fits {
+        return Ok(None);
+    }
+    let text = "Namespace unlocked using sudo capabilities";
+    Ok(Some(Reply::default().warn(text)))
 }

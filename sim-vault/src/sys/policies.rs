@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     Core,
     call::Call,
+    gobase64,
     policy::Policy,
     reply::{Outcome, Refused, Reply, done},
 };
@@ -35,55 +36,96 @@ pub(super) fn list(core: &mut Core, call: &Call) -> Outcome {
 
 pub(super) fn write(core: &mut Core, call: &Call) -> Outcome {
     let name = name(call);
-    if name == "root" {
-        return Err(Refused::bad("cannot update \"root\" policy"));
-    }
     let text = call.args.text("policy");
     if text.is_empty() {
         return Err(Refused::bad("'policy' parameter not supplied or empty"));
     }
+    // the text may come as base64 of itself
+    let decoded = gobase64::decode(text).ok();
+    let decoded = decoded.as_deref().map(String::from_utf8_lossy);
+    let text = decoded.as_deref().unwrap_or(text);
     let mut policy = Policy::parse(text, core.flavour)
         .map_err(|e| Refused::bad(format!("failed to parse policy: {e}")))?;
+    if name == "root" || name == "response-wrapping" {
+        return Err(Refused::bad(format!("cannot update {name:?} policy")));
+    }
     policy.modified = core.rfc3339(core.now);
+    if let Some(wanted) = call
+        .args
+        .opt_int("cas")
+        .filter(|_| core.flavour.is_openbao())
+    {
+        let current = core
+            .namespace(&call.ns)
+            .and_then(|n| n.policies.get(&name))
+            .map(|p| i64::try_from(p.version).unwrap_or(i64::MAX));
+        match (wanted, current) {
+            (-1 | 0, None) => {}
+            (-1, Some(_)) => {
+                return Err(Refused::bad(
+                    "check-and-set parameter set to -1 on existing entry",
+                ));
+            }
+            (wanted, current) if Some(wanted) == current => {}
+            (wanted, Some(current)) => {
+                return Err(Refused::bad(format!(
+                    "check-and-set parameter {wanted} did not match the current version {current}"
+                )));
+            }
+            (wanted, None) => {
+                return Err(Refused::bad(format!(
+                    "check-and-set parameter {wanted} did not match the current version 0"
+                )));
+            }
+        }
+    }
     if let Some(space) = core.namespaces.get_mut(&call.ns) {
         policy.version = space.policies.get(&name).map_or(1, |p| p.version + 1);
-        space.policies.insert(name, policy);
+        space.policies.insert(name.clone(), policy);
+    }
+    if core.flavour.is_vault() && name != call.args.text("policy_name") {
+        let text = format!("policy name was converted to {name}");
+        return Ok(Some(Reply::default().warn(text)));
     }
     done()
 }
 
 pub(super) fn read(core: &mut Core, call: &Call) -> Outcome {
     let name = name(call);
-    let text = |p: &Policy| p.text.clone();
-    let Some(space) = core.namespace(&call.ns) else {
-        return Err(Refused::nothing());
+    let field = if legacy(call) { "rules" } else { "policy" };
+    let found = core
+        .namespace(&call.ns)
+        .and_then(|space| space.policies.get(&name));
+    let mut data = match found {
+        Some(policy) => json!({ "name": name, field: policy.text }),
+        None if name == "root" => json!({ "name": name, field: "" }),
+        None => return Err(Refused::nothing()),
     };
-    let Some(policy) = space.policies.get(&name) else {
-        if name == "root" {
-            return Ok(Some(Reply::data(json!({ "name": name, "policy": "" }))));
-        }
-        return Err(Refused::nothing());
-    };
-    if legacy(call) {
-        return Ok(Some(
-            Reply::data(json!({ "name": name, "rules": text(policy) })).top_level(),
-        ));
-    }
-    let mut data = json!({ "name": name, "policy": text(policy) });
     if core.flavour.is_openbao() {
         data["allow_slashes_in_identity_templates"] = false.into();
         data["allow_wildcards_in_identity_templates"] = false.into();
         data["cas_required"] = false.into();
-        data["modified"] = policy.modified.as_str().into();
-        data["version"] = policy.version.into();
+        data["version"] = found.map_or(0, |p| p.version).into();
+        if let Some(policy) = found {
+            data["modified"] = policy.modified.as_str().into();
+        }
     }
-    Ok(Some(Reply::data(data)))
+    let reply = Reply::data(data);
+    Ok(Some(if legacy(call) {
+        reply.top_level()
+    } else {
+        reply
+    }))
 }
 
 pub(super) fn delete(core: &mut Core, call: &Call) -> Outcome {
     let name = name(call);
-    if name == "default" || name == "root" {
-        return Err(Refused::bad(format!("cannot delete {name} policy")));
+    match name.as_str() {
+        "default" => return Err(Refused::bad("cannot delete default policy")),
+        "root" | "response-wrapping" => {
+            return Err(Refused::bad(format!("cannot delete {name:?} policy")));
+        }
+        _ => {}
     }
     if let Some(space) = core.namespaces.get_mut(&call.ns) {
         space.policies.remove(&name);
@@ -97,22 +139,46 @@ pub(super) fn capabilities(core: &mut Core, call: &Call) -> Outcome {
         "capabilities-accessor" => core.tokens.by_accessor(call.args.text("accessor")).cloned(),
         _ => core.tokens.get(call.args.text("token")).cloned(),
     };
-    let Some(token) = token.filter(|t| t.num_uses >= 0) else {
-        return Err(Refused::Wrapped(400, "invalid token".to_owned()));
-    };
+    if call.path == "capabilities" && call.args.text("token").is_empty() {
+        return Err(Refused::internal("no token found"));
+    }
+    let by_accessor = call.path == "capabilities-accessor";
+    if by_accessor && call.args.text("accessor").is_empty() {
+        return Err(Refused::bad("missing accessor"));
+    }
     let paths = call
         .args
         .opt_texts("paths")
         .or_else(|| call.args.opt_texts("path"))
         .unwrap_or_default();
+    let blank = |v: &Value| {
+        v.as_array()
+            .is_some_and(|list| !list.is_empty() && list.iter().all(|p| p.as_str() == Some("")))
+    };
+    if paths.is_empty()
+        && ["paths", "path"]
+            .iter()
+            .any(|n| call.raw.get(*n).is_some_and(blank))
+    {
+        return Err(Refused::Wrapped(400, "missing path".to_owned()));
+    }
     if paths.is_empty() {
         return Err(Refused::bad("paths must be supplied"));
     }
+    let fault = if by_accessor {
+        "invalid accessor"
+    } else {
+        "invalid token"
+    };
+    let Some(token) = token.filter(|t| t.num_uses >= 0) else {
+        return Err(Refused::Wrapped(400, fault.to_owned()));
+    };
     let mut data = Map::new();
     let mut single = None;
     for path in &paths {
         let inner = call.ns.strip_prefix(token.ns.as_str()).unwrap_or_default();
-        let names = core.capabilities(&token, &format!("{inner}{path}"));
+        let bare = path.strip_prefix('/').unwrap_or(path);
+        let names = core.capabilities(&token, &format!("{inner}{bare}"));
         single = Some(json!(names));
         data.insert(path.clone(), json!(names));
     }

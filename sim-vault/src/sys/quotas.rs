@@ -8,7 +8,7 @@ use crate::{
     Core, Request,
     call::Call,
     fields::{self, Kind},
-    reply::{Outcome, Refused, done, ok},
+    reply::{Outcome, Refused, Reply, done, ok},
 };
 
 /// Paths that no quota limits until somebody writes the configuration.
@@ -23,6 +23,7 @@ const EXEMPT: [&str; 7] = [
 ];
 
 /// All quotas and their settings.
+#[derive(Clone)]
 pub(crate) struct Quotas {
     limits: BTreeMap<String, Limit>,
     headers: bool,
@@ -44,6 +45,7 @@ impl Default for Quotas {
     }
 }
 
+#[derive(Clone)]
 struct Limit {
     path: String,
     rate: f64,
@@ -55,6 +57,7 @@ struct Limit {
 }
 
 /// What one client has left. All of it comes back at once.
+#[derive(Clone)]
 struct Bucket {
     left: u64,
     refill: Duration,
@@ -215,10 +218,22 @@ pub(super) fn write(core: &mut Core, call: &Call) -> Outcome {
         inheritable: args.flag("inheritable"),
         clients: BTreeMap::new(),
     };
+    let twin = core.quotas.limits.iter().find(|(name, l)| {
+        *name != args.text("name") && l.path == limit.path && l.role == limit.role
+    });
+    if let Some((name, _)) = twin {
+        return Err(Refused::bad(format!(
+            "quota rule with similar properties exists under the name {name:?}"
+        )));
+    }
     core.quotas
         .limits
         .insert(args.text("name").to_owned(), limit);
     done()
+}
+
+pub(super) fn list(core: &mut Core, _call: &Call) -> Outcome {
+    Reply::keys(core.quotas.limits.keys().cloned().collect())
 }
 
 pub(super) fn read(core: &mut Core, call: &Call) -> Outcome {

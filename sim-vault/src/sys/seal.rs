@@ -15,9 +15,6 @@ pub(crate) fn init(core: &mut Core, request: &Request) -> Response {
                 Ok(body) => body,
                 Err(text) => return core.refuse(Refused::bad(text)),
             };
-            if core.seal.initialised {
-                return core.refuse(Refused::bad("Vault is already initialized"));
-            }
             let number = |name: &str| body.get(name).and_then(Value::as_u64).unwrap_or(0);
             let (shares, threshold) = (number("secret_shares"), number("secret_threshold"));
             let fault = if shares < 1 {
@@ -35,6 +32,9 @@ pub(crate) fn init(core: &mut Core, request: &Request) -> Response {
             };
             if !fault.is_empty() {
                 return core.refuse(Refused::bad(format!("invalid seal configuration: {fault}")));
+            }
+            if core.seal.initialised {
+                return core.refuse(Refused::bad("Vault is already initialized"));
             }
             core.initialise(
                 u8::try_from(shares).unwrap_or(u8::MAX),
@@ -65,6 +65,9 @@ pub(crate) fn unseal(core: &mut Core, request: &Request) -> Response {
         Err(text) => return core.refuse(Refused::bad(text)),
     };
     if body.get("reset").and_then(Value::as_bool) == Some(true) {
+        if !core.sealed() {
+            return core.refuse(Refused::bad("vault is unsealed"));
+        }
         core.seal.reset();
         return health::plain(core, 200, &health::status_body(core));
     }

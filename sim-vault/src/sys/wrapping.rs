@@ -17,7 +17,11 @@ use crate::{
 impl Core {
     /// Puts an answer aside and gives the answer that says where.
     pub(crate) fn wrap(&mut self, reply: &Reply, wrap: &Wrap, mount_type: String) -> Reply {
-        let body = self.envelope(reply, self.flavour.is_vault().then_some(mount_type));
+        let aside = Reply {
+            top_level: false,
+            ..reply.clone()
+        };
+        let body = self.envelope(&aside, self.flavour.is_vault().then_some(mount_type));
         let of_data = reply
             .data
             .as_ref()
@@ -37,6 +41,12 @@ impl Core {
         let mount = self.routes.get("auth/token/").copied().unwrap_or_default();
         self.tokens.insert(Entry {
             policies: vec!["response-wrapping".to_owned()],
+            display_name: if self.flavour.is_openbao() {
+                "token"
+            } else {
+                ""
+            }
+            .to_owned(),
             path: wrap.path.clone(),
             creation_ttl: wrap.ttl,
             explicit_max_ttl: wrap.ttl,
@@ -91,6 +101,15 @@ impl Core {
         ) {
             return Ok(());
         }
+        let empty =
+            |text: &str| Refused::Plain(403, format!("error validating wrapping token: {text}"));
+        match raw.get("token") {
+            Some(Value::String(text)) if text.is_empty() => {
+                return Err(empty("empty token in request body"));
+            }
+            Some(Value::String(_) | Value::Null) | None => {}
+            Some(_) => return Err(empty("could not decode token in request body")),
+        }
         let named = raw.get("token").and_then(Value::as_str).unwrap_or_default();
         let text = if named.is_empty() {
             request.get("X-Vault-Token").unwrap_or_default().trim()
@@ -98,10 +117,7 @@ impl Core {
             named
         };
         if text.is_empty() {
-            return Err(Refused::Plain(
-                403,
-                "error validating wrapping token: token is empty".to_owned(),
-            ));
+            return Err(empty("token is empty"));
         }
         let known = self
             .tokens
@@ -144,11 +160,19 @@ fn wrapping_token(core: &Core, call: &Call) -> Result<Arc<Entry>, Refused> {
 
 pub(super) fn unwrap(core: &mut Core, call: &Call) -> Outcome {
     let entry = wrapping_token(core, call)?;
+    let spent = call.token.as_ref().is_some_and(|t| t.id == entry.id);
+    if spent && !call.args.text("token").is_empty() {
+        // asking with it has used it up
+        return Err(Refused::internal(
+            "error decrementing wrapping token's use-count: invalid token entry provided for use count decrementing",
+        ));
+    }
     core.tokens.revoke(&entry.id, true);
     let text = entry.wrapped.as_deref().unwrap_or_default();
     match serde_json::from_str::<Value>(text) {
         Ok(body) => Ok(Some(Reply {
             raw: Some(body),
+            no_line_end: true,
             ..Reply::default()
         })),
         Err(_) => Err(invalid()),
@@ -180,5 +204,10 @@ pub(super) fn rewrap(core: &mut Core, call: &Call) -> Outcome {
 
 /// The answer is the request's body; the header asks for the wrapping.
 pub(super) fn wrap(_core: &mut Core, call: &Call) -> Outcome {
+    if !call.wraps {
+        return Err(Refused::bad(
+            "endpoint requires response wrapping to be used",
+        ));
+    }
     ok(Value::Object(call.raw.clone()))
 }

@@ -9,6 +9,8 @@ use crate::{
     reply::{Outcome, Refused, Reply, done, ok},
 };
 
+pub(super) const MANAGED: &str = "managed keys are supported within enterprise edition only";
+
 fn name(call: &Call) -> &str {
     call.args.text("name")
 }
@@ -61,15 +63,18 @@ pub(super) fn create(core: &mut Core, call: &Call) -> Outcome {
         ));
     }
     let wanted = args.opt_text("type").unwrap_or("aes256-gcm96");
+    let size = args.int("key_size");
     let Some(kind) = KeyType::parse(wanted, core.flavour) else {
+        if core.flavour.is_vault() && wanted.ends_with("-cmac") && size != 0 {
+            return Err(Refused::bad(format!(
+                "key_size is not valid for algorithm {wanted}"
+            )));
+        }
         if core.flavour.is_vault() && wanted == "managed_key" {
-            return Err(Refused::internal(
-                "managed keys are supported within enterprise edition only",
-            ));
+            return Err(Refused::internal(MANAGED));
         }
         return Err(Refused::bad(unknown_type(core, wanted)));
     };
-    let size = args.int("key_size");
     if size != 0 && kind != KeyType::Hmac {
         return Err(Refused::bad(format!(
             "key_size is not valid for algorithm {wanted}"
@@ -81,6 +86,11 @@ pub(super) fn create(core: &mut Core, call: &Call) -> Outcome {
     if (derived || convergent) && !kind.derives() {
         return Err(Refused::internal(format!(
             "key derivation and convergent encryption not supported for keys of type {wanted}"
+        )));
+    }
+    if convergent && kind == KeyType::Ed25519 {
+        return Err(Refused::internal(format!(
+            "convergent encryption not supported for keys of type {wanted}"
         )));
     }
     if kind == KeyType::Hmac && !(32..=512).contains(&size) {
@@ -131,6 +141,8 @@ pub(super) fn rotate(core: &mut Core, call: &Call) -> Outcome {
         )));
     }
     key.rotate(core);
+    // from now on its material is the server's own
+    key.imported = false;
     engine(core, call)?.keys.insert(name(call).to_owned(), key);
     read(core, call)
 }
@@ -284,9 +296,8 @@ fn set_soft_deleted(core: &mut Core, call: &Call, to: bool, already: &str) -> Ou
 }
 
 pub(super) fn write_config_keys(core: &mut Core, call: &Call) -> Outcome {
-    if let Some(disable) = call.args.opt_bool("disable_upsert") {
-        engine(core, call)?.disable_upsert = disable;
-    }
+    // what is not said is false
+    engine(core, call)?.disable_upsert = call.args.flag("disable_upsert");
     read_config_keys(core, call)
 }
 
@@ -295,7 +306,13 @@ pub(super) fn read_config_keys(core: &mut Core, call: &Call) -> Outcome {
 }
 
 pub(super) fn write_cache(core: &mut Core, call: &Call) -> Outcome {
-    engine(core, call)?.cache_size = call.args.int("size");
+    let size = call.args.int("size");
+    if size != 0 && size < 10 {
+        return Err(Refused::bad(
+            "size must be 0 or a value greater or equal to 10",
+        ));
+    }
+    engine(core, call)?.cache_size = size;
     read_cache(core, call)
 }
 

@@ -7,7 +7,7 @@ use rsa::{
     pkcs1::EncodeRsaPrivateKey,
     pkcs8::{DecodePrivateKey, EncodePrivateKey, LineEnding},
     rand_core::{CryptoRng, Error, RngCore},
-    sha2::Sha256,
+    sha2::{Sha224, Sha256, Sha384, Sha512},
 };
 use zeroize::Zeroizing;
 
@@ -149,4 +149,29 @@ pub(super) fn rsa_decrypt(
         .decrypt(Oaep::new::<Sha256>(), sealed)
         .map(Zeroizing::new)
         .map_err(|_| FAILED)
+}
+
+/// The hashes that an import may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hash {
+    Sha1,
+    Sha224,
+    Sha256,
+    Sha384,
+    Sha512,
+}
+
+/// RSA-OAEP with the hash that an import names; `None` if it does not open.
+pub(super) fn unwrap_key(material: &[u8], sealed: &[u8], hash: Hash) -> Option<Zeroizing<Vec<u8>>> {
+    let padding = match hash {
+        Hash::Sha1 => Oaep::new::<sha1::Sha1>(),
+        Hash::Sha224 => Oaep::new::<Sha224>(),
+        Hash::Sha256 => Oaep::new::<Sha256>(),
+        Hash::Sha384 => Oaep::new::<Sha384>(),
+        Hash::Sha512 => Oaep::new::<Sha512>(),
+    };
+    rsa_key(material)?
+        .decrypt(padding, sealed)
+        .ok()
+        .map(Zeroizing::new)
 }

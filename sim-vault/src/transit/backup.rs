@@ -43,6 +43,9 @@ pub(super) fn backup(core: &mut Core, call: &Call) -> Outcome {
     let Some(key) = engine(core, call)?.keys.get_mut(name) else {
         return Err(Refused::internal(format!("key {name:?} not found")));
     };
+    if key.soft_deleted {
+        return Err(Refused::internal("refusing to use soft-deleted key"));
+    }
     if !key.exportable {
         return Err(Refused::internal("exporting is disallowed on the policy"));
     }
@@ -70,8 +73,8 @@ pub(super) fn restore(core: &mut Core, call: &Call) -> Outcome {
         return Err(Refused::bad("'backup' must be supplied"));
     }
     let bytes = Zeroizing::new(gobase64::decode(backup).map_err(Refused::internal)?);
-    let whole: Backup = serde_json::from_slice(&bytes)
-        .map_err(|_| Refused::internal("invalid character in backup"))?;
+    let whole: Backup =
+        serde_json::from_slice(&bytes).map_err(|_| Refused::internal(unreadable(core, &bytes)))?;
     let mut key = whole.policy;
     let name = call.args.opt_text("name").unwrap_or(&key.name).to_owned();
     let time = core.rfc3339(core.now);
@@ -83,6 +86,23 @@ pub(super) fn restore(core: &mut Core, call: &Call) -> Outcome {
     key.name.clone_from(&name);
     keys.insert(name, key);
     done()
+}
+
+/// Go's complaint about the first byte of what is no JSON.
+fn unreadable(core: &Core, bytes: &[u8]) -> String {
+    let Some(byte) = bytes.iter().find(|b| !b.is_ascii_whitespace()) else {
+        return "unexpected end of JSON input".to_owned();
+    };
+    let shown = match byte {
+        0x20..=0x7e => char::from(*byte).to_string(),
+        0x80.. if core.flavour.is_vault() && (*byte < 0xa1 || *byte == 0xad) => {
+            format!("\\u00{byte:02x}")
+        }
+        // a byte is shown as the letter of that number
+        0x80.. if core.flavour.is_vault() => char::from(*byte).to_string(),
+        byte => format!("\\x{byte:02x}"),
+    };
+    format!("invalid character '{shown}' looking for beginning of value")
 }
 
 pub(super) fn export(core: &mut Core, call: &Call) -> Outcome {
@@ -97,11 +117,16 @@ pub(super) fn export(core: &mut Core, call: &Call) -> Outcome {
     let Some(key) = engine(core, call)?.keys.get(args.text("name")).cloned() else {
         return Err(Refused::nothing());
     };
-    if !key.exportable && kind != "public-key" {
+    if !key.exportable && !matches!(kind, "public-key" | "certificate-chain") {
         return Err(Refused::bad("private key material is not exportable"));
     }
     if key.soft_deleted {
         return Err(Refused::internal("refusing to use soft-deleted key"));
+    }
+    if kind == "certificate-chain" && !key.kind.signs() {
+        return Err(Refused::bad(
+            "certificate chain not supported for keys that do not support signing",
+        ));
     }
     if kind == "encryption-key" && !key.kind.encrypts() {
         return Err(Refused::bad("encryption not supported for the key"));
@@ -123,9 +148,10 @@ pub(super) fn export(core: &mut Core, call: &Call) -> Outcome {
             .collect(),
         Some("latest") => one(key.latest).into_iter().collect(),
         Some(text) => {
-            let Ok(n) = text.trim_start_matches('v').parse::<u32>() else {
+            let Ok(n) = text.trim_start_matches('v').parse::<i64>() else {
                 return Err(Refused::bad("invalid key version"));
             };
+            let n = u32::try_from(n).unwrap_or(if n < 0 { 0 } else { u32::MAX });
             if n < key.min_decryption {
                 return Err(Refused::bad(
                     "version for export is below minimum decryption version",
@@ -136,6 +162,17 @@ pub(super) fn export(core: &mut Core, call: &Call) -> Outcome {
     };
     if chosen.is_empty() {
         return Err(Refused::bad("version does not exist or cannot be found"));
+    }
+    if kind == "certificate-chain" {
+        return Err(Refused::internal(
+            "selected key version does not have a certificate chain imported",
+        ));
+    }
+    if kind == "public-key" && !key.kind.is_pair() {
+        return Err(Refused::internal(format!(
+            "unknown key type {} for export type public-key",
+            key.kind.name()
+        )));
     }
     let shown = |v: &super::key::Version| match kind {
         "hmac-key" => gobase64::encode(&v.hmac),
@@ -161,6 +198,8 @@ pub(super) fn datakey(core: &mut Core, call: &Call) -> Outcome {
             ));
         }
     };
+    let context = gobase64::decode(args.text("context"))
+        .map_err(|_| Refused::bad("failed to base64-decode context"))?;
     let Some(key) = engine(core, call)?.keys.get(args.text("name")).cloned() else {
         return Err(Refused::bad(ops::NOT_FOUND));
     };
@@ -170,22 +209,31 @@ pub(super) fn datakey(core: &mut Core, call: &Call) -> Outcome {
         512 => 64,
         _ => return Err(Refused::bad("invalid bit length")),
     };
-    let context = gobase64::decode(args.text("context")).map_err(Refused::bad)?;
     let fresh = Zeroizing::new(core.random(size));
     let item = Item {
         payload: gobase64::encode(&fresh),
         context,
         key_version: args.int("key_version"),
+        associated_data: if core.flavour.is_openbao() {
+            args.text("associated_data").to_owned()
+        } else {
+            String::new()
+        },
         ..Item::default()
     };
     let mut data = ops::encrypt_item(core, &key, &item).map_err(|e| match e {
-        ItemError::User(text) => Refused::bad(text),
+        ItemError::User(text) | ItemError::Quiet(text) => Refused::bad(text),
         ItemError::Internal(text) => Refused::internal(text),
     })?;
     if with_plaintext {
         data.insert("plaintext".to_owned(), item.payload.into());
     }
     ok(Value::Object(data))
+}
+
+fn bytes_fault(core: &Core, text: &str) -> String {
+    let quote = if core.flavour.is_openbao() { '\'' } else { '"' };
+    format!("{quote}bytes{quote} {text}")
 }
 
 pub(super) fn random(core: &mut Core, call: &Call) -> Outcome {
@@ -198,11 +246,14 @@ pub(super) fn random(core: &mut Core, call: &Call) -> Outcome {
         None => call.args.opt_int("bytes").unwrap_or(32),
     };
     if wanted < 1 {
-        return Err(Refused::bad("\"bytes\" cannot be less than 1"));
+        return Err(Refused::bad(bytes_fault(core, "cannot be less than 1")));
     }
     let size = usize::try_from(wanted).ok().filter(|n| *n <= 131_072);
     let Some(size) = size else {
-        return Err(Refused::bad("\"bytes\" should be less than 131072"));
+        return Err(Refused::bad(bytes_fault(
+            core,
+            "should be less than 131072",
+        )));
     };
     let bytes = core.random(size);
     let text = match call.args.opt_text("format").unwrap_or("base64") {

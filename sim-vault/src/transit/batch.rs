@@ -48,6 +48,8 @@ pub(super) struct Item {
     pub associated_data: String,
     pub key_version: i64,
     pub reference: String,
+    /// A nonce came along, which only Vault looks at.
+    pub nonce: bool,
     /// What is wrong with it before any key is looked at.
     pub fault: Option<String>,
 }
@@ -57,11 +59,17 @@ pub(super) struct Item {
 pub(super) enum ItemError {
     User(String),
     Internal(String),
+    /// The request's fault, but a batch is answered as if there were none.
+    Quiet(String),
 }
 
 impl ItemError {
+    pub(super) fn quiet(self) -> Self {
+        Self::Quiet(self.text().to_owned())
+    }
+
     fn text(&self) -> &str {
-        let (Self::User(text) | Self::Internal(text)) = self;
+        let (Self::User(text) | Self::Internal(text) | Self::Quiet(text)) = self;
         text
     }
 }
@@ -78,9 +86,22 @@ pub(super) fn items(
             Ok((vec![single(call, what)?], false))
         }
         Some(input) => {
-            let items = parse(input, what).map_err(|faults| {
+            let openbao = core.flavour.is_openbao();
+            let parsed = if what == What::Rewrap {
+                parse_loosely(input, openbao)
+            } else {
+                parse(input, what)
+            };
+            let items = parsed.map_err(|faults| {
                 let whole = faults.iter().any(|f| !f.starts_with('\''));
-                let joined = if core.flavour.is_openbao() || whole {
+                let joined = if what == What::Rewrap && faults[0].starts_with("''") {
+                    faults.concat()
+                } else if what == What::Rewrap && openbao {
+                    format!(
+                        "decoding failed due to the following error(s):\n\n{}",
+                        faults.join("\n")
+                    )
+                } else if core.flavour.is_openbao() || whole {
                     faults.join("\n")
                 } else {
                     let list: Vec<String> = faults.iter().map(|f| format!("* {f}")).collect();
@@ -95,6 +116,17 @@ pub(super) fn items(
             Ok((items, true))
         }
     }
+}
+
+/// Whether the items have contexts: all or none.
+pub(super) fn check_contexts(items: &[Item]) -> Result<bool, Refused> {
+    let with_context = items.iter().filter(|i| i.has_context).count();
+    if with_context != 0 && with_context != items.len() {
+        return Err(Refused::bad(
+            "context should be set either in all the request blocks or in none",
+        ));
+    }
+    Ok(with_context > 0)
 }
 
 fn single(call: &Call, what: What) -> Result<Item, Refused> {
@@ -113,6 +145,10 @@ fn single(call: &Call, what: What) -> Result<Item, Refused> {
         key_version: args.int("key_version"),
         ..Item::default()
     };
+    item.nonce = call
+        .raw
+        .get("nonce")
+        .is_some_and(|n| n.as_str() != Some(""));
     item.has_context = !args.text("context").is_empty();
     match gobase64::decode(args.text("context")) {
         Ok(context) => item.context = context,
@@ -129,15 +165,23 @@ fn parse(input: &Value, what: What) -> Result<Vec<Item>, Vec<String>> {
             go_type(input)
         )]);
     };
-    let mut faults = Vec::new();
+    let mut faults: Vec<String> = entries
+        .iter()
+        .enumerate()
+        .filter(|(_, entry)| !entry.is_object())
+        .map(|(n, entry)| format!("[{n}] expected a map, got '{}'", go_type(entry)))
+        .collect();
+    if !faults.is_empty() {
+        return Err(faults);
+    }
     let mut items = Vec::with_capacity(entries.len());
     for (n, entry) in entries.iter().enumerate() {
         let Some(map) = entry.as_object() else {
-            faults.push(format!("[{n}] expected a map, got '{}'", go_kind(entry)));
             continue;
         };
         let mut text = |name: &str| match map.get(name) {
             None => String::new(),
+            Some(Value::Null) if name != "plaintext" => String::new(),
             Some(Value::String(s)) => s.clone(),
             Some(other) => {
                 faults.push(format!(
@@ -153,9 +197,8 @@ fn parse(input: &Value, what: What) -> Result<Vec<Item>, Vec<String>> {
             reference: text("reference"),
             ..Item::default()
         };
-        if what != What::Rewrap {
-            item.associated_data = text("associated_data");
-        }
+        item.associated_data = text("associated_data");
+        item.nonce = !text("nonce").is_empty();
         let context = text("context");
         item.has_context = !context.is_empty();
         match gobase64::decode(&context) {
@@ -168,7 +211,7 @@ fn parse(input: &Value, what: What) -> Result<Vec<Item>, Vec<String>> {
             item.fault = Some(what.missing().to_owned());
         }
         match map.get("key_version") {
-            None => {}
+            None | Some(Value::Null) => {}
             Some(Value::Number(v)) if v.is_i64() => {
                 item.key_version = v.as_i64().unwrap_or_default()
             }
@@ -188,9 +231,74 @@ fn parse(input: &Value, what: What) -> Result<Vec<Item>, Vec<String>> {
     }
 }
 
+/// Rewrapping reads its items with less care: numbers are texts, and what is missing is empty.
+fn parse_loosely(input: &Value, openbao: bool) -> Result<Vec<Item>, Vec<String>> {
+    let Some(entries) = input.as_array() else {
+        let colon = if openbao { "" } else { ":" };
+        return Err(vec![format!(
+            "''{colon} source data must be an array or slice, got {}",
+            go_kind(input)
+        )]);
+    };
+    let mut faults = Vec::new();
+    let mut items = Vec::with_capacity(entries.len());
+    for (n, entry) in entries.iter().enumerate() {
+        let empty = Map::new();
+        let map = match entry {
+            Value::Object(map) => map,
+            Value::Null => &empty,
+            other => {
+                let kind = go_kind(other);
+                faults.push(if openbao {
+                    format!("'[{n}]' expected a map or struct, got {kind:?}")
+                } else {
+                    format!("'[{n}]' expected a map, got '{kind}'")
+                });
+                continue;
+            }
+        };
+        let mut text = |name: &str| match map.get(name) {
+            None | Some(Value::Null) => String::new(),
+            Some(Value::String(s)) => s.clone(),
+            Some(Value::Number(v)) => v.to_string(),
+            Some(other) => {
+                faults.push(format!(
+                    "'[{n}].{name}' expected type 'string', got unconvertible type '{}'",
+                    go_type(other)
+                ));
+                String::new()
+            }
+        };
+        let mut item = Item {
+            index: n,
+            payload: text("ciphertext"),
+            reference: text("reference"),
+            nonce: !text("nonce").is_empty(),
+            ..Item::default()
+        };
+        let context = text("context");
+        item.has_context = !context.is_empty();
+        match gobase64::decode(&context) {
+            Ok(context) => item.context = context,
+            Err(text) => item.fault = Some(text),
+        }
+        if item.payload.is_empty() {
+            item.fault = Some(What::Rewrap.missing().to_owned());
+        }
+        item.key_version = map.get("key_version").and_then(Value::as_i64).unwrap_or(0);
+        items.push(item);
+    }
+    if faults.is_empty() {
+        Ok(items)
+    } else {
+        Err(faults)
+    }
+}
+
 fn go_kind(value: &Value) -> &'static str {
     match value {
         Value::Array(_) => "slice",
+        Value::Object(_) => "map",
         Value::Bool(_) => "bool",
         Value::Null => "invalid",
         _ => "string",
@@ -211,7 +319,7 @@ pub(super) fn respond(
                 data: Some(data),
                 ..Reply::default()
             })),
-            Some(Err(ItemError::User(text))) => Err(Refused::bad(text)),
+            Some(Err(ItemError::User(text) | ItemError::Quiet(text))) => Err(Refused::bad(text)),
             Some(Err(ItemError::Internal(text))) => Err(Refused::internal(text)),
             None => Err(Refused::bad(what.missing())),
         };

@@ -14,7 +14,13 @@ use ring::{
 
 use super::KeyType;
 
-const FAILED: &str = "cipher: message authentication failed";
+/// What the ciphers say to a ciphertext that is not theirs.
+fn failed(kind: KeyType) -> &'static str {
+    match kind {
+        KeyType::ChaCha | KeyType::XChaCha => "chacha20poly1305: message authentication failed",
+        _ => "cipher: message authentication failed",
+    }
+}
 
 fn algorithm(kind: KeyType) -> Option<&'static Algorithm> {
     Some(match kind {
@@ -78,20 +84,20 @@ pub(super) fn open(
         return Err("invalid ciphertext length");
     };
     if kind == KeyType::XChaCha {
-        let cipher = XChaCha20Poly1305::new_from_slice(key).map_err(|_| FAILED)?;
+        let cipher = XChaCha20Poly1305::new_from_slice(key).map_err(|_| failed(kind))?;
         return cipher
             .decrypt(XNonce::from_slice(nonce), Payload { msg: body, aad })
-            .map_err(|_| FAILED);
+            .map_err(|_| failed(kind));
     }
     let cipher = algorithm(kind)
         .and_then(|a| UnboundKey::new(a, key).ok())
         .map(LessSafeKey::new)
-        .ok_or(FAILED)?;
-    let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| FAILED)?;
+        .ok_or(failed(kind))?;
+    let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| failed(kind))?;
     let mut body = body.to_vec();
     let plain = cipher
         .open_in_place(nonce, Aad::from(aad), &mut body)
-        .map_err(|_| FAILED)?
+        .map_err(|_| failed(kind))?
         .len();
     body.truncate(plain);
     Ok(body)

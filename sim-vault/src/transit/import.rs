@@ -4,7 +4,11 @@ use aes_kw::KekAes256;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{Key, KeyType, asymmetric, engine};
+use super::{
+    Key, KeyType,
+    asymmetric::{self, Hash},
+    engine,
+};
 use crate::{
     Core,
     call::Call,
@@ -47,13 +51,14 @@ pub(super) fn wrapping_key(core: &mut Core, call: &Call) -> Outcome {
 }
 
 fn unwrapped(core: &mut Core, call: &Call) -> Result<Zeroizing<Vec<u8>>, Refused> {
+    let hash = hash(call)?;
     let sealed = gobase64::decode(call.args.text("ciphertext")).map_err(Refused::internal)?;
     let (Some(kek), Some(key)) = (sealed.get(..WRAPPED_KEK), sealed.get(WRAPPED_KEK..)) else {
         return Err(Refused::internal("provided ciphertext is too short"));
     };
     let material = wrapping_material(core, call)?;
-    let kek = asymmetric::rsa_decrypt(&material, kek)
-        .map_err(|_| Refused::internal("failed to unwrap ephemeral AES key"))?;
+    let kek = asymmetric::unwrap_key(&material, kek, hash)
+        .ok_or_else(|| Refused::internal("crypto/rsa: decryption error"))?;
     let kek: [u8; 32] = kek
         .as_slice()
         .try_into()
@@ -67,22 +72,27 @@ fn unwrapped(core: &mut Core, call: &Call) -> Result<Zeroizing<Vec<u8>>, Refused
 pub(super) fn import(core: &mut Core, call: &Call) -> Outcome {
     let args = &call.args;
     let name = args.text("name");
-    if engine(core, call)?.keys.contains_key(name) {
+    if !args.seconds("auto_rotate_period").is_zero() && !args.flag("allow_rotation") {
         return Err(Refused::internal(
-            "the import path cannot be used with an existing key; use import-version to rotate an existing imported key",
+            "allow_rotation must be set to true if auto-rotation is enabled",
         ));
     }
     let wanted = args.opt_text("type").unwrap_or("aes256-gcm96");
     let Some(kind) = KeyType::parse(wanted, core.flavour) else {
         return Err(Refused::bad(format!("unknown key type: {wanted}")));
     };
-    if args.text("ciphertext").is_empty() {
+    if engine(core, call)?.keys.contains_key(name) {
+        return Err(Refused::internal(
+            "the import path cannot be used with an existing key; use import-version to rotate an existing imported key",
+        ));
+    }
+    if !args.has("ciphertext") {
         return Err(Refused::internal(
             "provided type does not support public_key import",
         ));
     }
     let material = unwrapped(core, call)?;
-    check(kind, &material)?;
+    check(kind, &material, core.flavour.is_vault())?;
     let mut key = Key::new(name, kind);
     key.imported = true;
     key.import_rotation = args.flag("allow_rotation");
@@ -95,7 +105,24 @@ pub(super) fn import(core: &mut Core, call: &Call) -> Outcome {
     done()
 }
 
-fn check(kind: KeyType, material: &[u8]) -> Result<(), Refused> {
+/// What the RSA padding hashes with.
+fn hash(call: &Call) -> Result<Hash, Refused> {
+    let Some(name) = call.args.opt_text("hash_function") else {
+        return Ok(Hash::Sha256);
+    };
+    Ok(match name.to_uppercase().as_str() {
+        "SHA256" => Hash::Sha256,
+        "SHA1" => Hash::Sha1,
+        "SHA224" => Hash::Sha224,
+        "SHA384" => Hash::Sha384,
+        "SHA512" => Hash::Sha512,
+        _ => {
+            return Err(Refused::bad(format!("unknown hash function: {name}")));
+        }
+    })
+}
+
+fn check(kind: KeyType, material: &[u8], vault: bool) -> Result<(), Refused> {
     let fits = if kind.is_aead() {
         material.len() == kind.key_bytes()
     } else {
@@ -104,8 +131,9 @@ fn check(kind: KeyType, material: &[u8]) -> Result<(), Refused> {
     if fits {
         Ok(())
     } else {
+        let prefix = if vault { "error importing key: " } else { "" };
         Err(Refused::internal(format!(
-            "invalid key size {} bytes for key type {}",
+            "{prefix}invalid key size {} bytes for key type {}",
             material.len(),
             kind.name()
         )))
@@ -124,8 +152,13 @@ pub(super) fn import_version(core: &mut Core, call: &Call) -> Outcome {
             "the import_version endpoint can only be used with an imported key",
         ));
     }
+    if !call.args.has("ciphertext") {
+        return Err(Refused::internal(
+            "provided type does not support public_key import",
+        ));
+    }
     let material = unwrapped(core, call)?;
-    check(key.kind, &material)?;
+    check(key.kind, &material, core.flavour.is_vault())?;
     key.push(core, material.to_vec());
     engine(core, call)?.keys.insert(name.to_owned(), key);
     done()

@@ -15,6 +15,7 @@ use crate::{
 };
 
 const NO_CONTEXT: &str = "missing 'context' for key derivation; the key was created using a derived key, which means additional, per-request information must be included in order to perform operations with the key";
+const NONCE: &str = "provided nonce not allowed for this key";
 const SOFT_DELETED: &str = "refusing to use soft-deleted key";
 pub(super) const NOT_FOUND: &str = "encryption key not found";
 
@@ -23,17 +24,9 @@ type Made = Result<Map<String, Value>, ItemError>;
 
 pub(super) fn encrypt(core: &mut Core, call: &Call) -> Outcome {
     let (items, many) = batch::items(core, call, What::Plaintext)?;
-    let with_context = items.iter().filter(|i| i.has_context).count();
-    if with_context != 0 && with_context != items.len() {
-        return Err(Refused::bad(
-            "context should be set either in all the request blocks or in none",
-        ));
-    }
-    if core.flavour.is_vault() && !call.args.text("nonce").is_empty() {
-        return Err(Refused::bad("provided nonce not allowed for this key"));
-    }
+    let with_context = batch::check_contexts(&items)?;
     if call.op == Op::Create {
-        upsert(core, call, with_context > 0)?;
+        upsert(core, call, with_context)?;
     }
     let Some(key) = super::view(core, call)? else {
         return Err(Refused::bad(NOT_FOUND));
@@ -51,21 +44,32 @@ fn upsert(core: &mut Core, call: &Call, derived: bool) -> Result<(), Refused> {
     if transit.keys.contains_key(name) {
         return Ok(());
     }
-    if transit.disable_upsert {
-        return Err(Refused::bad(NOT_FOUND));
-    }
+    let disabled = transit.disable_upsert;
     let convergent = call.args.flag("convergent_encryption");
     if convergent && !derived {
         return Err(Refused::bad(
             "convergent encryption requires derivation to be enabled, so context is required",
         ));
     }
+    if disabled {
+        return Err(Refused::bad(NOT_FOUND));
+    }
     let wanted = call.args.opt_text("type").unwrap_or("aes256-gcm96");
-    let Some(kind) =
-        KeyType::parse(wanted, core.flavour).filter(|k| core.flavour.is_vault() || k.is_aead())
-    else {
+    let Some(kind) = KeyType::parse(wanted, core.flavour) else {
+        if core.flavour.is_vault() && wanted == "managed_key" {
+            return Err(Refused::internal(super::admin::MANAGED));
+        }
         return Err(Refused::bad(format!("unknown key type {wanted}")));
     };
+    let fault = match kind {
+        KeyType::Ecdsa(_) => format!("key type {wanted} not supported for this operation"),
+        KeyType::Rsa(_) if core.flavour.is_vault() => String::new(),
+        kind if kind.is_aead() => String::new(),
+        _ => format!("unknown key type {wanted}"),
+    };
+    if !fault.is_empty() {
+        return Err(Refused::bad(fault));
+    }
     let mut key = Key::new(name, kind);
     key.derived = derived;
     key.convergent = convergent;
@@ -80,6 +84,9 @@ pub(super) fn encrypt_item(core: &mut Core, key: &Key, item: &Item) -> Made {
         return Err(ItemError::User(text.clone()));
     }
     let plaintext = gobase64::decode(&item.payload).map_err(ItemError::User)?;
+    if item.nonce && core.flavour.is_vault() {
+        return Err(user(NONCE));
+    }
     check_cipher_suite(key, item)?;
     if key.soft_deleted {
         return Err(user(SOFT_DELETED));
@@ -169,6 +176,7 @@ fn associated_data(item: &Item) -> Result<Vec<u8>, ItemError> {
 
 pub(super) fn decrypt(core: &mut Core, call: &Call) -> Outcome {
     let (items, many) = batch::items(core, call, What::Ciphertext)?;
+    batch::check_contexts(&items)?;
     let Some(key) = super::view(core, call)? else {
         return Err(Refused::bad(NOT_FOUND));
     };
@@ -189,7 +197,7 @@ pub(super) fn decrypt_item(key: &Key, item: &Item) -> Result<Vec<u8>, ItemError>
     if let Some(text) = &item.fault {
         return Err(ItemError::User(text.clone()));
     }
-    check_cipher_suite(key, item)?;
+    check_cipher_suite(key, item).map_err(ItemError::quiet)?;
     if key.soft_deleted {
         return Err(user(SOFT_DELETED));
     }
@@ -247,12 +255,16 @@ pub(super) fn decrypt_item(key: &Key, item: &Item) -> Result<Vec<u8>, ItemError>
 /// A batch keeps its 200 whatever its items' errors; associated data is not known here.
 pub(super) fn rewrap(core: &mut Core, call: &Call) -> Outcome {
     let (items, many) = batch::items(core, call, What::Rewrap)?;
+    batch::check_contexts(&items)?;
     let Some(key) = super::view(core, call)? else {
         return Err(Refused::bad(NOT_FOUND));
     };
     let made: Vec<Made> = items
         .iter()
         .map(|item| {
+            if item.fault.is_none() && item.nonce && core.flavour.is_vault() {
+                return Err(ItemError::User(NONCE.to_owned()));
+            }
             let plaintext = decrypt_item(&key, item)?;
             let again = Item {
                 payload: gobase64::encode(&plaintext),

@@ -1,36 +1,58 @@
-//! A live dev server and a simulated one, side by side.
+//! The system under test: a live dev server, brought back to how it was born before each sequence.
 
 use std::{
-    fmt::Write as _,
-    net::{IpAddr, Ipv4Addr},
+    cell::{Cell, OnceCell, RefCell},
+    collections::BTreeMap,
+    marker::PhantomData,
+    net::Ipv4Addr,
     path::Path,
     process::{Child, Command, Stdio},
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use libtest_mimic::Failed;
+use proptest::test_runner::Config;
+use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 use serde_json::{Value, json};
-use sim_vault::{Flavour, Options, SimVault};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    runtime::Runtime,
+};
 
-use crate::{Vars, calls::Call, client, norm::Norm};
+use crate::{
+    call::Call,
+    client,
+    known::Known,
+    memory::Memory,
+    model::{self, Product, Reference, State},
+    shape::{self, Said},
+    surface,
+};
 
-/// What a server said, made comparable; and what later calls may refer to.
-struct Said {
-    shape: Value,
-    body: Value,
-}
-
-/// The two servers.
-pub struct Pair {
+/// The server's process.
+pub struct Server {
     process: Child,
     port: u16,
-    sim: SimVault,
-    /// Sequences so far: each has names of its own.
-    round: u64,
+    runtime: Runtime,
+    pub known: Known,
+    /// The policy `default` as it was: calls may overwrite it, and it cannot be deleted.
+    default_policy: OnceCell<Value>,
+    /// Calls compared so far.
+    pub compared: Cell<u64>,
+    /// A call went on while a second ended.
+    straddled: Cell<bool>,
+    /// Calls of the test's own so far.
+    own: Cell<u32>,
+    /// With `DIFFERENTIAL_SURVEY`: differences are not failures but collected, each once, with what led to it.
+    pub survey: Option<RefCell<BTreeMap<String, (u64, String)>>>,
 }
 
-impl Drop for Pair {
+impl Drop for Server {
     fn drop(&mut self) {
         // it may have ended by itself
         let _ = self.process.kill();
@@ -38,14 +60,38 @@ impl Drop for Pair {
     }
 }
 
-impl Pair {
+thread_local! {
+    /// Proptest's traits hand nothing in: the server of this thread.
+    static CURRENT: RefCell<Option<Rc<Server>>> = const { RefCell::new(None) };
+}
+
+/// The thread's server, until this is dropped: what a thread keeps for itself may outlive the process's end.
+pub struct Running(Rc<Server>);
+
+impl std::ops::Deref for Running {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.0
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        CURRENT.set(None);
+    }
+}
+
+impl Server {
     /// Starts the live server in dev mode on a free port.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a live server runs on the real clock"
-    )]
-    pub async fn start(binary: &Path, flavour: Flavour) -> Result<Self, Failed> {
-        let port = TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port();
+    pub fn start(binary: &Path, known: Known) -> Result<Running, Failed> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let port = runtime
+            .block_on(TcpListener::bind("127.0.0.1:0"))?
+            .local_addr()?
+            .port();
         let process = Command::new(binary)
             .args([
                 "server",
@@ -57,253 +103,321 @@ impl Pair {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
-        let sim = SimVault::new(Options {
-            flavour,
-            start_unix: now.as_secs(),
-            ..Options::default()
-        });
-        sim.advance(Duration::from_nanos(u64::from(now.subsec_nanos())));
-        let pair = Self {
+        let server = Rc::new(Self {
             process,
             port,
-            sim,
-            round: 0,
-        };
-        for _ in 0..200 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            let ready = Call::new("GET", "auth/token/lookup-self", Value::Null);
-            if pair
-                .live(&ready, "root", &ready.path, None)
-                .await
-                .is_ok_and(|s| s.shape["status"] == 200)
-            {
-                return Ok(pair);
+            runtime,
+            known,
+            default_policy: OnceCell::new(),
+            compared: Cell::new(0),
+            straddled: Cell::new(false),
+            own: Cell::new(0),
+            survey: std::env::var_os("DIFFERENTIAL_SURVEY").map(|_| RefCell::default()),
+        });
+        for _ in 0..400 {
+            server
+                .runtime
+                .block_on(async { tokio::time::sleep(Duration::from_millis(50)).await });
+            if server.ask("GET", "auth/token/lookup-self").shape["status"] == 200 {
+                let default = server.ask("GET", "sys/policies/acl/default");
+                let text = default.body["data"]["policy"].clone();
+                server.default_policy.get_or_init(|| text);
+                CURRENT.set(Some(Rc::clone(&server)));
+                return Ok(Running(server));
             }
         }
-        Err("the live server did not come up within 10 s".into())
+        Err("the live server did not come up within 20 s".into())
     }
 
-    async fn live(
-        &self,
-        call: &Call,
-        token: &str,
-        path: &str,
-        body: Option<String>,
-    ) -> Result<Said, Failed> {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a live server listens on a real socket"
-        )]
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await?;
-        say(stream, call, token, path, body).await
+    /// A call of the test's own, each from another address: quotas count by address, and would keep the test from removing them.
+    fn ask(&self, method: &str, path: &str) -> Said {
+        self.tell(method, path, Value::Null)
     }
 
-    async fn simulated(
-        &self,
-        call: &Call,
-        token: &str,
-        path: &str,
-        body: Option<String>,
-    ) -> Result<Said, Failed> {
-        let (stream, server) = tokio::io::duplex(1 << 20);
-        let sim = self.sim.clone();
-        let served =
-            tokio::spawn(
-                async move { sim.serve_io(server, IpAddr::V4(Ipv4Addr::LOCALHOST)).await },
-            );
-        let said = say(stream, call, token, path, body).await;
-        served.abort();
+    fn tell(&self, method: &str, path: &str, body: Value) -> Said {
+        let n = self.own.get() + 1;
+        self.own.set(n);
+        let [_, a, b, c] = n.to_be_bytes();
+        self.say(
+            &Call::new(method, path, body),
+            Ipv4Addr::new(127, a | 1, b, c),
+            &mut Memory::default(),
+        )
+    }
+
+    fn say(&self, call: &Call, from: Ipv4Addr, memory: &mut Memory) -> Said {
+        let filled = memory.fill(call);
+        let mut headers = vec![("Connection".to_owned(), "close".to_owned())];
+        if !filled.token.is_empty() {
+            headers.push(("X-Vault-Token".to_owned(), filled.token));
+        }
+        headers.extend(call.headers.iter().cloned());
+        let path = format!("/v1/{}", filled.path);
+        let body = filled.body.as_deref().map(str::as_bytes);
+        let answer = self.runtime.block_on(async {
+            let socket = TcpSocket::new_v4().map_err(|_| "no socket")?;
+            socket
+                .bind((from, 0).into())
+                .map_err(|_| "no address to call from")?;
+            let stream = socket
+                .connect((Ipv4Addr::LOCALHOST, self.port).into())
+                .await
+                .map_err(|_| "refused")?;
+            let exchange = client::exchange(stream, &call.method, &path, &headers, body);
+            tokio::time::timeout(Duration::from_secs(60), exchange)
+                .await
+                .map_err(|_| "no answer within 60 s")?
+        });
+        let said = shape::of_wire(&path, answer);
+        memory.keep(&path, &said.body);
         said
     }
 
-    /// Makes the calls on both; the first difference, if any.
-    pub async fn run(&mut self, calls: &[Call]) -> Result<Option<(usize, String)>, Failed> {
-        self.round += 1;
-        let mut memory = [Memory::default(), Memory::default()];
-        let mut found = None;
-        for (n, call) in calls.iter().enumerate() {
-            let round = self.round.to_string();
-            let filled = memory.each_ref().map(|m| {
-                let fill = |t: &str| m.fill(&t.replace("%", &round));
-                let body = (!call.body.is_null()).then(|| match &call.body {
-                    // malformed bodies are texts
-                    Value::String(raw) => raw.clone(),
-                    body => fill(&body.to_string()),
-                });
-                (fill(&call.token), fill(&call.path), body)
-            });
-            let [(t0, p0, b0), (t1, p1, b1)] = filled;
-            let said = [
-                self.live(call, &t0, &p0, b0).await?,
-                self.simulated(call, &t1, &p1, b1).await?,
-            ];
-            for (m, s) in memory.iter_mut().zip(&said) {
-                m.keep(&s.body);
-            }
-            if !alike(&said[0].shape, &said[1].shape) {
-                found = Some((
-                    n,
-                    format!(
-                        "live      {}\n   simulated {}",
-                        said[0].shape, said[1].shape
-                    ),
-                ));
-                break;
+    /// Removes what a new server does not have.
+    fn clean(&self) {
+        self.ask("POST", "sys/namespaces/api-lock/unlock/n");
+        let keys = |said: &Said| -> Vec<String> {
+            let data = said.body["data"].as_object().into_iter().flatten();
+            data.map(|(k, _)| k.clone()).collect()
+        };
+        let listed = |said: &Said| -> Vec<String> {
+            let list = said.body["data"]["keys"].as_array().into_iter().flatten();
+            list.filter_map(|k| k.as_str().map(str::to_owned)).collect()
+        };
+        let mut calls = Vec::new();
+        for path in keys(&self.ask("GET", "sys/mounts")) {
+            if !["cubbyhole/", "identity/", "secret/", "sys/"].contains(&path.as_str()) {
+                calls.push(format!("sys/mounts/{path}"));
             }
         }
-        for path in [
-            "sys/mounts/m%",
-            "sys/auth/u%",
-            "sys/auth/a%",
-            "sys/policies/acl/p%",
+        for path in keys(&self.ask("GET", "sys/auth")) {
+            if path != "token/" {
+                calls.push(format!("sys/auth/{path}"));
+            }
+        }
+        for name in listed(&self.ask("LIST", "sys/policies/acl")) {
+            if !["default", "root"].contains(&name.as_str()) {
+                calls.push(format!("sys/policies/acl/{}", name.replace(' ', "%20")));
+            }
+        }
+        for (list, below) in [
+            ("sys/quotas/rate-limit", "sys/quotas/rate-limit"),
+            ("auth/token/roles", "auth/token/roles"),
         ] {
-            let call = Call::new(
-                "DELETE",
-                &path.replace('%', &self.round.to_string()),
-                Value::Null,
-            );
-            self.live(&call, "root", &call.path, None).await?;
-            self.simulated(&call, "root", &call.path, None).await?;
+            for name in listed(&self.ask("LIST", list)) {
+                calls.push(format!(
+                    "{below}/{}",
+                    name.trim_end_matches('/').replace(' ', "%20")
+                ));
+            }
         }
-        Ok(found)
-    }
-
-    /// Drops calls as long as the rest still shows a difference.
-    pub async fn shrink(&mut self, mut calls: Vec<Call>) -> Result<String, Failed> {
-        let mut last = String::new();
-        let mut at = 0;
-        if let Some((n, difference)) = self.run(&calls).await? {
-            calls.truncate(n + 1);
-            last = difference;
-        }
-        while at + 1 < calls.len() {
-            let mut fewer = calls.clone();
-            fewer.remove(at);
-            match self.run(&fewer).await? {
-                Some((n, difference)) => {
-                    fewer.truncate(n + 1);
-                    calls = fewer;
-                    last = difference;
+        let locked = self.ask("GET", "sys/locked-users");
+        for mount in locked
+            .body
+            .pointer("/data/by_namespace/0/mount_accessors")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
+            for user in mount["alias_identifiers"].as_array().into_iter().flatten() {
+                let (mount, user) = (mount["mount_accessor"].as_str(), user.as_str());
+                if let (Some(mount), Some(user)) = (mount, user) {
+                    self.ask("POST", &format!("sys/locked-users/{mount}/unlock/{user}"));
                 }
-                None => at += 1,
             }
         }
-        let mut out = String::new();
-        for call in &calls {
-            writeln!(
-                out,
-                "   {} {} {} [{}]",
-                call.method, call.path, call.body, call.token
-            )?;
+        for call in calls {
+            self.ask("DELETE", &call);
         }
-        Ok(out + "   " + &last)
-    }
-}
-
-/// What one server has given out: ciphertexts, tokens, ids.
-#[derive(Default)]
-struct Memory {
-    ciphertexts: Vec<String>,
-    tokens: Vec<String>,
-    role_id: String,
-    secret_id: String,
-}
-
-impl Memory {
-    fn keep(&mut self, body: &Value) {
-        let text = |p: &str| body.pointer(p).and_then(Value::as_str).map(str::to_owned);
-        self.ciphertexts.extend(text("/data/ciphertext"));
-        self.tokens.extend(text("/auth/client_token"));
-        if let Some(id) = text("/data/role_id") {
-            self.role_id = id;
+        let text = self.default_policy.get();
+        self.tell("PUT", "sys/policies/acl/default", json!({ "policy": text }));
+        for id in surface::OWN_TOKENS {
+            self.tell("POST", "auth/token/revoke", json!({ "token": id }));
         }
-        if let Some(id) = text("/data/secret_id") {
-            self.secret_id = id;
+        for path in ["x", "y", "x/y"] {
+            self.ask("DELETE", &format!("cubbyhole/{path}"));
         }
+        self.tell(
+            "POST",
+            "sys/quotas/config",
+            json!({ "rate_limit_exempt_paths": surface::EXEMPT }),
+        );
     }
 
-    /// `$c1`: the latest ciphertext, `$c2` the one before; `$t1` likewise; `$r`, `$s` the ids.
-    fn fill(&self, text: &str) -> String {
-        let mut out = text
-            .replace("$r", &self.role_id)
-            .replace("$s", &self.secret_id);
-        for (sign, list) in [("$c", &self.ciphertexts), ("$t", &self.tokens)] {
-            for n in 1..4usize {
-                let value = list
-                    .len()
-                    .checked_sub(n)
-                    .and_then(|i| list.get(i))
-                    .map_or("none", String::as_str);
-                out = out.replace(&format!("{sign}{n}"), value);
+    /// Namespaces go slowly, the inner ones first.
+    fn remove_namespaces(&self) {
+        for _ in 0..200 {
+            let left = self.ask("LIST", "sys/namespaces");
+            let names = left.body["data"]["keys"].as_array().into_iter().flatten();
+            let names: Vec<&str> = names.filter_map(Value::as_str).collect();
+            if names.is_empty() {
+                return;
+            }
+            for name in names {
+                let name = name.trim_end_matches('/').replace(' ', "%20");
+                self.ask("DELETE", &format!("sys/namespaces/{name}/o"));
+                self.ask("DELETE", &format!("sys/namespaces/{name}"));
+            }
+            self.runtime
+                .block_on(async { tokio::time::sleep(Duration::from_millis(10)).await });
+        }
+    }
+
+    /// Whether a sequence still differs after all.
+    pub fn differs<P: Product>(&self, calls: &[Call]) -> bool {
+        let state = model::born::<P>();
+        let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            self.run::<P>(state, calls, None, false);
+        }));
+        run.is_err()
+    }
+
+    /// Makes the calls on both; panics at the first difference. If a second ended during one of the calls, times may
+    /// differ for that alone: then the whole sequence is made once more.
+    pub fn run<P: Product>(
+        &self,
+        state: State,
+        calls: &[Call],
+        seen: Option<Arc<AtomicUsize>>,
+        excuse: bool,
+    ) {
+        for attempt in 0..5 {
+            self.straddled.set(false);
+            if let Some(seen) = &seen {
+                seen.store(0, Ordering::SeqCst);
+            }
+            let before = self.compared.get();
+            EXCUSE.set(excuse);
+            let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                Twin::<P>::test_sequential(
+                    Config::default(),
+                    state.clone(),
+                    calls.to_vec(),
+                    seen.clone(),
+                );
+            }));
+            match run {
+                Ok(()) => return,
+                Err(_) if self.straddled.get() && attempt < 4 => self.compared.set(before),
+                Err(panic) => std::panic::resume_unwind(panic),
             }
         }
-        out
     }
 }
 
-async fn say<IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
-    stream: IO,
-    call: &Call,
-    token: &str,
-    path: &str,
-    body: Option<String>,
-) -> Result<Said, Failed> {
-    let mut headers = vec![("Connection".to_owned(), "close".to_owned())];
-    if !token.is_empty() {
-        headers.push(("X-Vault-Token".to_owned(), token.to_owned()));
-    }
-    let path = format!("/v1/{path}");
-    let sent = client::exchange(
-        stream,
-        &call.method,
-        &path,
-        &headers,
-        body.as_deref().map(str::as_bytes),
-    );
-    let answer = match tokio::time::timeout(Duration::from_secs(30), sent).await? {
-        Ok(answer) => answer,
-        Err(error) => {
-            return Ok(Said {
-                shape: json!({ "transport_error": error }),
-                body: Value::Null,
-            });
-        }
-    };
-    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let vars = Vars::new();
-    let norm = Norm::new(&vars, &path, true);
-    let shape = json!({
-        "status": answer.status,
-        "headers": norm.headers(&answer.headers),
-        "body": norm.walk(&body, "", ""),
-        "line_end": answer.body.ends_with(b"\n"),
-    });
-    Ok(Said { shape, body })
+thread_local! {
+    /// Whether the list of known differences counts.
+    static EXCUSE: Cell<bool> = const { Cell::new(true) };
 }
 
-/// Equal but for times, which may lie a few seconds apart.
-fn alike(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::Object(a), Value::Object(b)) => {
-            a.len() == b.len() && a.iter().all(|(k, v)| b.get(k).is_some_and(|w| alike(v, w)))
+/// The live server beside the reference.
+pub struct Twin<P>(PhantomData<P>);
+
+/// The server and what it has given out.
+pub struct Live {
+    server: Rc<Server>,
+    memory: Memory,
+    /// The end of the call before.
+    since: Duration,
+    /// The calls so far.
+    made: Vec<Call>,
+}
+
+impl<P: Product> StateMachineTest for Twin<P> {
+    type SystemUnderTest = Live;
+    type Reference = Reference<P>;
+
+    fn init_test(state: &State) -> Live {
+        let server = CURRENT.with_borrow(Clone::clone);
+        let server = server.expect("a server is started before the test runs");
+        server.clean();
+        if P::FLAVOUR.is_openbao() {
+            server.remove_namespaces();
         }
-        (Value::Array(a), Value::Array(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|(v, w)| alike(v, w))
+        let mut memory = Memory::default();
+        for call in state.laid() {
+            server.say(call, Ipv4Addr::LOCALHOST, &mut memory);
         }
-        (Value::String(a), Value::String(b)) => {
-            let near = |t: &str| {
-                t.strip_prefix("<approx:")?
-                    .strip_suffix('>')?
-                    .parse::<i64>()
-                    .ok()
-            };
-            // which of several bad fields is named is up to the order of a Go map
-            let field = |t: &str| t.contains("error converting input for field");
-            a == b
-                || field(a) && field(b)
-                || matches!((near(a), near(b)), (Some(a), Some(b)) if (a - b).abs() <= 5)
+        Live {
+            server,
+            memory,
+            since: model::now(),
+            made: Vec::new(),
         }
-        _ => a == b,
     }
+
+    fn apply(
+        mut live: Live,
+        reference: &<Self::Reference as ReferenceStateMachine>::State,
+        call: Call,
+    ) -> Live {
+        let server = Rc::clone(&live.server);
+        let said = server.say(&call, Ipv4Addr::LOCALHOST, &mut live.memory);
+        live.made.push(call.clone());
+        let now = model::now();
+        if now.as_secs() != live.since.as_secs() {
+            server.straddled.set(true);
+        }
+        live.since = now;
+        server.compared.set(server.compared.get() + 1);
+        let (a, b) = (&said.shape, &reference.said.shape);
+        if !shape::alike(a, b) {
+            let known =
+                EXCUSE.get() && server.known.explains(&call, &a.to_string(), &b.to_string());
+            match &server.survey {
+                Some(survey) if !known => {
+                    let kind = format!(
+                        "{} {}",
+                        call.method,
+                        difference(&call, a, b)
+                            .split_once('\n')
+                            .unwrap_or_default()
+                            .1
+                    );
+                    let path: Vec<String> = live
+                        .made
+                        .iter()
+                        .rev()
+                        .take(6)
+                        .rev()
+                        .map(|c| format!("   {c}"))
+                        .collect();
+                    survey
+                        .borrow_mut()
+                        .entry(kind)
+                        .or_insert((0, path.join("\n")))
+                        .0 += 1;
+                }
+                _ => assert!(known, "{}", difference(&call, a, b)),
+            }
+        }
+        live
+    }
+}
+
+/// The call and the leaves in which the answers differ.
+fn difference(call: &Call, live: &Value, model: &Value) -> String {
+    let mut out = call.to_string();
+    leaves("", Some(live), Some(model), &mut out);
+    out
+}
+
+fn leaves(at: &str, live: Option<&Value>, model: Option<&Value>, out: &mut String) {
+    if let (Some(a), Some(b)) = (live, model)
+        && shape::alike(a, b)
+    {
+        return;
+    }
+    if let (Some(Value::Object(a)), Some(Value::Object(b))) = (live, model) {
+        for name in a.keys().chain(b.keys().filter(|k| !a.contains_key(*k))) {
+            leaves(&format!("{at}/{name}"), a.get(name), b.get(name), out);
+        }
+        return;
+    }
+    let shown = |side: Option<&Value>| side.map_or_else(|| "absent".to_owned(), Value::to_string);
+    out.push_str(&format!(
+        "\n  {at}\n    live  {}\n    model {}",
+        shown(live),
+        shown(model)
+    ));
 }

@@ -1,9 +1,12 @@
-//! The simulation against a live server: the same random calls to both, and status, texts and shapes must agree.
+//! The simulation against live servers: random calls to both, and status, texts, headers and shapes must agree.
 //!
-//! Needs the server's binary: `$BAO` or `bao` on the PATH. Without it the tests are shown as ignored; with `KMS_REQUIRE=all`
-//! they fail. HashiCorp Vault is compared only where `$VAULT` or `vault` on the PATH is there: no script installs it.
-//! `DIFFERENTIAL_CALLS` sets the number of calls (3,000), `DIFFERENTIAL_SEED` the
-//! first seed, `DIFFERENTIAL_SHOW` how many differences are looked for (1). A difference is cut down to the shortest sequence that shows it.
+//! The reference is the model, the system under test a live dev server of the same flavour (see [`model`] and [`live`]); what
+//! is asked is data (see [`surface`]). A difference shrinks to the shortest sequence that shows it.
+//!
+//! Needs the servers' binaries: `$BAO` and `$VAULT`, or `bao` and `vault` on the PATH, or the cache of real parts. Without
+//! one its tests are shown as ignored; with `KMS_REQUIRE=all` they fail. `DIFFERENTIAL_CALLS` sets the number of calls on
+//! each server, `DIFFERENTIAL_SEED` the seed, `DIFFERENTIAL_SHOW` how many differences are looked for, and `DIFFERENTIAL_SURVEY` collects
+//! all kinds of differences without shrinking them.
 
 use std::{
     env,
@@ -14,30 +17,63 @@ use std::{
 };
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use sim_vault::Flavour;
+use proptest::test_runner::{Config, RngAlgorithm, RngSeed, TestError, TestRunner};
+use proptest_state_machine::ReferenceStateMachine;
 
-mod calls;
+mod call;
 mod cli;
 #[path = "../../examples/transcripts/client.rs"]
 mod client;
+mod known;
 mod live;
+mod memory;
+mod model;
 #[path = "../../examples/transcripts/norm.rs"]
 mod norm;
+mod shape;
+#[path = "../../examples/transcripts/signers.rs"]
+mod signers;
+mod strategy;
+mod surface;
+
+use known::Known;
+use live::Server;
+use model::{HashiCorp, OpenBao, Product, Reference};
 
 /// Captured values, as the normaliser wants them: here there are none.
 pub type Vars = Vec<(String, String)>;
 
-/// Calls of one sequence; each sequence has mounts of its own.
-const LENGTH: usize = 30;
+/// Calls of one sequence.
+const LENGTH: usize = 40;
 
-fn find(variable: &str, name: &str) -> Option<PathBuf> {
+/// The binary: by its variable, on the PATH, or in the cache that the scripts of `ci/` fill.
+fn find(variable: &str, name: &str, cached: &str) -> Option<PathBuf> {
     if let Some(path) = env::var_os(variable) {
         return Some(path.into());
     }
-    let paths = env::var_os("PATH")?;
-    env::split_paths(&paths)
-        .map(|p| p.join(name))
-        .find(|p| p.is_file() && !is_script(p))
+    let usable = |p: &PathBuf| p.is_file() && !is_script(p);
+    let on_path = env::var_os("PATH")
+        .and_then(|paths| env::split_paths(&paths).map(|p| p.join(name)).find(usable));
+    on_path.or_else(|| {
+        let cache = env::var_os("KMS_CACHE").map(PathBuf::from).or_else(|| {
+            let base = env::var_os("XDG_CACHE_HOME")
+                .map(PathBuf::from)
+                .or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cache")))?;
+            Some(base.join("kms-real-parts"))
+        })?;
+        let mut parts: Vec<PathBuf> = std::fs::read_dir(cache)
+            .ok()?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|p| {
+                p.file_name()
+                    .is_some_and(|n| n.to_string_lossy().starts_with(cached))
+            })
+            .map(|p| p.join("bin").join(name))
+            .filter(usable)
+            .collect();
+        parts.sort();
+        parts.pop()
+    })
 }
 
 /// Whether `file` is a wrapper script: what it starts would outlive it.
@@ -48,60 +84,106 @@ fn is_script(file: &Path) -> bool {
         .is_ok_and(|()| start == *b"#!")
 }
 
-fn number(variable: &str, default: u64) -> u64 {
-    env::var(variable)
-        .ok()
-        .and_then(|v| v.parse().ok())
-        .unwrap_or(default)
+fn number(variable: &str, default: u64) -> Result<u64, Failed> {
+    match env::var(variable) {
+        Ok(text) => text
+            .parse()
+            .map_err(|_| format!("{variable}: {text:?} is not a number").into()),
+        Err(_) => Ok(default),
+    }
 }
 
-fn compare(binary: &Path, flavour: Flavour) -> Result<(), Failed> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let mut pair = live::Pair::start(binary, flavour).await?;
-        let first = number("DIFFERENTIAL_SEED", 1);
-        let sequences = number("DIFFERENTIAL_CALLS", 3_000).div_ceil(LENGTH as u64);
-        let mut shown = Vec::new();
-        for seed in first..first + sequences {
-            let calls = calls::sequence(seed, LENGTH);
-            if pair.run(&calls).await?.is_some() {
-                let shortest = pair.shrink(calls).await?;
-                shown.push(format!("seed {seed}:\n{shortest}"));
-                if shown.len() as u64 >= number("DIFFERENTIAL_SHOW", 1) {
-                    break;
-                }
-            }
-        }
-        if shown.is_empty() {
+/// At least `calls` calls on both; every known difference must still be one.
+fn compare<P: Product>(binary: &Path, calls: u64) -> Result<(), Failed> {
+    let calls = number("DIFFERENTIAL_CALLS", calls)?;
+    let seed = number("DIFFERENTIAL_SEED", 1)?;
+    let show = number("DIFFERENTIAL_SHOW", 1)?;
+    let server = Server::start(binary, Known::load(P::FLAVOUR)?)?;
+    let mut shown = Vec::new();
+    let mut round = 0;
+    while server.compared.get() < calls && (shown.len() as u64) < show {
+        let left = calls - server.compared.get();
+        let cases = left.div_ceil(LENGTH as u64);
+        let mut runner = TestRunner::new(Config {
+            cases: u32::try_from(cases).unwrap_or(u32::MAX),
+            max_shrink_iters: 400,
+            max_shrink_time: 15_000,
+            failure_persistence: None,
+            rng_algorithm: RngAlgorithm::ChaCha,
+            rng_seed: RngSeed::Fixed(seed + 1_000_003 * round),
+            ..Config::default()
+        });
+        let sequences = Reference::<P>::sequential_strategy(LENGTH);
+        let run = runner.run(&sequences, |(state, calls, seen)| {
+            server.run::<P>(state, &calls, seen, true);
             Ok(())
-        } else {
-            Err(Failed::from(shown.join("\n")))
+        });
+        match run {
+            Ok(()) => {}
+            Err(TestError::Fail(reason, (_, calls, _))) => {
+                let lines: Vec<String> = calls.iter().map(|c| format!("   {c}")).collect();
+                shown.push(format!("{}\n {reason}", lines.join("\n")));
+            }
+            Err(TestError::Abort(reason)) => return Err(reason.to_string().into()),
         }
-    })
+        round += 1;
+    }
+    if let Some(survey) = &server.survey {
+        for (kind, (count, path)) in survey.borrow().iter() {
+            shown.push(format!("{count} times, e.g.\n{path}\n {kind}\n"));
+        }
+    }
+    for entry in server.known.entries() {
+        let calls = entry.calls()?;
+        if !(0..entry.tries).any(|_| server.differs::<P>(&calls)) {
+            shown.push(format!(
+                "no longer a difference, remove it from known.toml: {}",
+                entry.reason
+            ));
+        }
+    }
+    if shown.is_empty() {
+        Ok(())
+    } else {
+        Err(Failed::from(shown.join("\n")))
+    }
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let required = env::var("KMS_REQUIRE").is_ok_and(|v| v == "all");
-    let mut trials = Vec::new();
-    let openbao = find("BAO", "bao");
-    let absent = openbao.is_none();
-    let trial = Trial::test("openbao", move || match openbao {
-        Some(path) => compare(&path, Flavour::OpenBao),
-        None => Err("no `bao` on the PATH and no $BAO".into()),
-    });
-    trials.push(trial.with_ignored_flag(absent && !required));
-    if let Some(path) = find("VAULT", "vault") {
-        trials.push(Trial::test("vault", move || compare(&path, Flavour::Vault)));
-    }
-    let found = find("BAO", "bao");
-    let absent = found.is_none();
-    let trial = Trial::test("bao_client", move || match found {
-        Some(path) => cli::drive(&path),
-        None => Err("no `bao` on the PATH and no $BAO".into()),
-    });
-    trials.push(trial.with_ignored_flag(absent && !required));
+    // a difference is shown once, at its shortest, and not at every step on the way there
+    std::panic::set_hook(Box::new(|_| {}));
+    let trial = |name: &str,
+                 binary: Option<PathBuf>,
+                 absent: &'static str,
+                 test: fn(&Path) -> Result<(), Failed>| {
+        let missing = binary.is_none();
+        let trial = Trial::test(name.to_owned(), move || match binary {
+            Some(path) => test(&path),
+            None => Err(absent.into()),
+        });
+        let ignored = missing && !required;
+        let trial = if ignored {
+            trial.with_kind(absent)
+        } else {
+            trial
+        };
+        trial.with_ignored_flag(ignored)
+    };
+    let openbao = || find("BAO", "bao", "openbao-");
+    let vault = find("VAULT", "vault", "vault-");
+    const NO_BAO: &str = "no OpenBao: neither $BAO nor bao on the PATH nor in the cache";
+    const NO_VAULT: &str =
+        "no HashiCorp Vault: neither $VAULT nor vault on the PATH nor in the cache";
+    let trials = vec![
+        trial("openbao", openbao(), NO_BAO, |path| {
+            compare::<OpenBao>(path, 3_000)
+        }),
+        trial("vault", vault, NO_VAULT, |path| {
+            compare::<HashiCorp>(path, 1_000)
+        }),
+        trial("bao_client", openbao(), NO_BAO, cli::drive),
+    ];
     libtest_mimic::run(&arguments, trials).exit_code()
 }

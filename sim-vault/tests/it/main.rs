@@ -3,7 +3,9 @@
 mod binary;
 mod cluster;
 mod determinism;
+mod enterprise;
 mod faults;
+mod fuzz;
 mod http;
 mod model;
 #[path = "../../examples/transcripts/replay.rs"]

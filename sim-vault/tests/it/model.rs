@@ -37,26 +37,28 @@ fn ask(
     (response.status, response.json())
 }
 
+/// Tokens with a minute to live, a hundredth of them a minute: what has run out is gone from the store.
+/// A million of them where the code is optimised, a fiftieth of that where it is not.
 #[test]
 fn a_million_tokens_that_expired_leave_nothing_behind() {
+    const A_MINUTE: u64 = if cfg!(debug_assertions) { 200 } else { 10_000 };
     let mut core = core(Flavour::OpenBao);
-    for second in 0..2_000 {
-        for _ in 0..10 {
-            let (status, _) = ask(
-                &mut core,
-                second,
-                "POST",
-                "auth/token/create",
-                &json!({ "ttl": "5s" }),
-            );
-            assert_eq!(status, 200);
+    let create = Request::new("POST", "/v1/auth/token/create")
+        .token("root")
+        .json(&json!({ "ttl": "60s", "policies": ["default"] }));
+    for minute in 0..100 {
+        for _ in 0..A_MINUTE {
+            let made = core.handle(Duration::from_secs(minute * 60), &create);
+            assert_eq!(made.status, 200);
         }
+        let alive = core.living_tokens("", Duration::from_secs(minute * 60)) as u64;
+        assert!(
+            alive <= A_MINUTE + 1,
+            "{alive} tokens alive in minute {minute}"
+        );
     }
-    let alive = core.living_tokens("", Duration::from_secs(1_999));
-    assert!(
-        alive <= 61,
-        "{alive} tokens alive, 50 and the root token expected"
-    );
+    let left = core.living_tokens("", Duration::from_secs(6_060));
+    assert_eq!(left, 1, "the root token alone");
 }
 
 #[test]

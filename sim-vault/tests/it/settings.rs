@@ -31,7 +31,7 @@ password = "pw"
 token_policies = ["kms"]
 
 [[tokens]]
-id = "s.fixed"
+id = "fixed"
 policies = ["kms"]
 "#;
 
@@ -58,7 +58,7 @@ async fn an_init_file_makes_all_it_names() {
         200
     );
     let encrypt = Request::new("POST", "/v1/transit/encrypt/k")
-        .token("s.fixed")
+        .token("fixed")
         .json(&json!({ "plaintext": "" }));
     assert_eq!(vault.call(&encrypt).status, 200);
     assert_eq!(

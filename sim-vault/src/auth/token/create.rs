@@ -1,4 +1,4 @@
-//! Creating tokens, freely or within the limits of a role.
+//! Creating tokens, freely or within the limits of a role. The checks come in the real servers' order.
 
 use std::time::Duration;
 
@@ -10,89 +10,61 @@ use crate::{
     auth::effective_policies,
     call::Call,
     duration,
-    fields::Args,
+    fields::{Args, invalid_duration},
     pipeline::auth_block,
     reply::{Outcome, Refused, Reply},
     token::{Entry, TokenKind},
     ttl::{self, Limits},
 };
 
+const WEAK_ID: &str = "Supplying a custom ID for the token uses the weaker SHA1 hashing instead of the more secure SHA2-256 HMAC for token obfuscation. SHA1 hashed tokens on the wire leads to less secure lookups.";
+
 pub(super) fn create(core: &mut Core, call: &Call) -> Outcome {
     let parent = caller(call)?;
     let args = &call.args;
-    if parent.kind == TokenKind::Batch {
-        return Err(Refused::bad("batch tokens cannot create more tokens"));
-    }
-    if parent.num_uses != 0 {
-        return Err(Refused::bad(
-            "restricted use token cannot generate child tokens",
-        ));
-    }
-    let sudo = core.has_sudo(&parent, &call.full);
-    let role_name = args.opt_text("role_name");
-    let role = match role_name {
+    let role = match args.opt_text("role_name") {
         None => None,
         Some(name) => match stored_roles(core, call)?.get(name) {
             Some(role) => Some(role.clone()),
             None => return Err(Refused::bad(format!("unknown role {name}"))),
         },
     };
-    let params = role.as_ref().map(|r| r.params.clone()).unwrap_or_default();
-    let batch = match args.text("type") {
-        "batch" => true,
-        "" => params.token_type == "batch",
-        "service" => false,
-        _ => return Err(Refused::bad("invalid 'token_type' value")),
-    };
+    check_parent(&parent)?;
+    let sudo = core.has_sudo(&parent, &call.full);
+    let batch = is_batch(role.as_ref(), args)?;
     if batch {
-        for (present, name) in [
-            (present(args, "explicit_max_ttl"), "explicit_max_ttl"),
-            (args.int("num_uses") != 0, "num_uses"),
-            (present(args, "period"), "period"),
-        ] {
-            if present {
-                return Err(Refused::bad(format!(
-                    "batch tokens cannot have \"{name}\" set"
-                )));
-            }
-        }
+        check_batch(core, args)?;
     }
-    let policies = chosen_policies(&parent, role.as_ref(), call, sudo)?;
+    if args.int("num_uses") < 0 {
+        return Err(Refused::bad("number of uses cannot be negative"));
+    }
+    check_alias(role.as_ref(), args.text("entity_alias"))?;
+    let id = args.text("id");
+    check_id(id, sudo)?;
+    let policies = chosen_policies(core, &parent, role.as_ref(), call, sudo)?;
     if batch && policies.iter().any(|p| p == "root") {
         return Err(Refused::bad("batch tokens cannot be root tokens"));
     }
-    let explicit_max = positive(args, "explicit_max_ttl")?;
-    let wanted_period = positive(args, "period")?;
-    let wanted_ttl = match positive(args, "ttl")? {
-        ttl if ttl.is_zero() => positive(args, "lease")?,
-        ttl => ttl,
-    };
-    let mut warnings = Vec::new();
-    if let Some(space) = core.namespace(&call.ns) {
-        for policy in &policies {
-            if policy != "root" && !space.policies.contains_key(policy) {
-                warnings.push(format!("Policy {policy:?} does not exist"));
-            }
-        }
-    }
-    let orphan = call.path.starts_with("create-orphan")
-        || role.as_ref().is_some_and(|r| r.orphan)
-        || args.flag("no_parent");
-    if args.flag("no_parent") && !sudo {
+    if role.is_none() && args.flag("no_parent") && !sudo {
         return Err(Refused::bad(
             "root or sudo privileges required to create orphan token",
         ));
     }
-    let explicit_max = match (explicit_max, params.explicit_max_ttl) {
-        (a, b) if a.is_zero() => b,
-        (a, b) if b.is_zero() => a,
-        (a, b) => a.min(b),
+    let params = role.as_ref().map(|r| r.params.clone()).unwrap_or_default();
+    let wanted_max = positive(args, "explicit_max_ttl")?;
+    let explicit_max = smaller(wanted_max, params.explicit_max_ttl);
+    let wanted_period = positive(args, "period")?;
+    let wanted_ttl = match args.text_of("ttl") {
+        Some(text) if !text.is_empty() => positive(args, "ttl")?,
+        _ => positive(args, "lease")?,
     };
-    let period = if wanted_period.is_zero() {
-        params.period
-    } else {
-        wanted_period
+    let mut warnings = missing_policies(core, &call.ns, &policies);
+    let orphan = match &role {
+        // a role decides alone
+        Some(role) => role.orphan,
+        None => call.path.starts_with("create-orphan") || args.flag("no_parent"),
     };
+    let period = smaller(wanted_period, params.period);
     let Some(mount) = core.mount(call.mount) else {
         return Err(Refused::denied());
     };
@@ -114,46 +86,53 @@ pub(super) fn create(core: &mut Core, call: &Call) -> Outcome {
     let (granted, ttl_warnings) =
         ttl::grant(&limits, core.now, core.now).map_err(Refused::internal)?;
     warnings.splice(0..0, ttl_warnings);
+    for (what, wanted, of_role, used) in [
+        ("Period", wanted_period, params.period, period),
+        (
+            "Explicit max TTL",
+            wanted_max,
+            params.explicit_max_ttl,
+            explicit_max,
+        ),
+    ] {
+        if !wanted.is_zero() && !of_role.is_zero() {
+            let text = format!(
+                "{what} specified both during creation call and in role; using the lesser value of {} seconds",
+                used.as_secs()
+            );
+            warnings.insert(0, text);
+        }
+    }
+    if !id.is_empty() {
+        warnings.insert(0, WEAK_ID.to_owned());
+    }
     let forever = root && limits.increment.is_zero() && explicit_max.is_zero() && period.is_zero();
-    let id = match args.opt_text("id").filter(|id| !id.is_empty()) {
-        Some(id) => id.to_owned(),
-        None if batch => core.batch_token(&call.ns),
-        None => core.service_token(&call.ns),
+    if forever && parent.expires.is_some() {
+        return Err(Refused::bad(
+            "expiring root tokens cannot create non-expiring root tokens",
+        ));
+    }
+    let id = match id {
+        "" if batch => core.batch_token(&call.ns),
+        "" => core.service_token(&call.ns),
+        own => own.to_owned(),
     };
     if core.tokens.get(&id).is_some() {
         return Err(Refused::bad("cannot create a token with a duplicate ID"));
     }
-    let accessor = match (
-        batch,
-        core.namespace(&call.ns)
-            .filter(|n| !n.path.is_empty())
-            .map(|n| n.id.clone()),
-    ) {
-        (true, _) => String::new(),
-        (false, None) => core.base62(24),
-        (false, Some(ns)) => format!("{}.{ns}", core.base62(24)),
-    };
-    let display = args.opt_text("display_name").filter(|d| !d.is_empty());
-    let suffix = role
-        .as_ref()
-        .map(|r| r.path_suffix.clone())
-        .filter(|s| !s.is_empty());
+    let accessor = accessor(core, batch, &call.ns);
     let entry = Entry {
         ns: call.ns.clone(),
         parent: (!orphan).then(|| parent.id.clone()),
         policies,
         meta: args.pairs("meta"),
-        display_name: display
-            .map_or_else(|| "token".to_owned(), |d| format!("token-{}", sanitized(d))),
-        path: match (role_name, suffix) {
-            (Some(name), Some(suffix)) => format!("auth/token/create/{name}/{suffix}"),
-            (Some(name), None) => format!("auth/token/create/{name}"),
-            (None, _) => format!("auth/token/{}", call.path.trim_end_matches('/')),
-        },
+        display_name: display_name(args.text("display_name")),
+        path: path(call, role.as_ref()),
         creation_ttl: if forever { Duration::ZERO } else { granted },
-        explicit_max_ttl: explicit_max,
-        period,
-        num_uses: args.opt_int("num_uses").unwrap_or(params.num_uses),
+        // the role's limits count as long as the role has them: they do not stay with the token
+        explicit_max_ttl: wanted_max,
+        period: wanted_period,
+        num_uses: uses(args.int("num_uses"), params.num_uses),
         renewable: !batch
             && !forever
             && args.opt_bool("renewable").unwrap_or(true)
@@ -165,8 +144,8 @@ pub(super) fn create(core: &mut Core, call: &Call) -> Outcome {
         },
         orphan,
         bound_cidrs: params.bound_cidrs.clone(),
-        role: role_name.map(str::to_owned),
-        owner: role_name.unwrap_or_default().to_owned(),
+        role: args.opt_text("role_name").map(str::to_owned),
+        owner: args.text("role_name").to_owned(),
         expires: (!forever).then(|| core.now + granted),
         ..Entry::new(id, accessor, call.mount, core.now)
     };
@@ -179,28 +158,157 @@ pub(super) fn create(core: &mut Core, call: &Call) -> Outcome {
     }))
 }
 
+fn check_parent(parent: &Entry) -> Result<(), Refused> {
+    if parent.num_uses < 0 {
+        // this request was its last use
+        return Err(Refused::bad("parent token lookup failed: no parent found"));
+    }
+    if parent.kind == TokenKind::Batch {
+        return Err(Refused::bad("batch tokens cannot create more tokens"));
+    }
+    if parent.num_uses != 0 {
+        return Err(Refused::bad(
+            "restricted use token cannot generate child tokens",
+        ));
+    }
+    Ok(())
+}
+
+/// What kind of token it becomes. A role's word outweighs the request's, and excuses nonsense in it.
+fn is_batch(role: Option<&TokenRole>, args: &Args) -> Result<bool, Refused> {
+    let wanted = args.text("type");
+    Ok(match role.map(|r| r.params.token_type.as_str()) {
+        Some("batch") => true,
+        Some("service") => false,
+        other => match wanted {
+            "batch" => true,
+            "" => other == Some("default-batch"),
+            "service" => false,
+            _ => return Err(Refused::bad("invalid 'token_type' value")),
+        },
+    })
+}
+
+/// What a request for a batch token must not ask for. Only the first of these that is there is looked at.
+fn check_batch(core: &Core, args: &Args) -> Result<(), Refused> {
+    let quote = if core.flavour.is_openbao() { '\'' } else { '"' };
+    let set = |name: &str| args.text_of(name).filter(|text| !text.is_empty());
+    let (name, text) = match (set("explicit_max_ttl"), args.int("num_uses"), set("period")) {
+        (Some(text), _, _) => ("explicit_max_ttl", text),
+        (None, uses, _) if uses != 0 => ("num_uses", uses.to_string()),
+        (None, _, Some(text)) => ("period", text),
+        (None, _, None) => return Ok(()),
+    };
+    match duration::parse(&text) {
+        Some(Ok(d)) if d.is_zero() => Ok(()),
+        Some(_) => Err(Refused::bad(format!(
+            "batch tokens cannot have \"{name}\" set"
+        ))),
+        None => Err(Refused::bad(format!(
+            "{quote}{name}{quote} value could not be parsed"
+        ))),
+    }
+}
+
+fn check_alias(role: Option<&TokenRole>, alias: &str) -> Result<(), Refused> {
+    match role {
+        _ if alias.is_empty() => Ok(()),
+        None => Err(Refused::bad(
+            "'entity_alias' is only allowed in combination with token role",
+        )),
+        Some(role)
+            if role
+                .allowed_entity_aliases
+                .iter()
+                .any(|a| glob(a, &alias.to_lowercase())) =>
+        {
+            Ok(())
+        }
+        Some(_) => Err(Refused::bad("invalid 'entity_alias' value")),
+    }
+}
+
+fn check_id(id: &str, sudo: bool) -> Result<(), Refused> {
+    let fault = if id.is_empty() {
+        return Ok(());
+    } else if !sudo {
+        "root or sudo privileges required to specify token id"
+    } else if id.starts_with("hvs.") {
+        "custom token ID cannot have the 'hvs.' prefix"
+    } else if id.starts_with("s.") {
+        "custom token ID cannot have the 's.' prefix"
+    } else if id.contains('.') {
+        "custom token ID cannot have a '.' in the value"
+    } else {
+        return Ok(());
+    };
+    Err(Refused::bad(fault))
+}
+
+fn missing_policies(core: &Core, ns: &str, policies: &[String]) -> Vec<String> {
+    let known = core.namespace(ns).map(|n| &n.policies);
+    policies
+        .iter()
+        .filter(|p| *p != "root" && !known.is_some_and(|k| k.contains_key(*p)))
+        .map(|p| format!("Policy {p:?} does not exist"))
+        .collect()
+}
+
+/// The shorter of two limits; zero is none.
+pub(super) fn smaller(a: Duration, b: Duration) -> Duration {
+    match (a, b) {
+        (a, b) if a.is_zero() => b,
+        (a, b) if b.is_zero() => a,
+        (a, b) => a.min(b),
+    }
+}
+
+/// The same for uses.
+fn uses(wanted: i64, of_role: i64) -> i64 {
+    match (wanted, of_role) {
+        (wanted, 0) => wanted,
+        (0, of_role) => of_role,
+        (wanted, of_role) => wanted.min(of_role),
+    }
+}
+
+fn accessor(core: &mut Core, batch: bool, ns: &str) -> String {
+    let space = core
+        .namespace(ns)
+        .filter(|n| !n.path.is_empty())
+        .map(|n| n.id.clone());
+    match (batch, space) {
+        (true, _) => String::new(),
+        (false, None) => core.base62(24),
+        (false, Some(ns)) => format!("{}.{ns}", core.base62(24)),
+    }
+}
+
+fn path(call: &Call, role: Option<&TokenRole>) -> String {
+    let path = format!("auth/token/{}", call.path.trim_end_matches('/'));
+    match role.map(|r| r.path_suffix.as_str()) {
+        Some(suffix) if !suffix.is_empty() => format!("{path}/{suffix}"),
+        _ => path,
+    }
+}
+
 /// The duration parameters of creation are read by the handler itself, with texts of its own.
 fn positive(args: &Args, name: &str) -> Result<Duration, Refused> {
-    let text = match args.get(name) {
-        None | Some(Value::Null) => return Ok(Duration::ZERO),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
+    let Some(text) = args.text_of(name) else {
+        return Ok(Duration::ZERO);
     };
     match duration::parse(&text) {
         Some(Ok(d)) => Ok(d),
         Some(Err(_)) => Err(Refused::bad(format!("{name} must be positive"))),
-        None => Err(Refused::bad(format!("time: invalid duration {text:?}"))),
+        None => Err(Refused::bad(invalid_duration(&text))),
     }
-}
-
-fn present(args: &Args, name: &str) -> bool {
-    positive(args, name).map_or(true, |d| !d.is_zero())
 }
 
 /// A text is one policy, whatever is in it.
 fn wanted_policies(args: &Args) -> Vec<String> {
     match args.get("policies") {
         Some(Value::String(one)) if !one.is_empty() => vec![one.to_lowercase()],
+        Some(Value::Number(one)) => vec![one.to_string()],
         Some(Value::Array(list)) => list
             .iter()
             .filter_map(Value::as_str)
@@ -210,75 +318,56 @@ fn wanted_policies(args: &Args) -> Vec<String> {
     }
 }
 
-fn sanitized(name: &str) -> String {
-    name.chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || c == '-' {
-                c
-            } else {
-                '-'
-            }
-        })
-        .collect::<String>()
-        .trim_matches('-')
-        .to_owned()
+fn display_name(wanted: &str) -> String {
+    if wanted.is_empty() {
+        return "token".to_owned();
+    }
+    let out: String = wanted
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect();
+    format!("token-{}", out.strip_suffix('-').unwrap_or(&out))
+}
+
+/// `*` at either end.
+fn glob(pattern: &str, text: &str) -> bool {
+    match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
+        (Some(_), Some(_)) => text.contains(pattern.trim_matches('*')),
+        (Some(tail), None) => text.ends_with(tail),
+        (None, Some(head)) => text.starts_with(head),
+        (None, None) => pattern == text,
+    }
 }
 
 fn chosen_policies(
+    core: &Core,
     parent: &Entry,
     role: Option<&TokenRole>,
     call: &Call,
     sudo: bool,
 ) -> Result<Vec<String>, Refused> {
     let wanted = wanted_policies(&call.args);
-    let no_default =
-        call.args.flag("no_default_policy") || role.is_some_and(|r| r.params.no_default_policy);
-    let inherited = || {
-        parent
-            .policies
-            .iter()
-            .filter(|p| !(no_default && *p == "default"))
-            .cloned()
-            .collect::<Vec<_>>()
+    let no_default = call.args.flag("no_default_policy");
+    let mut chosen = match role.filter(|r| r.limits_policies()) {
+        Some(role) => by_role(parent, role, &wanted, no_default)?,
+        None if parent.ns != call.ns => effective_policies(&wanted, no_default),
+        // "default" comes along only if the parent has it
+        None if wanted.is_empty() => effective_policies(&parent.policies, true),
+        None if sudo => effective_policies(&wanted, no_default),
+        None => {
+            let chosen = effective_policies(&wanted, true);
+            if !chosen.iter().all(|p| parent.policies.contains(p)) {
+                return Err(Refused::bad("child policies must be subset of parent"));
+            }
+            let inherits = parent.policies.iter().any(|p| p == "default");
+            effective_policies(&wanted, no_default || !inherits)
+        }
     };
-    if let Some(role) =
-        role.filter(|r| !r.allowed_policies.is_empty() || !r.disallowed_policies.is_empty())
-    {
-        let base = if wanted.is_empty() && role.allowed_policies.is_empty() {
-            inherited()
-        } else {
-            wanted.clone()
-        };
-        let base = if base.is_empty() {
-            role.allowed_policies.clone()
-        } else {
-            base
-        };
-        let chosen = effective_policies(&base, no_default);
-        if !role.allowed_policies.is_empty()
-            && chosen
-                .iter()
-                .any(|p| p != "default" && !role.allowed_policies.contains(p))
-        {
-            return Err(Refused::bad(format!(
-                "token policies ({:?}) must be subset of the role's allowed policies ({:?})",
-                chosen, role.allowed_policies
-            )));
-        }
-        if let Some(bad) = chosen.iter().find(|p| role.disallowed_policies.contains(p)) {
-            return Err(Refused::bad(format!(
-                "token policy {bad:?} is disallowed by this role"
-            )));
-        }
-        return Ok(chosen);
+    if no_default && core.flavour.is_vault() {
+        chosen.retain(|p| p != "default");
     }
-    if wanted.is_empty() {
-        return Ok(effective_policies(&inherited(), no_default));
-    }
-    let chosen = effective_policies(&wanted, no_default);
-    let missing = |p: &String| p != "default" && !parent.policies.contains(p);
-    if !sudo && !parent.is_root() && chosen.iter().any(missing) {
-        return Err(Refused::bad("child policies must be subset of parent"));
+    if let Some(own) = chosen.iter().find(|p| *p == "response-wrapping") {
+        return Err(Refused::bad(format!("cannot assign policy {own:?}")));
     }
     if chosen.iter().any(|p| p == "root") && !parent.is_root() {
         return Err(Refused::bad(
@@ -286,4 +375,69 @@ fn chosen_policies(
         ));
     }
     Ok(chosen)
+}
+
+/// A role that allows or forbids policies has rules of its own.
+fn by_role(
+    parent: &Entry,
+    role: &TokenRole,
+    wanted: &[String],
+    no_default: bool,
+) -> Result<Vec<String>, Refused> {
+    let forbidden = |p: &str| {
+        role.disallowed_policies.iter().any(|d| d == p)
+            || role.disallowed_policies_glob.iter().any(|d| glob(d, p))
+    };
+    let no_default = no_default || role.params.no_default_policy || forbidden("default");
+    let mut chosen = if wanted.is_empty() {
+        Vec::new()
+    } else {
+        effective_policies(wanted, no_default)
+    };
+    if role.allowed_policies.is_empty() && role.allowed_policies_glob.is_empty() {
+        if chosen.is_empty() {
+            chosen = effective_policies(&parent.policies, no_default);
+        }
+    } else {
+        let allowed = effective_policies(&role.allowed_policies, no_default);
+        let globs = effective_policies(&role.allowed_policies_glob, true);
+        if chosen.is_empty() {
+            chosen = allowed;
+        } else if !chosen
+            .iter()
+            .all(|p| allowed.contains(p) || globs.iter().any(|g| glob(g, p)))
+        {
+            return Err(Refused::bad(format!(
+                "token policies ({}) must be subset of the role's allowed policies ({}) or glob policies ({})",
+                quoted(&chosen),
+                quoted(&allowed),
+                quoted(&globs)
+            )));
+        }
+    }
+    if let Some(bad) = chosen.iter().find(|p| forbidden(p)) {
+        return Err(Refused::bad(format!(
+            "token policy {bad:?} is disallowed by this role"
+        )));
+    }
+    Ok(chosen)
+}
+
+/// A list as Go's `%q` prints it.
+fn quoted(list: &[String]) -> String {
+    let texts: Vec<String> = list.iter().map(|t| format!("{t:?}")).collect();
+    format!("[{}]", texts.join(" "))
+}
+
+impl TokenRole {
+    fn limits_policies(&self) -> bool {
+        [
+            &self.allowed_policies,
+            &self.allowed_policies_glob,
+            &self.disallowed_policies,
+            &self.disallowed_policies_glob,
+        ]
+        .iter()
+        .any(|list| !list.is_empty())
+    }
 }

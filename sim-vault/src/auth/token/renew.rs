@@ -1,6 +1,6 @@
 //! Longer lives and the end.
 
-use super::{by_accessor, caller};
+use super::{by_accessor, caller, create::smaller};
 use crate::{
     Core,
     auth::{TokenParams, approle, cert, jwt, kubernetes, userpass},
@@ -27,7 +27,15 @@ pub(super) fn renew(core: &mut Core, call: &Call) -> Outcome {
 
 pub(super) fn renew_accessor(core: &mut Core, call: &Call) -> Outcome {
     let id = by_accessor(core, call)?.id.clone();
-    renew_token(core, &id, call)
+    let mut reply = renew_token(core, &id, call).map_err(|fault| match fault {
+        Refused::Plain(400, _) => Refused::Wrapped(400, "invalid request".to_owned()),
+        other => other,
+    })?;
+    // who has the accessor alone does not get the token
+    if let Some(auth) = reply.as_mut().and_then(|r| r.auth.as_mut()) {
+        auth.client_token.clear();
+    }
+    Ok(reply)
 }
 
 fn renew_token(core: &mut Core, id: &str, call: &Call) -> Outcome {
@@ -57,6 +65,16 @@ fn renew_token(core: &mut Core, id: &str, call: &Call) -> Outcome {
         Some(Backend::Jwt(_)) => jwt::renewal(core, issuer, &entry)?,
         Some(Backend::Kubernetes(_)) => kubernetes::renewal(core, issuer, &entry)?,
         Some(Backend::Cert(_)) => cert::renewal(core, issuer, &entry, call.cert.as_ref())?,
+        Some(Backend::Token(method)) => {
+            let role = entry.role.as_ref().and_then(|r| method.roles.get(r));
+            let role = role.map(|r| r.params.clone()).unwrap_or_default();
+            Some(TokenParams {
+                ttl: entry.granted,
+                period: smaller(entry.period, role.period),
+                explicit_max_ttl: role.explicit_max_ttl,
+                ..TokenParams::default()
+            })
+        }
         _ => Some(TokenParams {
             ttl: entry.granted,
             period: entry.period,
@@ -64,12 +82,20 @@ fn renew_token(core: &mut Core, id: &str, call: &Call) -> Outcome {
         }),
     };
     let Some(params) = current else { return done() };
+    let of_role = if matches!(
+        core.mount(issuer).map(|m| &m.backend),
+        Some(Backend::Token(_))
+    ) {
+        params.explicit_max_ttl
+    } else {
+        std::time::Duration::ZERO
+    };
     let limits = Limits {
         increment,
         role_ttl: params.ttl,
         role_max: params.max_ttl,
         period: params.period,
-        explicit_max: entry.explicit_max_ttl,
+        explicit_max: smaller(entry.explicit_max_ttl, of_role),
         default_ttl,
         mount_max,
     };
@@ -125,6 +151,9 @@ pub(super) fn revoke(core: &mut Core, call: &Call) -> Outcome {
 
 pub(super) fn revoke_orphan(core: &mut Core, call: &Call) -> Outcome {
     let id = call.args.text("token");
+    if id.is_empty() {
+        return Err(Refused::bad("missing token ID"));
+    }
     if core.tokens.get(id).is_none() {
         return Err(Refused::bad("token to revoke not found"));
     }
@@ -133,6 +162,9 @@ pub(super) fn revoke_orphan(core: &mut Core, call: &Call) -> Outcome {
 }
 
 pub(super) fn revoke_accessor(core: &mut Core, call: &Call) -> Outcome {
+    if call.args.text("accessor").is_empty() {
+        return Err(Refused::Wrapped(400, "missing accessor".to_owned()));
+    }
     match by_accessor(core, call) {
         Ok(entry) => {
             core.tokens.revoke(&entry.id, true);

@@ -1,0 +1,138 @@
+//! Roles as all login methods keep them: named entries of a mount, each with its own demands and the parameters of the
+//! tokens it leads to. Writing, reading, listing and deleting are the same everywhere; what differs is in [`Role`].
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::{TOKEN_FIELDS, TokenParams};
+use crate::{
+    Core,
+    call::Call,
+    fields::{Args, Field, Kind},
+    mounts::{Backend, MountId},
+    reply::{Outcome, Refused, Reply, done},
+    token::Entry,
+};
+
+/// The entries of one mount.
+pub(crate) type Roles<R> = BTreeMap<String, R>;
+
+/// What one method's roles have of their own.
+pub(crate) trait Role: Clone {
+    /// The parameter that carries the name.
+    const NAME: &'static str;
+    /// Names are read in lower case.
+    const LOWER: bool = false;
+    /// The parameters' old names; the first is `policies`.
+    const OLD: &'static [(&'static str, &'static str)] = &[("policies", "token_policies")];
+
+    /// The roles of a mount; `None` if another method sits there.
+    fn all(backend: &Backend) -> Option<&Roles<Self>>;
+
+    /// The same, to be changed.
+    fn all_mut(backend: &mut Backend) -> Option<&mut Roles<Self>>;
+
+    /// A role that nothing has been said about.
+    fn fresh(core: &mut Core) -> Self;
+
+    /// The tokens it leads to.
+    fn params(&mut self) -> &mut TokenParams;
+
+    /// Takes over what the request says of the role's own parameters.
+    fn update(&mut self, core: &Core, args: &Args, new: bool) -> Result<Vec<String>, Refused>;
+
+    /// The role's own fields as reading shows them.
+    fn describe(&self, core: &Core) -> Value;
+}
+
+/// The shared `token_*` fields and `policies`, followed by a method's own.
+pub(crate) const fn fields<const OWN: usize, const ALL: usize>(own: [Field; OWN]) -> [Field; ALL] {
+    assert!(
+        ALL == OWN + TOKEN_FIELDS.len() + 1,
+        "all fields have a place"
+    );
+    let mut all = [("policies", Kind::Texts); ALL];
+    let mut n = 0;
+    while n < TOKEN_FIELDS.len() {
+        all[n] = TOKEN_FIELDS[n];
+        n += 1;
+    }
+    n = 0;
+    while n < OWN {
+        all[TOKEN_FIELDS.len() + 1 + n] = own[n];
+        n += 1;
+    }
+    all
+}
+
+/// The name of the role that a request is about.
+pub(crate) fn name<R: Role>(call: &Call) -> String {
+    let name = call.args.text(R::NAME);
+    if R::LOWER {
+        name.to_lowercase()
+    } else {
+        name.to_owned()
+    }
+}
+
+/// The roles of the mount that answers.
+pub(crate) fn of<'a, R: Role + 'a>(
+    core: &'a mut Core,
+    call: &Call,
+) -> Result<&'a mut Roles<R>, Refused> {
+    core.mounts
+        .get_mut(&call.mount)
+        .and_then(|m| R::all_mut(&mut m.backend))
+        .ok_or_else(Refused::unsupported_path)
+}
+
+/// Decides between `create` and `update`.
+pub(crate) fn exists<R: Role>(core: &mut Core, call: &Call) -> Result<bool, Refused> {
+    Ok(of::<R>(core, call)?.contains_key(&name::<R>(call)))
+}
+
+pub(crate) fn list<R: Role>(core: &mut Core, call: &Call) -> Outcome {
+    Reply::keys(of::<R>(core, call)?.keys().cloned().collect())
+}
+
+pub(crate) fn write<R: Role>(core: &mut Core, call: &Call) -> Outcome {
+    let name = name::<R>(call);
+    let existing = of::<R>(core, call)?.get(&name).cloned();
+    let new = existing.is_none();
+    let mut role = match existing {
+        Some(role) => role,
+        None => R::fresh(core),
+    };
+    let warnings = role.update(core, &call.args, new)?;
+    of::<R>(core, call)?.insert(name, role);
+    if warnings.is_empty() {
+        return done();
+    }
+    Ok(Some(Reply {
+        warnings,
+        ..Reply::default()
+    }))
+}
+
+pub(crate) fn read<R: Role>(core: &mut Core, call: &Call) -> Outcome {
+    let name = name::<R>(call);
+    let Some(mut role) = of::<R>(core, call)?.get(&name).cloned() else {
+        return Err(Refused::nothing());
+    };
+    let mut data: Map<String, Value> = role.params().describe(core);
+    data.extend(crate::reply::object(role.describe(core)));
+    Ok(Some(Reply::data(Value::Object(data))))
+}
+
+pub(crate) fn delete<R: Role>(core: &mut Core, call: &Call) -> Outcome {
+    let name = name::<R>(call);
+    of::<R>(core, call)?.remove(&name);
+    done()
+}
+
+/// The role behind a token that is to be renewed; `None` if it is gone.
+pub(crate) fn behind<R: Role>(core: &Core, mount: MountId, entry: &Entry) -> Option<R> {
+    let roles = R::all(&core.mount(mount)?.backend)?;
+    roles.get(&entry.owner).cloned()
+}

@@ -1,0 +1,323 @@
+//! Policies, wrapping, mounts, quotas, namespaces, and HTTP itself.
+
+use serde_json::{Value, json};
+
+use super::Row;
+
+const TTL: &str = "X-Vault-Wrap-TTL";
+
+fn paths() -> Value {
+    json!([
+        ["m/encrypt/a"],
+        ["m/keys/a"],
+        ["m/keys"],
+        ["m/keys/"],
+        ["m/encrypt/a", "sys/mounts", "m/keys/a", "m/decrypt/a"],
+        ["sys/policies/acl/p"],
+        ["auth/token/lookup-self"],
+        "m/encrypt/a",
+        ["nothing/at/all"],
+        [],
+        [""],
+        ["m/a/b/c"],
+        ["/m/encrypt/a"],
+        ["m"],
+        ["m/"]
+    ])
+}
+
+/// Random policies, and what they let two tokens do.
+pub fn policies() -> Vec<Row> {
+    let who = "$t1 $t1 $t1 $t2";
+    vec![
+        Row::new(10, "PUT|POST", "sys/polic{ies/acl|ies/acl|y}/{p|p|q}").body([
+            ("policy!", json!("@policy")),
+            ("name", json!(["z"])),
+            ("cas", json!([1, 0, -1, 2])),
+        ]),
+        Row::new(
+            3,
+            "PUT",
+            "sys/policies/acl/{p|q|default|root|P|response-wrapping}",
+        )
+        .body([(
+            "policy",
+            json!([
+                "path \"m/*\" { capabilities = [\"read\"] }",
+                "",
+                "path {",
+                5,
+                null,
+                "cGF0aA==",
+                "nonsense",
+                "path \"a\"",
+                "{}",
+                "[]",
+                "{\"path\":5}"
+            ]),
+        )]),
+        Row::new(2, "GET", "sys/polic{ies/acl|y}/{p|q|none|root|P}").by("root root $t1"),
+        Row::new(1, "LIST", "sys/polic{ies/acl|y}{|/}").by("root $t1"),
+        Row::new(
+            1,
+            "DELETE",
+            "sys/polic{ies/acl|y}/{p|q|none|default|root|response-wrapping}",
+        ),
+        Row::new(2, "POST", "auth/token/create").body([
+            ("policies!", json!([["p"], ["q"], ["p", "q"]])),
+            ("no_default_policy", json!([true])),
+        ]),
+        Row::new(5, "POST", "sys/capabilities-self")
+            .by(who)
+            .body([("paths", paths()), ("path", paths())]),
+        Row::new(1, "POST", "sys/capabilities").body([
+            ("paths!", paths()),
+            ("token", json!(["$t1", "bad", "", "root"])),
+        ]),
+        Row::new(1, "POST", "sys/capabilities-accessor")
+            .body([("paths!", paths()), ("accessor", json!(["$a1", "bad", ""]))]),
+        Row::new(5, "POST", "m/encrypt/{a|a|b}").by(who).body([
+            ("plaintext!", json!(["aGk=", "aGVsbG8="])),
+            ("associated_data", json!(["YWFk"])),
+            ("key_version", json!([1, 0])),
+        ]),
+        Row::new(3, "POST", "m/decrypt/a")
+            .by(who)
+            .body([("ciphertext!", json!(["$c1"]))]),
+        Row::new(3, "GET|LIST|DELETE|HEAD", "m/keys/{a|b}").by(who),
+        Row::new(2, "LIST|GET", "m/keys{|/}").by(who),
+        Row::new(2, "POST", "m/keys/{a|b}{|/config|/rotate}")
+            .by(who)
+            .body([("exportable", json!([true]))]),
+        Row::new(
+            1,
+            "GET",
+            "sys/{mounts|auth|policies/acl|auth/x|seal-status}",
+        )
+        .by(who),
+        Row::new(1, "GET", "sys/internal/ui/mounts/{m|m/keys|nope|sys|m/}").by("$t1 root "),
+        Row::new(1, "GET", "{m|none}/{nope|keys/a/b}").by(who),
+        Row::new(1, "GET|PUT|DELETE|LIST", "cubbyhole/{x|y|x/y}")
+            .by("$t1 $t2 root")
+            .body([("v", json!(["1"]))]),
+    ]
+}
+
+/// Answers put aside.
+pub fn wrapping() -> Vec<Row> {
+    let ttl = || [(TTL, json!(["60", "1h", "0", "-1", "soon", "", "2d"]))];
+    let who = "root root $t1 $w1";
+    vec![
+        Row::new(3, "POST", "auth/token/create").with(ttl()).body([("policies!", json!([["p"], ["p", "default"]])), ("num_uses", json!([2]))]),
+        Row::new(2, "GET", "{m/keys/a|m/keys/none|auth/token/lookup-self|sys/mounts/m|m/keys?list=true|cubbyhole/x|sys/health}").with(ttl()).by("root $t1"),
+        Row::new(2, "POST", "m/encrypt/{a|none}").with(ttl()).by("root $t1").body([("plaintext", json!(["aGk=", "!!"]))]),
+        Row::new(2, "POST", "m/keys/a/{rotate|config}").with(ttl()),
+        Row::new(3, "POST", "sys/wrapping/wrap").with(ttl()).by("root root $t1 ").body([("a", json!(["1", { "b": 2 }, null])), ("token", json!(["x"]))]),
+        Row::new(6, "POST|PUT", "sys/wrapping/{unwrap|unwrap|lookup|rewrap}").by(who).body([("token", json!(["$w1", "$w1", "$w2", "bad", "", "$t1", null, 5]))]),
+        Row::new(3, "POST", "sys/wrapping/{unwrap|lookup|rewrap}").by("$w1 $w2 none "),
+        Row::new(1, "GET|DELETE", "sys/wrapping/{lookup|unwrap|wrap}").by("$w1 root "),
+        Row::new(2, "GET", "{auth/token/lookup-self|sys/mounts}").by("$w1"),
+        Row::new(1, "POST", "auth/token/{lookup|revoke|renew}").body([("token!", json!(["$w1"]))]),
+        Row::new(1, "POST", "auth/token/{lookup|revoke|renew}-accessor").body([("accessor!", json!(["$a1"]))]),
+        Row::new(1, "POST", "auth/token/create").body([("policies!", json!([["p"]]))]),
+    ]
+}
+
+/// Mounting, tuning, moving, unmounting; what sits below a mount.
+pub fn mounts() -> Vec<Row> {
+    let config = || {
+        json!([
+            { "default_lease_ttl": "1h" }, { "max_lease_ttl": "2h" }, { "default_lease_ttl": "3h", "max_lease_ttl": "2h" }, {},
+            { "default_lease_ttl": 60 }
+        ])
+    };
+    vec![
+        Row::new(5, "POST", "sys/mounts/{v|v|m|k|v/}").body([
+            ("type!", json!(["transit", "kv", "nope", ""])),
+            ("description", json!(["d", ""])),
+            ("config", config()),
+        ]),
+        Row::new(4, "POST", "sys/auth/{x|x|y|x/}").body([
+            (
+                "type!",
+                json!(["userpass", "approle", "jwt", "cert", "nope", "", "transit"]),
+            ),
+            ("description", json!(["d"])),
+            ("config", config()),
+        ]),
+        Row::new(3, "GET", "sys/{mounts|auth}/{v|m|x|none|token|sys|secret}"),
+        Row::new(2, "GET", "sys/{mounts|auth}/{v|m|x|none|token}/tune"),
+        Row::new(
+            3,
+            "POST",
+            "sys/{mounts/v|mounts/m|auth/x|mounts/none|auth/none}/tune",
+        )
+        .body([
+            ("default_lease_ttl", json!(["1h", "2h", 60])),
+            ("max_lease_ttl", json!(["2h", "3h"])),
+            ("description", json!(["d", ""])),
+        ]),
+        Row::new(
+            2,
+            "DELETE",
+            "sys/{mounts/v|auth/x|mounts/none|auth/none|mounts/sys|auth/token|mounts/cubbyhole|mounts/identity}",
+        ),
+        Row::new(1, "GET", "sys/{mounts|auth}"),
+        Row::new(
+            1,
+            "GET",
+            "sys/internal/ui/mounts/{v|m|m/keys/a|auth/x|none}",
+        )
+        .by("root "),
+        Row::new(3, "POST|PUT|GET|LIST|DELETE", "k/{x|y|x/y}")
+            .body([("v", json!(["1", { "a": 1 }]))]),
+        Row::new(1, "POST", "v/keys/k"),
+        Row::new(
+            1,
+            "GET",
+            "sys/{license/status|policies/acl/p|nope|quotas/lease-count/x}",
+        )
+        .by("root root $t1"),
+        Row::new(1, "POST", "auth/token/create").body([("policies!", json!([["p"], ["default"]]))]),
+        Row::new(1, "POST", "auth/x/users/u").body([
+            ("password!", json!(["pw"])),
+            ("token_type", json!(["batch"])),
+        ]),
+        Row::new(2, "POST", "auth/x/login/u")
+            .by("")
+            .body([("password!", json!(["pw"]))]),
+        Row::new(1, "GET", "auth/token/lookup-self").by("$t1"),
+        Row::new(1, "POST|DELETE", "identity/entity/id/{$e1|none}")
+            .body([("disabled", json!([true, false]))]),
+    ]
+}
+
+/// Rate limits. Intervals are long: a sequence must not depend on when it runs.
+pub fn quotas() -> Vec<Row> {
+    vec![
+        // never on `sys/`: the test could not go on
+        Row::new(5, "POST", "sys/quotas/rate-limit/{l|l|k}").body([
+            ("rate!", json!([3, 1, 2, 0.5, "2", 0, -1, 1000, 2.5])),
+            ("path!", json!(["m/", "m/", "none/", "auth/token/"])),
+            ("interval!", json!(["1h", 7200, "2d"])),
+            ("block_interval", json!(["1h", 0])),
+            ("inheritable", json!([false])),
+            ("colour", json!(["blue"])),
+        ]),
+        Row::new(2, "GET", "sys/quotas/rate-limit/{l|k|none}"),
+        Row::new(1, "DELETE", "sys/quotas/rate-limit/{l|k|none}"),
+        Row::new(3, "POST", "sys/quotas/config").body([
+            (
+                "enable_rate_limit_response_headers",
+                json!([true, false, "x"]),
+            ),
+            ("enable_rate_limit_audit_logging", json!([true, false])),
+            (
+                "rate_limit_exempt_paths",
+                json!([["sys/health"], ["m/encrypt/a"], []]),
+            ),
+        ]),
+        Row::new(1, "GET", "sys/quotas/config"),
+        Row::new(1, "GET|POST|DELETE", "sys/quotas/{lease-count/x|nope}"),
+        Row::new(8, "POST", "m/encrypt/{a|b}").body([("plaintext!", json!(["aGk="]))]),
+        Row::new(2, "GET|LIST", "m/keys/a"),
+        Row::new(1, "GET", "sys/{health|seal-status|mounts/m}"),
+    ]
+}
+
+/// Each by header or by prefix.
+pub fn namespaces() -> Vec<Row> {
+    let header = || {
+        [(
+            "X-Vault-Namespace",
+            json!(["n", "n", "n/", "/n/", "", "/", "root", "none", "N", "o"]),
+        )]
+    };
+    let mut rows = vec![
+        Row::new(3, "POST|PUT", "sys/namespaces/{n|o|n/|root|sys|auth}")
+            .body([("custom_metadata", json!([{ "a": "b" }, {}]))]),
+        Row::new(1, "GET", "sys/namespaces/{n|o|none}"),
+        Row::new(1, "LIST", "sys/namespaces"),
+        Row::new(1, "GET|POST|PUT", "sys/{health|seal}")
+            .with([("X-Vault-Namespace", json!(["n", "none"]))])
+            .by("none"),
+        Row::new(1, "POST", "sys/namespaces/api-lock/lock")
+            .with([("X-Vault-Namespace", json!(["n", "n", ""]))]),
+        Row::new(3, "POST", "sys/namespaces/api-lock/unlock")
+            .with([("X-Vault-Namespace", json!(["n", "n", ""]))])
+            .body([("unlock_key", json!(["bad", "$u1"]))]),
+    ];
+    // the same calls once more below a prefix
+    for (before, headers) in [
+        ("", header().to_vec()),
+        ("n/", Vec::new()),
+        ("none/", Vec::new()),
+    ] {
+        let path = |rest: &str| -> &'static str { String::leak(format!("{before}{rest}")) };
+        let below = vec![
+            Row::new(2, "GET", path("sys/mounts/m")),
+            Row::new(3, "POST", path("m/keys/{a|b}")),
+            Row::new(3, "POST", path("m/encrypt/{a|b}"))
+                .by("root root $t1")
+                .body([("plaintext!", json!(["aGk="]))]),
+            Row::new(2, "GET", path("m/keys/a")).by("root root $t1"),
+            Row::new(3, "POST", path("auth/token/create"))
+                .body([("policies!", json!([["p"], ["default"], ["p", "q"]]))]),
+            Row::new(3, "GET", path("auth/token/lookup-self")).by("$t1 $t1 root $t2"),
+            Row::new(1, "POST", path("auth/token/{renew|revoke}-self")).by("$t1"),
+            Row::new(2, "PUT", path("sys/policies/acl/p")).body([(
+                "policy!",
+                json!([
+                    "path \"m/*\" { capabilities = [\"update\"] }",
+                    "path \"+/m/*\" { capabilities = [\"read\"] }"
+                ]),
+            )]),
+            Row::new(1, "GET", path("sys/policies/acl/p")).by("root $t1"),
+            Row::new(1, "POST", path("sys/auth/x")).body([("type!", json!(["userpass"]))]),
+            Row::new(1, "POST", path("auth/x/users/u")).body([("password!", json!(["pw"]))]),
+            Row::new(2, "POST", path("auth/x/login/u"))
+                .by("")
+                .body([("password!", json!(["pw", "bad"]))]),
+            Row::new(1, "POST", path("sys/mounts/{m|k}")).body([("type!", json!(["transit"]))]),
+        ];
+        rows.extend(below.into_iter().map(|mut row| {
+            row.headers.clone_from(&headers);
+            row
+        }));
+    }
+    rows
+}
+
+/// Methods, bodies, paths and headers that good clients do not send.
+pub fn http() -> Vec<Row> {
+    vec![
+        Row::new(6, "POST|PUT", "m/encrypt/a").by("root root none ").raw(&[
+            "{", "[]", "{\"a\":1,}", "nul", "{\"plaintext\":\"\\q\"}", "", "null", "5", "\"x\"", "{} {}", "{}x", "{\"plaintext\":\"aGk=\",\"plaintext\":\"aGVsbG8=\"}",
+            "{\"plaintext\":\"a\\u0047k=\"}", "{\"a\":NaN}", "{'a':1}", " {\"plaintext\":\"aGk=\"} ", "\u{feff}{}", "{\"plaintext\":1e999}", "{\"key_version\":1e2,\"plaintext\":\"\"}",
+            "{\"plaintext\":\"\\ud800\"}", "{\"plaintext\":\"a\u{0}\"}", "true", "[{}]", "{\"plaintext\":01}", "{\"plaintext\":\"aGk=\"", "plaintext=aGk%3D", "{\"\":1}", "{\"plaintext\":-}",
+        ]),
+        Row::new(2, "POST", "m/encrypt/a").with([("Content-Type", json!(["application/x-www-form-urlencoded", "text/plain", "application/json"]))]).raw(&["plaintext=aGk%3D", "plaintext=aGk=&key_version=1", "{\"plaintext\":\"aGk=\"}", "a", "", "%zz", "plaintext=a+b"]),
+        Row::new(4, "GET|DELETE|LIST|HEAD|PATCH|FOO|OPTIONS|post|SCAN|TRACE", "{m/encrypt/a|m/nope|m/keys/a|nomount/x|auth/token/create|m/keys/|sys/mounts|sys/nope|m/keys/a/rotate}").by("root root $t1 none "),
+        Row::new(3, "GET|POST", "{m//keys/a|m/./keys/a|m/x/../keys/a|m/keys/%61|m/keys/a%2Frotate|m/keys/a%00|m/keys/a%0a|m/keys/%zz|m/keys/ä|m/keys/a?x=y&x=z|m/keys/a?|m%2Fkeys/a|M/keys/a|m/keys/a/|/m/keys/a|m/keys/..%2fa|sys|sys/|m|m/|}").by("root $t1 "),
+        Row::new(3, "GET", "m/keys/a").with([
+            ("X-Vault-Wrap-TTL", json!(["60", "-1", "soon"])),
+            ("X-Vault-Namespace", json!(["", "/", "root"])),
+            ("X-Vault-Index", json!(["x", "AAAA", "eyJjbHVzdGVyIjoiYSIsInZhbHVlIjoiMSJ9"])),
+            ("X-Vault-Inconsistent", json!(["forward-active-node", "x"])),
+            ("X-Vault-No-Request-Forwarding", json!(["1"])),
+            ("X-Vault-Request", json!(["true", "no"])),
+            ("Authorization", json!(["Bearer root", "bearer root", "Bearer none", "Basic eDp5", "Bearer"])),
+            ("Accept", json!(["text/html"])),
+            ("Range", json!(["bytes=0-1"])),
+            ("If-None-Match", json!(["*"])),
+        ]).by("root root  none"),
+        Row::new(3, "PATCH", "{m/keys/a|sys/mounts/m|m/encrypt/a}").with([("Content-Type", json!(["application/merge-patch+json", "application/json", "text/plain; x", "nonsense", ""]))]).raw(&["{}", "{", ""]),
+        Row::new(1, "GET|HEAD", "sys/init").by(" root none"),
+        Row::new(3, "GET|HEAD|POST|PUT", "sys/{health|seal-status|leader|health?standbyok=true|health?activecode=299|health?sealedcode=1|health?activecode=99|health?standbyok|health/|seal-status?x}").by(" root none"),
+        Row::new(1, "GET", "sys/{health?activecode=x|health?perfstandbyok=maybe}").by(" root"),
+        Row::new(1, "PUT|POST", "sys/unseal").by("").body([("key", json!(["00", "x", ""])), ("reset", json!([true, false]))]),
+        Row::new(1, "PUT|POST", "sys/init").by("").body([("secret_shares!", json!([1, 0])), ("secret_threshold", json!([1, 2]))]),
+        Row::new(1, "PUT|POST|GET", "sys/seal").by("none "),
+        Row::new(1, "POST", "auth/token/create").body([("policies!", json!([["p"]]))]),
+    ]
+}
