@@ -143,6 +143,14 @@ pub struct CheckArgs {
     /// known about old data after a restart
     #[arg(long, value_name = "COMMAND")]
     pub restart_command: Option<String>,
+    /// Where the plugin shows its metrics, such as http://127.0.0.1:8080/metrics; without it nothing
+    /// is known about them
+    #[arg(long, value_name = "URL", requires = "socket")]
+    pub metrics_url: Option<String>,
+    /// Socket of the same plugin on another node, with the same remote key; without it nothing is
+    /// known about reading what another node wrote
+    #[arg(long, value_name = "URL", requires = "socket")]
+    pub other_socket: Option<String>,
     /// What is sent and how it is judged.
     #[command(flatten)]
     pub suite: Suite,

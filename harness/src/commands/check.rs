@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kms_conformance::{BoxFuture, Hook, Target};
+use anyhow::{Context, anyhow};
+use kms_conformance::{BoxFuture, Hook, HttpMetrics, Target, UnixSocket};
 use kms_report::model::{Launch, LaunchKind, Subject};
 use kms_report::redact;
 
 use super::run;
 use super::session::{Judged, Session};
-use crate::cli::{CheckArgs, Output, RunArgs, Suite};
+use crate::cli::{CheckArgs, RunArgs};
 use crate::exit::{Failure, OrUsage};
 use crate::interrupt::Interrupt;
 use crate::plan::Planned;
@@ -22,25 +23,15 @@ const RESTARTS: Duration = Duration::from_secs(120);
 
 /// Judges the plugin behind a socket, or one that is started.
 pub async fn check(args: CheckArgs, plan: Planned, interrupt: Interrupt) -> Result<u8, Failure> {
-    match (args.socket.clone(), args.subject) {
-        (Some(socket), _) => {
-            behind(
-                &socket,
-                args.restart_command,
-                args.suite,
-                args.output,
-                plan,
-                interrupt,
-            )
-            .await
-        }
-        (None, subject) => {
+    match args.socket.clone() {
+        Some(socket) => behind(&socket, args, plan, interrupt).await,
+        None => {
             let args = RunArgs {
                 vault: vec!["sim".to_owned()],
                 vault_image: None,
                 vault_token_path: None,
                 plugin: None,
-                subject,
+                subject: args.subject,
                 suite: args.suite,
                 output: args.output,
             };
@@ -51,27 +42,31 @@ pub async fn check(args: CheckArgs, plan: Planned, interrupt: Interrupt) -> Resu
 
 async fn behind(
     url: &str,
-    restart_command: Option<String>,
-    suite: Suite,
-    output: Output,
+    args: CheckArgs,
     mut plan: Planned,
     interrupt: Interrupt,
 ) -> Result<u8, Failure> {
-    let path = socket::parse(url).or_usage()?;
+    let mut target = Target::unix(socket::parse(url).or_usage()?);
     plan.option("socket", redact::endpoint(url));
     // The command itself may hold anything.
-    plan.option(
-        "restart-command",
-        if restart_command.is_some() {
-            "given"
-        } else {
-            "none"
-        },
-    );
+    let given = |is: bool| if is { "given" } else { "none" };
+    plan.option("restart-command", given(args.restart_command.is_some()));
+    if let Some(url) = &args.metrics_url {
+        let metrics = HttpMetrics::parse(url)
+            .map_err(|error| anyhow!("--metrics-url: {error}"))
+            .or_usage()?;
+        target.metrics = Some(Arc::new(metrics));
+        plan.option("metrics-url", redact::endpoint(url));
+    }
+    if let Some(url) = &args.other_socket {
+        target.other_node = Some(Arc::new(UnixSocket(
+            socket::parse(url).context("--other-socket").or_usage()?,
+        )));
+        plan.option("other-socket", redact::endpoint(url));
+    }
 
-    let session = Session::start(&suite, &output, plan, "plugin")?;
-    let mut target = Target::unix(&path);
-    if let Some(command) = restart_command {
+    let session = Session::start(&args.suite, &args.output, plan, "plugin")?;
+    if let Some(command) = args.restart_command {
         target.restart = Some(Arc::new(RestartCommand {
             command,
             log: session.bundle().path("restart.log"),

@@ -130,6 +130,14 @@ fn wrong_usage() {
             &["1.27"],
         ),
         (
+            &["check", "--socket", "unix:///a", "--metrics-url", "a:1"],
+            &["--metrics-url", "http://127.0.0.1:"],
+        ),
+        (
+            &["check", "--socket", "unix:///a", "--other-socket", "b"],
+            &["--other-socket", "unix:///"],
+        ),
+        (
             &["check", "--socket", "unix:///a", "--profile", "gold"],
             &["core"],
         ),

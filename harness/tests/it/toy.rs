@@ -1,6 +1,8 @@
 //! Whole runs on the toy plugin: a foreign subject, started by its description or by somebody else.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -267,6 +269,61 @@ fn check_restarts_by_the_command_it_was_given() {
     let without = without.ended(0).json();
     assert_eq!(status(&without, "KMS2-RT-02"), "not_run");
     assert_eq!(without["profiles"][0]["result"], "partial");
+}
+
+/// Metrics and a second node are looked at where an operator says where they are.
+#[test]
+fn check_looks_at_metrics_and_at_another_node_when_told_where() {
+    let home = folder();
+    let at = |name: &str| home.path().join(name).display().to_string();
+    let serve = |socket: &str| {
+        let plugin = Served(
+            Command::new(toy())
+                .arg(format!("--socket={}", at(socket)))
+                .arg(format!("--key={}", at("toy.key")))
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap(),
+        );
+        while !home.path().join(socket).exists() {
+            pause();
+        }
+        plugin
+    };
+    let _nodes = [serve("here.sock"), serve("there.sock")];
+    let metrics = TcpListener::bind("127.0.0.1:0").unwrap();
+    let metrics_url = format!("http://{}/metrics", metrics.local_addr().unwrap());
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an exporter for a process of its own"
+    )]
+    std::thread::spawn(move || {
+        for stream in metrics.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 1024]);
+            let _ =
+                stream.write_all(b"HTTP/1.0 200 OK\r\n\r\ntoy_calls_total{method=\"status\"} 1\n");
+        }
+    });
+
+    let report = run(&[
+        "check",
+        "--socket",
+        &format!("unix://{}", at("here.sock")),
+        "--other-socket",
+        &format!("unix://{}", at("there.sock")),
+        "--metrics-url",
+        &metrics_url,
+        "--format",
+        "json",
+        "--out",
+        &at("out"),
+    ])
+    .ended(0)
+    .json();
+    for id in ["KMS2-ROT-02", "KMS2-OBS-02"] {
+        assert_eq!(status(&report, id), "pass", "{id}");
+    }
 }
 
 /// A plugin that is killed in the middle of a run ends as a failure or as inconclusive, never as a pass.
