@@ -1,7 +1,7 @@
 //! One KMS v2 provider: its connection, its checks, its write state and its cache of seeds.
 //!
-//! [`check`] decides when the plugin is asked and what an answer means, [`state`] what is written
-//! with, [`seed`] how; this file puts them together and carries values through.
+//! `check` decides when the plugin is asked and what an answer means, `state` what is written
+//! with, `seed` how; this file puts them together and carries values through.
 
 mod check;
 mod poll;

@@ -1,6 +1,6 @@
 //! The encryption of one server: the model, and its connections to plugins.
 //!
-//! Whoever reads, writes or probes steps the model under a lock and waits outside of it; [`drive`] carries out what the
+//! Whoever reads, writes or probes steps the model under a lock and waits outside of it; `drive` carries out what the
 //! model asks for. Everything that runs belongs to the [`Encryption`] and ends with [`Encryption::stop`].
 
 mod drive;

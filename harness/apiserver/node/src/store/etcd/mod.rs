@@ -1,6 +1,6 @@
 //! A real etcd as the store.
 //!
-//! The messages are written out in [`proto`], and tonic carries them: the few calls that a kube-apiserver makes need
+//! The messages are written out in `proto`, and tonic carries them: the few calls that a kube-apiserver makes need
 //! no client library with a protoc behind it. Plain HTTP only.
 
 mod proto;
