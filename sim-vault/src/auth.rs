@@ -110,9 +110,6 @@ impl TokenParams {
             kind.clone_into(&mut self.token_type);
         }
         set(&mut self.ttl, "token_ttl");
-        if !self.ttl.is_zero() && !self.max_ttl.is_zero() && self.ttl > self.max_ttl {
-            return text("'token_ttl' cannot be greater than 'token_max_ttl'");
-        }
         self.update_uses(args)?;
         if conflict {
             return text(
@@ -130,6 +127,9 @@ impl TokenParams {
                     "'token_type' cannot be 'batch' or 'default_batch' when set to generate tokens with limited use count",
                 );
             }
+        }
+        if !self.ttl.is_zero() && !self.max_ttl.is_zero() && self.ttl > self.max_ttl {
+            return text("'token_ttl' cannot be greater than 'token_max_ttl'");
         }
         self.update_old(args, old)
     }
@@ -284,7 +284,7 @@ impl Core {
             mount.max_lease(),
         );
         let entity_id = self.entity_of(&call.ns, &accessor, login.alias);
-        if self.identity.is_disabled(&entity_id) {
+        if self.identity.is_invalid(&entity_id) {
             return Err(Refused::denied());
         }
         let params = login.params;

@@ -20,9 +20,9 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// False also for tokens without an entity.
-    pub(crate) fn is_disabled(&self, id: &str) -> bool {
-        self.entities.get(id).is_some_and(|e| e.disabled)
+    /// Whether a token of this entity is refused: it was disabled, or deleted. Tokens without an entity never are.
+    pub(crate) fn is_invalid(&self, id: &str) -> bool {
+        !id.is_empty() && self.entities.get(id).is_none_or(|entity| entity.disabled)
     }
 }
 

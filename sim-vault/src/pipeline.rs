@@ -259,7 +259,14 @@ impl Core {
             // any living token may ask for help
             return self.help(&ns, &path);
         }
-        if verdict.is_ok() && !self.may(&token, op, &ns, &path, &raw) {
+        // A mount that was named without its slash is checked by that name.
+        let asked = request.path.split('?').next().unwrap_or_default();
+        let listing = matches!(op, Op::List | Op::Scan);
+        let named = match path.strip_suffix('/') {
+            Some(bare) if !listing && !asked.ends_with('/') => bare,
+            _ => &path,
+        };
+        if verdict.is_ok() && !self.may(&token, op, &ns, named, &raw) {
             verdict = Err(Refused::Wrapped(403, "permission denied".to_owned()));
         }
         let token = self.spend_use(token);
@@ -365,8 +372,7 @@ impl Core {
         if entry.num_uses < 0 {
             return Err(dead());
         }
-        if !within(request.peer, &entry.bound_cidrs) || self.identity.is_disabled(&entry.entity_id)
-        {
+        if !within(request.peer, &entry.bound_cidrs) || self.identity.is_invalid(&entry.entity_id) {
             return Err(Refused::denied());
         }
         Ok(Some(Arc::clone(entry)))

@@ -246,8 +246,11 @@ impl roles::Role for Role {
             && self.secret_id_bound_cidrs.is_empty()
             && self.params.bound_cidrs.is_empty()
         {
-            return Err(Refused::internal(
-                "at least one constraint should be enabled on the role",
+            // The real servers' plugin answers with a warning and an error at once then, which is a 400.
+            let warned = self.params.token_type.starts_with("default-");
+            return Err(Refused::Wrapped(
+                if warned { 400 } else { 500 },
+                "at least one constraint should be enabled on the role".to_owned(),
             ));
         }
         for kind in ["service", "batch"] {

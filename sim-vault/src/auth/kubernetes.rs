@@ -142,7 +142,7 @@ impl roles::Role for Role {
         &mut self.params
     }
 
-    fn update(&mut self, _: &Core, args: &Args, _: bool) -> Result<Vec<String>, Refused> {
+    fn update(&mut self, _: &Core, args: &Args, new: bool) -> Result<Vec<String>, Refused> {
         self.params.update(args, Self::OLD)?;
         if let Some(names) = args.opt_texts("bound_service_account_names") {
             self.names = names;
@@ -167,7 +167,9 @@ impl roles::Role for Role {
         if let Some(audience) = args.opt_text("audience") {
             audience.clone_into(&mut self.audience);
         }
-        if let Some(source) = args.opt_text("alias_name_source").filter(|s| !s.is_empty()) {
+        let source = args.opt_text("alias_name_source");
+        // Empty means the default to a new role only.
+        if let Some(source) = source.filter(|source| !new || !source.is_empty()) {
             if !matches!(source, "serviceaccount_uid" | "serviceaccount_name") {
                 return Err(Refused::bad(
                     "invalid alias_name_source, must be one of: serviceaccount_uid, serviceaccount_name",

@@ -9,6 +9,9 @@ use crate::{
     reply::{Outcome, Refused, Reply, done, ok},
 };
 
+/// Followed by the type.
+pub(super) const NO_DERIVATION: &str =
+    "key derivation and convergent encryption not supported for keys of type ";
 pub(super) const MANAGED: &str = "managed keys are supported within enterprise edition only";
 
 fn name(call: &Call) -> &str {
@@ -84,9 +87,7 @@ pub(super) fn create(core: &mut Core, call: &Call) -> Outcome {
         return read(core, call);
     }
     if (derived || convergent) && !kind.derives() {
-        return Err(Refused::internal(format!(
-            "key derivation and convergent encryption not supported for keys of type {wanted}"
-        )));
+        return Err(Refused::internal(NO_DERIVATION.to_owned() + wanted));
     }
     if convergent && kind == KeyType::Ed25519 {
         return Err(Refused::internal(format!(

@@ -92,7 +92,7 @@ pub(super) fn import(core: &mut Core, call: &Call) -> Outcome {
         ));
     }
     let material = unwrapped(core, call)?;
-    check(kind, &material, core.flavour.is_vault())?;
+    check(kind, &material, true)?;
     let mut key = Key::new(name, kind);
     key.imported = true;
     key.import_rotation = args.flag("allow_rotation");
@@ -122,7 +122,7 @@ fn hash(call: &Call) -> Result<Hash, Refused> {
     })
 }
 
-fn check(kind: KeyType, material: &[u8], vault: bool) -> Result<(), Refused> {
+fn check(kind: KeyType, material: &[u8], prefixed: bool) -> Result<(), Refused> {
     let fits = if kind.is_aead() {
         material.len() == kind.key_bytes()
     } else {
@@ -131,7 +131,11 @@ fn check(kind: KeyType, material: &[u8], vault: bool) -> Result<(), Refused> {
     if fits {
         Ok(())
     } else {
-        let prefix = if vault { "error importing key: " } else { "" };
+        let prefix = if prefixed {
+            "error importing key: "
+        } else {
+            ""
+        };
         Err(Refused::internal(format!(
             "{prefix}invalid key size {} bytes for key type {}",
             material.len(),

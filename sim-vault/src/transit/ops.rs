@@ -57,7 +57,11 @@ fn upsert(core: &mut Core, call: &Call, derived: bool) -> Result<(), Refused> {
     let wanted = call.args.opt_text("type").unwrap_or("aes256-gcm96");
     let Some(kind) = KeyType::parse(wanted, core.flavour) else {
         if core.flavour.is_vault() && wanted == "managed_key" {
-            return Err(Refused::internal(super::admin::MANAGED));
+            return Err(Refused::internal(if derived {
+                super::admin::NO_DERIVATION.to_owned() + wanted
+            } else {
+                super::admin::MANAGED.to_owned()
+            }));
         }
         return Err(Refused::bad(format!("unknown key type {wanted}")));
     };

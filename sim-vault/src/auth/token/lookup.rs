@@ -58,7 +58,7 @@ fn describe(core: &Core, entry: &Entry, with_id: bool) -> Map<String, Value> {
         "display_name": entry.display_name,
         "entity_id": entry.entity_id,
         "expire_time": entry.expires.map(|at| core.rfc3339(whole(at))),
-        "explicit_max_ttl": entry.explicit_max_ttl.as_secs(),
+        "explicit_max_ttl": if batch { 0 } else { entry.explicit_max_ttl.as_secs() },
         "id": if with_id { entry.id.as_str() } else { "" },
         "meta": entry.meta,
         "num_uses": entry.num_uses,

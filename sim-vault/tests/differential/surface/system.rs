@@ -168,7 +168,7 @@ pub fn mounts() -> Vec<Row> {
             "GET",
             "sys/internal/ui/mounts/{v|m|m/keys/a|auth/x|none}",
         )
-        .by("root "),
+        .by("root $t1 "),
         Row::new(3, "POST|PUT|GET|LIST|DELETE", "k/{x|y|x/y}")
             .body([("v", json!(["1", { "a": 1 }]))]),
         Row::new(1, "POST", "v/keys/k"),
