@@ -10,6 +10,7 @@ mod http;
 mod model;
 #[path = "../../examples/transcripts/replay.rs"]
 mod replay;
+mod rules;
 mod settings;
 mod transcripts;
 mod wire;
