@@ -48,7 +48,9 @@ fn login(core: &mut Core, user: &Value) -> (String, Value) {
         "auth/userpass/login/u",
         &json!({"password": "pw"}),
     );
-    let token = answer["auth"]["client_token"].as_str().unwrap();
+    let token = answer["auth"]["client_token"]
+        .as_str()
+        .expect("a login gives a token");
     (token.to_owned(), answer)
 }
 
