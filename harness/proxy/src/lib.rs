@@ -19,4 +19,4 @@ pub mod tcp;
 pub use link::{Accept, Direction, End, Rules, Touched};
 pub use rule::{Action, Rule, RuleId, Seen};
 pub use socket::SocketProxy;
-pub use tcp::TcpProxy;
+pub use tcp::{Tap, TcpProxy};

@@ -12,7 +12,10 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::link::{Accept, Counters, End, Rules, Touched, count};
-use crate::pipe::carry;
+use crate::pipe::Pipe;
+
+/// Sees the bytes as they come, before anything happens to them: the connection's number from 1, the end they go to.
+pub type Tap = Arc<dyn Fn(u64, End, &[u8]) + Send + Sync>;
 
 /// Carries TCP connections to one server. Dropped, it stops and resets what is open.
 #[derive(Debug)]
@@ -30,6 +33,14 @@ impl TcpProxy {
     /// # Errors
     /// No port can be had.
     pub async fn start(server: SocketAddr, seed: u64) -> io::Result<Self> {
+        Self::with_tap(server, seed, Arc::new(|_, _, _| {})).await
+    }
+
+    /// The same, and somebody looks on.
+    ///
+    /// # Errors
+    /// No port can be had.
+    pub async fn with_tap(server: SocketAddr, seed: u64, tap: Tap) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let rules = watch::Sender::new(Rules::default());
@@ -41,6 +52,7 @@ impl TcpProxy {
             resets: resets.clone(),
             counters: Arc::clone(&counters),
             seed,
+            tap,
         };
         let task = tokio::spawn(serving.run(listener)).abort_handle();
         Ok(Self {
@@ -87,6 +99,7 @@ struct Serving {
     resets: watch::Sender<()>,
     counters: Arc<Counters>,
     seed: u64,
+    tap: Tap,
 }
 
 impl Serving {
@@ -105,14 +118,15 @@ impl Serving {
                 continue;
             }
             let number = self.counters.touched().connections;
-            connections.spawn(connection(
-                client,
-                self.server,
-                self.rules.clone(),
-                self.resets.subscribe(),
-                Arc::clone(&self.counters),
-                ChaCha12Rng::seed_from_u64(self.seed.wrapping_add(number)),
-            ));
+            let connection = Connection {
+                number,
+                rules: self.rules.clone(),
+                counters: Arc::clone(&self.counters),
+                tap: Arc::clone(&self.tap),
+            };
+            let chance = ChaCha12Rng::seed_from_u64(self.seed.wrapping_add(number));
+            let resets = self.resets.subscribe();
+            connections.spawn(connection.carry(client, self.server, resets, chance));
         }
     }
 }
@@ -126,47 +140,57 @@ fn abort(stream: &TcpStream) {
     let _ = setsockopt(stream, sockopt::Linger, &now); // it is gone already
 }
 
-async fn connection(
-    mut client: TcpStream,
-    server: SocketAddr,
+/// What both directions of a connection share.
+struct Connection {
+    number: u64,
     rules: watch::Receiver<Rules>,
-    mut resets: watch::Receiver<()>,
     counters: Arc<Counters>,
-    chance: ChaCha12Rng,
-) {
-    let Ok(mut server) = connect(server).await else {
-        abort(&client); // nobody listens
-        return;
-    };
-    let _ = (client.set_nodelay(true), server.set_nodelay(true)); // slower at worst
-    let mut other = chance.clone();
-    other.set_stream(1);
-    let (from_client, to_client) = client.split();
-    let (from_server, to_server) = server.split();
-    let up = carry(
-        from_client,
-        to_server,
-        End::Server,
-        &rules,
-        &counters,
-        chance,
-    );
-    let down = carry(
-        from_server,
-        to_client,
-        End::Client,
-        &rules,
-        &counters,
-        other,
-    );
-    tokio::select! {
-        biased;
-        _ = resets.changed() => {} // or the proxy is gone
-        _ = async { tokio::join!(up, down) } => return,
+    tap: Tap,
+}
+
+impl Connection {
+    async fn carry(
+        self,
+        mut client: TcpStream,
+        server: SocketAddr,
+        mut resets: watch::Receiver<()>,
+        chance: ChaCha12Rng,
+    ) {
+        let Ok(mut server) = connect(server).await else {
+            abort(&client); // nobody listens
+            return;
+        };
+        let _ = (client.set_nodelay(true), server.set_nodelay(true)); // slower at worst
+        let mut other = chance.clone();
+        other.set_stream(1);
+        let (from_client, to_client) = client.split();
+        let (from_server, to_server) = server.split();
+        let (up, down) = (self.pipe(End::Server), self.pipe(End::Client));
+        let carried = async {
+            tokio::join!(
+                up.carry(from_client, to_server, chance),
+                down.carry(from_server, to_client, other)
+            )
+        };
+        tokio::select! {
+            biased;
+            _ = resets.changed() => {} // or the proxy is gone
+            _ = carried => return,
+        }
+        count(&self.counters.broken);
+        abort(&client);
+        abort(&server);
     }
-    count(&counters.broken);
-    abort(&client);
-    abort(&server);
+
+    fn pipe(&self, towards: End) -> Pipe<'_> {
+        Pipe {
+            connection: self.number,
+            towards,
+            rules: &self.rules,
+            counters: &self.counters,
+            tap: &self.tap,
+        }
+    }
 }
 
 #[expect(

@@ -2,9 +2,10 @@
 
 use std::io::ErrorKind;
 use std::num::NonZeroU64;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kms_proxy::{Accept, Direction, Rules, TcpProxy};
+use kms_proxy::{Accept, Direction, End, Rules, Tap, TcpProxy};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
@@ -71,6 +72,27 @@ async fn carries_everything_and_its_end() {
     );
     let touched = proxy.touched();
     assert_eq!((touched.connections, touched.hits()), (1, 0));
+}
+
+/// What is held was seen nevertheless.
+#[tokio::test]
+async fn somebody_looks_on() {
+    let (server, _task) = echo().await;
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let notes = Arc::clone(&seen);
+    let tap: Tap = Arc::new(move |connection, towards, bytes| {
+        notes
+            .lock()
+            .unwrap()
+            .push((connection, towards, bytes.to_vec()));
+    });
+    let proxy = TcpProxy::with_tap(server, 1, tap).await.unwrap();
+    answers(&mut connect(&proxy).await, b"one").await;
+    answers(&mut connect(&proxy).await, b"two").await;
+    let wanted = [(1, "one"), (2, "two")].map(|(number, text)| {
+        [End::Server, End::Client].map(|end| (number, end, text.as_bytes().to_vec()))
+    });
+    assert_eq!(*seen.lock().unwrap(), wanted.concat());
 }
 
 #[tokio::test]
