@@ -1,7 +1,7 @@
 //! `kms-harness`: conformance checks for any KMS v2 plugin, and the process arm that runs them.
 //!
 //! In reading order: [`cli`] and [`exit`] (what callers script against), [`commands`] (one module
-//! each), [`subject`] (the plugin), [`vault`] (what stands behind it), [`child`], [`socket`] and
+//! each), [`arm`] (worlds for scenarios), [`subject`] (the plugin), [`vault`] (what stands behind it), [`child`], [`socket`] and
 //! [`secret_file`] (real processes, and nothing left of them), [`bundle`], [`plan`],
 //! [`environment`], [`evidence`] (what a run leaves), [`console`] and [`interrupt`].
 //!
@@ -11,6 +11,7 @@
 pub use kms_process::child;
 
 pub mod apiserver;
+pub mod arm;
 pub mod bundle;
 pub mod cli;
 pub mod commands;

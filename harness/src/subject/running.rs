@@ -30,19 +30,7 @@ impl Running {
     /// Starts the plugin with `values` filled in and waits until its Status is good.
     pub async fn start(subject: SubjectFile, values: Values, log: PathBuf) -> Result<Self> {
         let socket = PathBuf::from(values.get("socket").context("the run has no socket")?);
-        let (program, args) = command(&subject.command, &values)?;
-        let environment = subject
-            .environment
-            .iter()
-            .map(|(name, value)| Ok((name.clone(), value.fill(&values)?)))
-            .collect::<Result<_>>()?;
-        let launch = Launch {
-            name: subject.name.clone(),
-            program,
-            args,
-            environment,
-            log,
-        };
+        let launch = launch(&subject, &values, log)?;
         let child = Child::spawn(&launch)?;
         let mut running = Self {
             subject,
@@ -117,6 +105,26 @@ impl Running {
             format!("start {}; its log ends:\n{tail}\n", self.subject.name)
         })
     }
+}
+
+/// The process that a description means, with `values` filled in.
+///
+/// # Errors
+/// A placeholder has no value.
+pub fn launch(subject: &SubjectFile, values: &Values, log: PathBuf) -> Result<Launch> {
+    let (program, args) = command(&subject.command, values)?;
+    let environment = subject
+        .environment
+        .iter()
+        .map(|(name, value)| Ok((name.clone(), value.fill(values)?)))
+        .collect::<Result<_>>()?;
+    Ok(Launch {
+        name: subject.name.clone(),
+        program,
+        args,
+        environment,
+        log,
+    })
 }
 
 fn command(command: &[Template], values: &Values) -> Result<(PathBuf, Vec<String>)> {

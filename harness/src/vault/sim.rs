@@ -115,6 +115,12 @@ impl Sim {
         Ok(sim)
     }
 
+    /// The models of its nodes, for what no request can do.
+    #[must_use]
+    pub fn models(&self) -> Vec<SimVault> {
+        self.nodes.iter().map(|node| node.vault.clone()).collect()
+    }
+
     /// Number of the node that leads, among those that run.
     async fn leader(&self) -> Result<usize> {
         let running = self.nodes.iter().enumerate();

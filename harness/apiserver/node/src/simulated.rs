@@ -34,12 +34,18 @@ impl ConfigText {
         let mut content = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         text.clone_into(&mut content);
     }
+
+    /// The content.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let content = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        content.clone()
+    }
 }
 
 impl ConfigSource for ConfigText {
     fn read(&self) -> io::Result<Vec<u8>> {
-        let content = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(content.clone().into_bytes())
+        Ok(self.text().into_bytes())
     }
 }
 
@@ -88,6 +94,24 @@ impl Simulated {
             running,
             starts,
         }
+    }
+
+    /// Another server that is not running yet: the same store and plugin, a copy of the configuration as it is now,
+    /// nothing in memory, and chance of its own.
+    #[must_use]
+    pub fn another(&self, seed: [u8; 32]) -> Self {
+        let mut settings = self.settings.clone();
+        settings.seed = seed;
+        let reload = settings.configuration.as_ref().map(|it| it.reload);
+        let text = self.config.text();
+        Simulated::new(
+            settings,
+            reload.map(|_| text.as_str()),
+            reload.unwrap_or_default(),
+            Arc::clone(&self.store),
+            Arc::clone(&self.dialer),
+            Arc::clone(&self.log),
+        )
     }
 
     /// Starts it; returns when it serves.

@@ -1,0 +1,3 @@
+//! Arms: the worlds that scenarios are played in.
+
+pub mod process;

@@ -1,0 +1,77 @@
+//! The harness's own calls to a plugin: past the proxy, on a new connection each, as somebody with `grpcurl` would.
+
+use std::path::Path;
+use std::time::Duration;
+
+use kms_history::chaos::RpcEnd;
+use kms_scenario::world::Probe;
+use kms_v2_api::client::KeyManagementServiceClient;
+use kms_v2_api::{EncryptRequest, StatusRequest};
+use tokio::time::{Instant, timeout};
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+
+use crate::socket;
+
+/// Longest message that is kept, in characters.
+const MESSAGE: usize = 200;
+
+type Client = KeyManagementServiceClient<Channel>;
+
+/// `Status`.
+pub async fn status(at: &Path, limit: Duration) -> Probe {
+    let asked = async |mut client: Client| {
+        let answer = client.status(StatusRequest {}).await?.into_inner();
+        Ok(RpcEnd::Ok {
+            key_id: answer.key_id,
+            healthz: Some(answer.healthz),
+        })
+    };
+    probe(at, limit, asked).await
+}
+
+/// `Encrypt`.
+pub async fn encrypt(at: &Path, plaintext: &[u8], limit: Duration) -> Probe {
+    let request = EncryptRequest {
+        plaintext: plaintext.to_vec().into(),
+        uid: uuid::Uuid::new_v4().to_string(),
+    };
+    let asked = async |mut client: Client| {
+        let answer = client.encrypt(request).await?.into_inner();
+        Ok(RpcEnd::Ok {
+            key_id: answer.key_id,
+            healthz: None,
+        })
+    };
+    probe(at, limit, asked).await
+}
+
+async fn probe(
+    at: &Path,
+    limit: Duration,
+    asked: impl AsyncFnOnce(Client) -> Result<RpcEnd, Status>,
+) -> Probe {
+    let begun = Instant::now();
+    let call = async {
+        let client = socket::connect(at)
+            .await
+            .map_err(|error| Status::unavailable(format!("{error:#}")))?;
+        asked(client).await
+    };
+    let end = timeout(limit, call)
+        .await
+        .unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")))
+        .unwrap_or_else(|status| RpcEnd::Failed {
+            code: name(status.code()),
+            message: status.message().chars().take(MESSAGE).collect(),
+        });
+    Probe {
+        took: begun.elapsed(),
+        end,
+    }
+}
+
+/// The code's name, such as `Unavailable`.
+fn name(code: Code) -> String {
+    format!("{code:?}")
+}

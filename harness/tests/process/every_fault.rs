@@ -1,0 +1,291 @@
+//! One fault at a time.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use kms_apiserver_api::Target;
+use kms_harness::arm::process::vault::Make;
+use kms_harness::arm::process::world::ProcessWorld;
+use kms_harness::socket;
+use kms_history::chaos::RpcEnd;
+use kms_scenario::fault::{Direction, Edge, Fault, Provider, Requests, Right, Rpc};
+use kms_scenario::world::{Auth, Flavour, Order, Recorder, VaultSpec, World, WorldSpec};
+use kms_v2_api::EncryptRequest;
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+/// Limit for a fault to be felt, and for everything to be well again.
+const WITHIN: Duration = Duration::from_secs(30);
+/// How often the harness's own calls are made.
+const EVERY: Duration = Duration::from_millis(100);
+/// Limit of one call, as API servers have it.
+const CALL: Duration = Duration::from_secs(3);
+
+/// What a fault does to an Encrypt through the node's socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Felt {
+    /// It fails until the fault is over.
+    Fails,
+    /// It fails, and goes on failing: what is gone is gone.
+    FailsForGood,
+    /// It succeeds, at once or after another try.
+    Works,
+}
+
+/// One fault.
+pub struct Case {
+    pub fault: Fault,
+    pub felt: Felt,
+    /// Tells cases of the same kind apart.
+    pub suffix: &'static str,
+}
+
+/// Every kind that the arm can make.
+pub fn cases() -> Vec<Case> {
+    use Felt::{Fails, FailsForGood, Works};
+    let ms = Duration::from_millis;
+    let vault = Edge::Vault;
+    let answers = Direction::Answers;
+    let table = [
+        (Fault::VaultSeal, Fails, ""),
+        (Fault::VaultStop, Fails, ""),
+        (Fault::VaultRestart, Works, ""),
+        (Fault::VaultHold(Requests::All), Fails, ""),
+        (Fault::VaultHold(Requests::Encrypt), Fails, "-encrypt"),
+        (slow(Requests::All, ms(200)), Works, ""),
+        (slow(Requests::Transit, ms(200)), Works, "-transit"),
+        (error(Requests::Encrypt, 503, Some(1)), Fails, ""),
+        (Fault::VaultGarbage(Requests::Encrypt), Fails, ""),
+        (Fault::VaultCutBody(Requests::Encrypt), Fails, ""),
+        (Fault::VaultReset(Requests::Encrypt), Fails, ""),
+        (Fault::VaultRevokeTokens, Works, ""),
+        (Fault::VaultExpireTokens, Works, ""),
+        (Fault::LoginRefused, Works, ""),
+        (Fault::VaultDisableAuth, Fails, ""),
+        (Fault::VaultPolicyRemoved(vec![Right::Encrypt]), Fails, ""),
+        (Fault::VaultPolicyRemoved(Vec::new()), Fails, "-all"),
+        (Fault::VaultRotate(3), Works, ""),
+        (Fault::VaultDeleteKey, FailsForGood, ""),
+        (Fault::VaultRecreateKey, Works, ""),
+        (Fault::VaultMinDecryptionVersion(None), Works, ""),
+        (Fault::VaultTrim(None), Works, ""),
+        (Fault::VaultQuota(1), Works, ""),
+        (Fault::VaultAuditBlocked, Fails, ""),
+        (Fault::VaultStorageFailed, Works, ""),
+        (Fault::ClockAdvance(Duration::from_secs(5)), Works, ""),
+        (Fault::NetPartition(vault), Fails, ""),
+        (Fault::NetPartition(Edge::Socket), Fails, "-socket"),
+        (Fault::NetPartitionOneWay(vault, answers), Fails, ""),
+        (Fault::NetHold(vault), Fails, ""),
+        (Fault::NetReset(vault), Works, ""),
+        (Fault::NetReset(Edge::Socket), Works, "-socket"),
+        (Fault::NetHalfClose(vault, answers), Works, ""),
+        (latency(vault, ms(50)), Works, ""),
+        (latency(Edge::Socket, ms(50)), Works, "-socket"),
+        (Fault::NetBandwidth(vault, 20_000), Works, ""),
+        (Fault::NetSlowReader(vault, 20_000), Works, ""),
+        (delay(ms(200)), Works, ""),
+        (Fault::RpcHold(Some(Rpc::Encrypt)), Fails, ""),
+        (status(14), Fails, ""),
+        (Fault::RpcCut(Some(Rpc::Encrypt)), Fails, ""),
+        (Fault::PluginKill, Fails, ""),
+        (Fault::PluginRestart, Works, ""),
+        (Fault::PluginStop, Fails, ""),
+        (Fault::PluginFreeze, Fails, ""),
+        (Fault::PluginStaleSocket, Works, ""),
+        (Fault::CredentialsChanged, Works, ""),
+        (Fault::CredentialsRemoved, Works, ""),
+        (Fault::CredentialsDamaged, Works, ""),
+    ];
+    let case = |(fault, felt, suffix)| Case {
+        fault,
+        felt,
+        suffix,
+    };
+    table.into_iter().map(case).collect()
+}
+
+fn slow(requests: Requests, by: Duration) -> Fault {
+    Fault::VaultSlow {
+        requests,
+        min: by,
+        max: by,
+    }
+}
+
+fn error(requests: Requests, status: u16, retry_after: Option<u32>) -> Fault {
+    Fault::VaultError {
+        requests,
+        status,
+        retry_after,
+        count: None,
+    }
+}
+
+fn latency(edge: Edge, by: Duration) -> Fault {
+    Fault::NetLatency {
+        edge,
+        min: by,
+        max: by,
+    }
+}
+
+fn delay(by: Duration) -> Fault {
+    Fault::RpcDelay {
+        method: Some(Rpc::Encrypt),
+        min: by,
+        max: by,
+    }
+}
+
+fn status(code: u8) -> Fault {
+    Fault::RpcStatus {
+        method: Some(Rpc::Encrypt),
+        code,
+        message: "made by the test".to_owned(),
+    }
+}
+
+fn spec(make: &Make) -> WorldSpec {
+    let flavour = match make {
+        Make::Simulated(sim_vault::Flavour::OpenBao)
+        | Make::Real(kms_harness::vault::family::Family::OpenBao, _) => Flavour::Openbao,
+        _ => Flavour::Vault,
+    };
+    WorldSpec {
+        seed: 7,
+        nodes: 1,
+        server_version: "1.37".to_owned(),
+        vault: VaultSpec {
+            flavour,
+            nodes: 1,
+            auth: Auth::Approle,
+            token_ttl: Duration::from_secs(20),
+            token_max_ttl: Duration::from_secs(60),
+            batch: false,
+            secret_id_uses: 0,
+            secret_id_ttl: None,
+            without: Vec::new(),
+            key_type: "aes256-gcm96".to_owned(),
+        },
+        vault_latency: (Duration::ZERO, Duration::ZERO),
+        socket_latency: (Duration::ZERO, Duration::ZERO),
+        plugin: BTreeMap::new(),
+        providers: vec![Provider::Kms, Provider::Identity],
+    }
+}
+
+/// Makes it, feels it, undoes it.
+pub async fn felt_and_undone(make: &Make, plugin: &Path, case: Case) -> Result<()> {
+    let world = ProcessWorld::start(&spec(make), make, plugin, Recorder::start()).await?;
+    let told = scenario(&world, &case).await;
+    world
+        .stop()
+        .await
+        .map_err(|trouble| anyhow::anyhow!("{trouble}"))?;
+    told
+}
+
+async fn scenario(world: &ProcessWorld, case: &Case) -> Result<()> {
+    let trouble = |trouble| anyhow::anyhow!("{trouble}");
+    works(world).await.context("before the fault")?;
+    written(world, "before").await?;
+    let order = Order {
+        id: "it".to_owned(),
+        fault: case.fault.clone(),
+        nodes: vec![0],
+        deadline: 4 * WITHIN,
+    };
+    world.inject(&order).await.map_err(trouble)?;
+    let begun = Instant::now();
+    match case.felt {
+        Felt::Fails | Felt::FailsForGood => {
+            while let Ok(()) = encrypt(world).await {
+                ensure!(begun.elapsed() < WITHIN, "Encrypt goes on working");
+                sleep(EVERY).await;
+            }
+        }
+        Felt::Works => works(world).await.context("during the fault")?,
+    }
+    while world.hits("it") == 0 {
+        ensure!(begun.elapsed() < WITHIN, "no hits");
+        // Whether it works is not the question here.
+        let _ = encrypt(world).await;
+        sleep(EVERY).await;
+    }
+    world.recover("it").await.map_err(trouble)?;
+    ensure!(world.hits("it") > 0, "the hits are forgotten");
+    if case.felt == Felt::FailsForGood {
+        let again = encrypt(world).await;
+        return ensure_fails(again);
+    }
+    works(world).await.context("after the fault")?;
+    written(world, "after").await?;
+    world.note_vault_calls();
+    Ok(())
+}
+
+fn ensure_fails(end: Result<()>) -> Result<()> {
+    ensure!(end.is_err(), "Encrypt works again without a key");
+    Ok(())
+}
+
+/// Through the node's socket, as its API server calls, and past it, as an operator would.
+async fn encrypt(world: &ProcessWorld) -> Result<()> {
+    let front = socket::parse(&world.endpoint(0))?;
+    let through = async {
+        let request = EncryptRequest {
+            plaintext: b"through".to_vec().into(),
+            uid: "process-arm".to_owned(),
+        };
+        anyhow::Ok(socket::connect(&front).await?.encrypt(request).await?)
+    };
+    let through = tokio::time::timeout(CALL, through).await?;
+    through.context("through the socket")?;
+    let probe = world.encrypt(0, b"past", CALL).await;
+    match probe.map_err(|trouble| anyhow::anyhow!("{trouble}"))?.end {
+        RpcEnd::Ok { .. } => Ok(()),
+        RpcEnd::Failed { code, message } => anyhow::bail!("past the socket: {code}: {message}"),
+    }
+}
+
+async fn works(world: &ProcessWorld) -> Result<()> {
+    let begun = Instant::now();
+    while let Err(error) = encrypt(world).await {
+        ensure!(
+            begun.elapsed() < WITHIN,
+            "not well after {} s: {error:#}",
+            WITHIN.as_secs()
+        );
+        sleep(EVERY).await;
+    }
+    Ok(())
+}
+
+/// A Secret can be written, and read by a server that knows nothing yet.
+async fn written(world: &ProcessWorld, name: &str) -> Result<()> {
+    let trouble = |trouble| anyhow::anyhow!("{trouble}");
+    let target = Target::secret("default", name);
+    let object = json!({"apiVersion": "v1", "kind": "Secret", "data": {"a": "Ym9keQ=="}});
+    let begun = Instant::now();
+    loop {
+        let server = world.apiserver(0);
+        let answer = server
+            .create(&target, object.clone())
+            .await
+            .map_err(trouble)?;
+        // An answer that came too late may stand for a write that took place.
+        if answer.ok() || answer.code == 409 {
+            break;
+        }
+        // A server that saw the outage looks again only every 10 s.
+        ensure!(begun.elapsed() < 2 * WITHIN, "write {name}: {answer:?}");
+        sleep(EVERY).await;
+    }
+    let fresh = world.fresh_apiserver(0).await.map_err(trouble)?;
+    let read = fresh.get(&target).await.map_err(trouble)?;
+    ensure!(read.field("/data/a") == "Ym9keQ==", "read {name}: {read:?}");
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! The process arm: every fault it can make is made on a real plugin process, is felt, counts its hits, and is over
+//! when it is undone. On the simulated Vault, and on real ones where they are found.
+
+mod every_fault;
+#[path = "../common/tier.rs"]
+mod tier;
+
+use std::sync::Arc;
+
+use kms_harness::arm::process::unable;
+use kms_harness::arm::process::vault::Make;
+use kms_harness::subject::own;
+use kms_harness::vault::family::Family;
+use sim_vault::Flavour;
+
+fn main() {
+    let plugin = Arc::new(plugin());
+    let mut trials = Vec::new();
+    for (name, make) in makes() {
+        for case in every_fault::cases() {
+            let kind = case.fault.kind();
+            // What an arm cannot do it says, and no test pretends.
+            if make
+                .as_ref()
+                .is_ok_and(|make| unable(&case.fault, make).is_some())
+            {
+                continue;
+            }
+            let plugin = Arc::clone(&plugin);
+            trials.push(tier::test(
+                &format!("{name}::{kind}{}", case.suffix),
+                make.clone(),
+                move |make| async move { every_fault::felt_and_undone(&make, &plugin, case).await },
+            ));
+        }
+    }
+    tier::run(trials)
+}
+
+fn makes() -> Vec<(String, Result<Make, String>)> {
+    let simulated = [("sim", Flavour::OpenBao), ("sim_hashicorp", Flavour::Vault)];
+    let mut makes: Vec<_> = simulated
+        .map(|(name, flavour)| (name.to_owned(), Ok(Make::Simulated(flavour))))
+        .into();
+    for family in [Family::OpenBao, Family::Vault] {
+        let found = family.part().find();
+        let make = found.map(|binary| Make::Real(family, binary));
+        makes.push((
+            family.to_string(),
+            make.map_err(|error| format!("{error:#}")),
+        ));
+    }
+    makes
+}
+
+/// The plugin, built alone. One that does not build is a failure of all tests.
+fn plugin() -> std::path::PathBuf {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime starts");
+    let workspace = own::workspace().expect("the checkout with the plugin is there");
+    match runtime.block_on(own::build(&workspace)) {
+        Ok(plugin) => plugin,
+        Err(error) => panic!("{error:#}"),
+    }
+}
