@@ -17,3 +17,11 @@ pub fn write(file: &Path, secret: &str) -> Result<()> {
         .and_then(|mut open| open.write_all(secret.as_bytes()))
         .with_context(|| format!("write the secret file {}", file.display()))
 }
+
+/// Puts `secret` into a file that may be there, at once: a reader sees the old content or the new.
+pub fn replace(file: &Path, secret: &str) -> Result<()> {
+    let mut new = file.as_os_str().to_owned();
+    new.push(".new");
+    write(new.as_ref(), secret)?;
+    std::fs::rename(&new, file).with_context(|| format!("replace {}", file.display()))
+}

@@ -13,8 +13,6 @@ pub struct Direction {
     pub latency: Option<(Duration, Duration)>,
     /// At most so many bytes a second.
     pub bandwidth: Option<NonZeroU64>,
-    /// It ends, as if its sender had finished; the opposite direction stays open. What has ended does not open again.
-    pub ended: bool,
 }
 
 impl Direction {
@@ -23,7 +21,6 @@ impl Direction {
         held: true,
         latency: None,
         bandwidth: None,
-        ended: false,
     };
 
     pub(crate) fn alters(&self) -> bool {
@@ -71,6 +68,29 @@ pub enum End {
     Client,
     /// Who is connected to.
     Server,
+}
+
+/// How often each direction was ended. Connections compare it with what it was when they began.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ends {
+    pub to_client: u64,
+    pub to_server: u64,
+}
+
+impl Ends {
+    pub fn of(self, towards: End) -> u64 {
+        match towards {
+            End::Client => self.to_client,
+            End::Server => self.to_server,
+        }
+    }
+
+    pub fn end(&mut self, towards: End) {
+        match towards {
+            End::Client => self.to_client += 1,
+            End::Server => self.to_server += 1,
+        }
+    }
 }
 
 /// What faults touched since the start. A fault that touched nothing proves nothing.

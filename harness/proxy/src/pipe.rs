@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::link::{Counters, Direction, End, Rules, count};
+use crate::link::{Counters, Direction, End, Ends, Rules, count};
 use crate::tcp::Tap;
 
 /// Most bytes of one piece.
@@ -23,6 +23,7 @@ pub struct Pipe<'a> {
     pub connection: u64,
     pub towards: End,
     pub rules: &'a watch::Receiver<Rules>,
+    pub ends: &'a watch::Receiver<Ends>,
     pub counters: &'a Counters,
     pub tap: &'a Tap,
 }
@@ -77,8 +78,9 @@ impl Pipe<'_> {
         mut to: impl AsyncWrite + Unpin,
         mut waiting: mpsc::Receiver<(Instant, Bytes)>,
     ) {
-        let mut ending = self.rules.clone();
-        let ended = ending.wait_for(|rules| self.rule(rules).ended);
+        let mut ends = self.ends.clone();
+        let before = ends.borrow().of(self.towards);
+        let ended = ends.wait_for(|ends| ends.of(self.towards) > before);
         let whole = tokio::select! {
             biased;
             ended = ended => {

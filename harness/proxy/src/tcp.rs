@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::link::{Accept, Counters, End, Rules, Touched, count};
+use crate::link::{Accept, Counters, End, Ends, Rules, Touched, count};
 use crate::pipe::Pipe;
 
 /// Sees the bytes as they come, before anything happens to them: the connection's number from 1, the end they go to.
@@ -23,6 +23,7 @@ pub struct TcpProxy {
     address: SocketAddr,
     rules: watch::Sender<Rules>,
     resets: watch::Sender<()>,
+    ends: watch::Sender<Ends>,
     counters: Arc<Counters>,
     task: AbortHandle,
 }
@@ -45,11 +46,13 @@ impl TcpProxy {
         let address = listener.local_addr()?;
         let rules = watch::Sender::new(Rules::default());
         let resets = watch::Sender::new(());
+        let ends = watch::Sender::new(Ends::default());
         let counters = Arc::new(Counters::default());
         let serving = Serving {
             server,
             rules: rules.subscribe(),
             resets: resets.clone(),
+            ends: ends.clone(),
             counters: Arc::clone(&counters),
             seed,
             tap,
@@ -59,6 +62,7 @@ impl TcpProxy {
             address,
             rules,
             resets,
+            ends,
             counters,
             task,
         })
@@ -80,6 +84,12 @@ impl TcpProxy {
         self.resets.send_replace(());
     }
 
+    /// Ends the direction towards one side of every open connection, as if the other side had finished sending. The
+    /// opposite direction stays open.
+    pub fn half_close(&self, towards: End) {
+        self.ends.send_modify(|ends| ends.end(towards));
+    }
+
     /// What the faults touched so far.
     #[must_use]
     pub fn touched(&self) -> Touched {
@@ -97,6 +107,7 @@ struct Serving {
     server: SocketAddr,
     rules: watch::Receiver<Rules>,
     resets: watch::Sender<()>,
+    ends: watch::Sender<Ends>,
     counters: Arc<Counters>,
     seed: u64,
     tap: Tap,
@@ -121,6 +132,7 @@ impl Serving {
             let connection = Connection {
                 number,
                 rules: self.rules.clone(),
+                ends: self.ends.subscribe(),
                 counters: Arc::clone(&self.counters),
                 tap: Arc::clone(&self.tap),
             };
@@ -144,6 +156,7 @@ fn abort(stream: &TcpStream) {
 struct Connection {
     number: u64,
     rules: watch::Receiver<Rules>,
+    ends: watch::Receiver<Ends>,
     counters: Arc<Counters>,
     tap: Tap,
 }
@@ -187,6 +200,7 @@ impl Connection {
             connection: self.number,
             towards,
             rules: &self.rules,
+            ends: &self.ends,
             counters: &self.counters,
             tap: &self.tap,
         }

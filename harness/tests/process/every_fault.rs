@@ -32,6 +32,10 @@ pub enum Felt {
     FailsForGood,
     /// It succeeds, at once or after another try.
     Works,
+    /// It succeeds, but what was written before, or with the seed of before, is lost.
+    Loses,
+    /// It fails until the fault is over, once the tokens of before are gone.
+    FailsWithoutToken,
 }
 
 /// One fault.
@@ -44,7 +48,7 @@ pub struct Case {
 
 /// Every kind that the arm can make.
 pub fn cases() -> Vec<Case> {
-    use Felt::{Fails, FailsForGood, Works};
+    use Felt::{Fails, FailsForGood, FailsWithoutToken, Loses, Works};
     let ms = Duration::from_millis;
     let vault = Edge::Vault;
     let answers = Direction::Answers;
@@ -62,18 +66,18 @@ pub fn cases() -> Vec<Case> {
         (Fault::VaultReset(Requests::Encrypt), Fails, ""),
         (Fault::VaultRevokeTokens, Works, ""),
         (Fault::VaultExpireTokens, Works, ""),
-        (Fault::LoginRefused, Works, ""),
+        (Fault::LoginRefused, FailsWithoutToken, ""),
         (Fault::VaultDisableAuth, Fails, ""),
         (Fault::VaultPolicyRemoved(vec![Right::Encrypt]), Fails, ""),
         (Fault::VaultPolicyRemoved(Vec::new()), Fails, "-all"),
         (Fault::VaultRotate(3), Works, ""),
         (Fault::VaultDeleteKey, FailsForGood, ""),
-        (Fault::VaultRecreateKey, Works, ""),
+        (Fault::VaultRecreateKey, Loses, ""),
         (Fault::VaultMinDecryptionVersion(None), Works, ""),
         (Fault::VaultTrim(None), Works, ""),
-        (Fault::VaultQuota(1), Works, ""),
+        (Fault::VaultQuota(1), Fails, ""),
         (Fault::VaultAuditBlocked, Fails, ""),
-        (Fault::VaultStorageFailed, Works, ""),
+        (Fault::VaultStorageFailed, FailsWithoutToken, ""),
         (Fault::ClockAdvance(Duration::from_secs(5)), Works, ""),
         (Fault::NetPartition(vault), Fails, ""),
         (Fault::NetPartition(Edge::Socket), Fails, "-socket"),
@@ -96,8 +100,8 @@ pub fn cases() -> Vec<Case> {
         (Fault::PluginFreeze, Fails, ""),
         (Fault::PluginStaleSocket, Works, ""),
         (Fault::CredentialsChanged, Works, ""),
-        (Fault::CredentialsRemoved, Works, ""),
-        (Fault::CredentialsDamaged, Works, ""),
+        (Fault::CredentialsRemoved, FailsWithoutToken, ""),
+        (Fault::CredentialsDamaged, FailsWithoutToken, ""),
     ];
     let case = |(fault, felt, suffix)| Case {
         fault,
@@ -199,15 +203,23 @@ async fn scenario(world: &ProcessWorld, case: &Case) -> Result<()> {
         deadline: 4 * WITHIN,
     };
     world.inject(&order).await.map_err(trouble)?;
+    if case.felt == Felt::FailsWithoutToken {
+        let revoke = Order {
+            id: "tokens".to_owned(),
+            fault: Fault::VaultRevokeTokens,
+            ..order.clone()
+        };
+        world.inject(&revoke).await.map_err(trouble)?;
+    }
     let begun = Instant::now();
     match case.felt {
-        Felt::Fails | Felt::FailsForGood => {
+        Felt::Fails | Felt::FailsForGood | Felt::FailsWithoutToken => {
             while let Ok(()) = encrypt(world).await {
                 ensure!(begun.elapsed() < WITHIN, "Encrypt goes on working");
                 sleep(EVERY).await;
             }
         }
-        Felt::Works => works(world).await.context("during the fault")?,
+        Felt::Works | Felt::Loses => works(world).await.context("during the fault")?,
     }
     while world.hits("it") == 0 {
         ensure!(begun.elapsed() < WITHIN, "no hits");
@@ -217,12 +229,23 @@ async fn scenario(world: &ProcessWorld, case: &Case) -> Result<()> {
     }
     world.recover("it").await.map_err(trouble)?;
     ensure!(world.hits("it") > 0, "the hits are forgotten");
+    if case.fault == Fault::LoginRefused {
+        // A refused credential is tried again after 15 minutes, or when there is another one.
+        let remedy = Order {
+            id: "remedy".to_owned(),
+            fault: Fault::CredentialsChanged,
+            ..order
+        };
+        world.inject(&remedy).await.map_err(trouble)?;
+    }
     if case.felt == Felt::FailsForGood {
         let again = encrypt(world).await;
         return ensure_fails(again);
     }
     works(world).await.context("after the fault")?;
-    written(world, "after").await?;
+    if case.felt != Felt::Loses {
+        written(world, "after").await?;
+    }
     world.note_vault_calls();
     Ok(())
 }
@@ -285,7 +308,13 @@ async fn written(world: &ProcessWorld, name: &str) -> Result<()> {
         sleep(EVERY).await;
     }
     let fresh = world.fresh_apiserver(0).await.map_err(trouble)?;
-    let read = fresh.get(&target).await.map_err(trouble)?;
-    ensure!(read.field("/data/a") == "Ym9keQ==", "read {name}: {read:?}");
-    Ok(())
+    loop {
+        let read = fresh.get(&target).await.map_err(trouble)?;
+        if read.field("/data/a") == "Ym9keQ==" {
+            return Ok(());
+        }
+        // One that starts in an outage needs a good Status first.
+        ensure!(begun.elapsed() < 2 * WITHIN, "read {name}: {read:?}");
+        sleep(EVERY).await;
+    }
 }

@@ -193,13 +193,9 @@ async fn a_half_closed_connection() {
         .unwrap();
     let mut client = connect(&proxy).await;
     let (mut server, _) = listener.accept().await.unwrap();
-    proxy.set(Rules {
-        to_client: Direction {
-            ended: true,
-            ..Direction::default()
-        },
-        ..Rules::default()
-    });
+    client.write_all(b"?").await.unwrap();
+    server.read_u8().await.unwrap();
+    proxy.half_close(End::Client);
     let ended = timeout(LONG, client.read_u8()).await.unwrap();
     assert_eq!(ended.unwrap_err().kind(), ErrorKind::UnexpectedEof);
     client.write_all(b"still here").await.unwrap();
@@ -210,6 +206,10 @@ async fn a_half_closed_connection() {
         .unwrap();
     assert_eq!(&got, b"still here");
     assert_eq!(proxy.touched().broken, 1);
+    let mut later = connect(&proxy).await;
+    let (mut server, _) = listener.accept().await.unwrap();
+    server.write_all(b"!").await.unwrap();
+    assert_eq!(timeout(LONG, later.read_u8()).await.unwrap().unwrap(), b'!');
 }
 
 #[tokio::test]

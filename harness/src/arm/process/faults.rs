@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::Method;
 use kms_conformance::BoxFuture;
 use kms_history::chaos::Event;
-use kms_proxy::{Action, Direction, Rule, Rules};
+use kms_proxy::{Action, Direction, End, Rule, Rules};
 use kms_scenario::fault::{self, Edge, Fault, Requests, Rpc};
 use kms_scenario::world::Order;
 use nix::sys::signal::Signal;
@@ -116,11 +116,14 @@ fn network(world: &Arc<Inner>, order: &Order) -> Result<Active> {
     let wanted = match &order.fault {
         Fault::NetPartitionOneWay(Edge::Vault, direction) => one(*direction, Direction::HELD),
         Fault::NetHalfClose(Edge::Vault, direction) => {
-            let ended = Direction {
-                ended: true,
-                ..Direction::default()
+            let towards = match direction {
+                fault::Direction::Requests => End::Server,
+                fault::Direction::Answers => End::Client,
             };
-            one(*direction, ended)
+            for &node in &order.nodes {
+                world.node(node)?.link.half_close(towards);
+            }
+            return Ok(Active::once(1));
         }
         Fault::NetLatency {
             edge: Edge::Vault,
@@ -318,7 +321,7 @@ async fn credentials(world: &Arc<Inner>, order: &Order) -> Result<Active> {
         }
         _ => {
             for (file, _) in &old {
-                secret_file::write(file, "rubbish\u{1}")?;
+                secret_file::replace(file, "rubbish\u{1}")?;
             }
         }
     }
@@ -326,7 +329,7 @@ async fn credentials(world: &Arc<Inner>, order: &Order) -> Result<Active> {
         Box::new(move || changed),
         move || async move {
             for (file, text) in old {
-                secret_file::write(&file, &text)?;
+                secret_file::replace(&file, &text)?;
             }
             Ok(())
         },

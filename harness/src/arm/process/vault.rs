@@ -256,12 +256,12 @@ impl Vault {
                 let answer = self.write(&path, limits).await?;
                 let secret = answer.pointer("/data/secret_id").and_then(Value::as_str);
                 let file = folder.join("secret-id");
-                secret_file::write(&file, secret.context("the answer has no secret_id")?)?;
+                secret_file::replace(&file, secret.context("the answer has no secret_id")?)?;
                 file
             }
             Auth::Userpass => {
                 let file = folder.join("password");
-                secret_file::write(&file, &self.access.password)?;
+                secret_file::replace(&file, &self.access.password)?;
                 file
             }
             Auth::Token => {
@@ -275,7 +275,7 @@ impl Vault {
                 let answer = self.write("auth/token/create", wanted).await?;
                 let token = answer.pointer("/auth/client_token").and_then(Value::as_str);
                 let file = folder.join("token");
-                secret_file::write(&file, token.context("the answer has no token")?)?;
+                secret_file::replace(&file, token.context("the answer has no token")?)?;
                 file
             }
         };
