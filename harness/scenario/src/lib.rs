@@ -3,10 +3,11 @@
 //!
 //! No I/O and no clock but `tokio::time`: in a runtime with a paused clock a run takes no time and repeats exactly.
 //!
-//! Reading order: [`fault`] (what can go wrong), [`world`] (what an arm provides), [`seed`].
+//! Reading order: [`fault`] (what can go wrong), [`world`] (what an arm provides), [`language`] (the files), [`seed`].
 
 #![forbid(unsafe_code)]
 
 pub mod fault;
+pub mod language;
 pub mod seed;
 pub mod world;
