@@ -3,11 +3,15 @@
 //!
 //! No I/O and no clock but `tokio::time`: in a runtime with a paused clock a run takes no time and repeats exactly.
 //!
-//! Reading order: [`fault`] (what can go wrong), [`world`] (what an arm provides), [`language`] (the files), [`seed`].
+//! Reading order: [`fault`] (what can go wrong), [`world`] (what an arm provides), [`language`] (the files), [`seed`],
+//! [`plan`] (what a seed makes of them), [`engine`], [`verdict`].
 
 #![forbid(unsafe_code)]
 
+pub mod engine;
 pub mod fault;
 pub mod language;
+pub mod plan;
 pub mod seed;
+pub mod verdict;
 pub mod world;

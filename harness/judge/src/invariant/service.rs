@@ -272,6 +272,14 @@ fn key_changes(view: &View<'_>, mode: Mode) -> Result {
     }
 }
 
+/// What Status and Encrypt of one node showed last.
+#[derive(Default)]
+struct Told {
+    says: Option<bool>,
+    works: Option<bool>,
+    apart: Option<Duration>,
+}
+
 /// Status and Encrypt do not tell different things for longer than `within`.
 pub(super) fn status_truthful(view: &View<'_>, within: Duration) -> Result {
     let mut samples: Vec<_> = view
@@ -281,20 +289,24 @@ pub(super) fn status_truthful(view: &View<'_>, within: Duration) -> Result {
         .collect();
     samples.extend(view.encrypts().into_iter().map(|sample| (true, sample)));
     samples.sort_by_key(|(_, sample)| sample.at);
-    let mut nodes: BTreeMap<u32, (Option<bool>, Option<bool>, Option<Duration>)> = BTreeMap::new();
+    let mut nodes: BTreeMap<u32, Told> = BTreeMap::new();
     let mut compared = 0;
     for (encrypt, sample) in samples {
-        let (status, works, apart) = nodes.entry(sample.node).or_default();
-        *if encrypt { &mut *works } else { &mut *status } = Some(sample.good());
-        let (Some(says), Some(works)) = (*status, *works) else {
+        let told = nodes.entry(sample.node).or_default();
+        *if encrypt {
+            &mut told.works
+        } else {
+            &mut told.says
+        } = Some(sample.good());
+        let (Some(says), Some(works)) = (told.says, told.works) else {
             continue;
         };
         compared += 1;
         if says == works {
-            *apart = None;
+            told.apart = None;
             continue;
         }
-        let since = *apart.get_or_insert(sample.at);
+        let since = *told.apart.get_or_insert(sample.at);
         if sample.at - since > within {
             let (says, does) = if says {
                 ("ok", "fails")
