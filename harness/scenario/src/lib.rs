@@ -4,7 +4,7 @@
 //! No I/O and no clock but `tokio::time`: in a runtime with a paused clock a run takes no time and repeats exactly.
 //!
 //! Reading order: [`fault`] (what can go wrong), [`world`] (what an arm provides), [`language`] (the files), [`seed`],
-//! [`plan`] (what a seed makes of them), [`engine`], [`verdict`].
+//! [`plan`] (what a seed makes of them), [`engine`], [`verdict`], [`swarm`], [`shrink`].
 
 #![forbid(unsafe_code)]
 
@@ -13,5 +13,7 @@ pub mod fault;
 pub mod language;
 pub mod plan;
 pub mod seed;
+pub mod shrink;
+pub mod swarm;
 pub mod verdict;
 pub mod world;
