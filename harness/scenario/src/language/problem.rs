@@ -149,7 +149,7 @@ fn cover(
     width: &mut usize,
 ) {
     let span = value.span();
-    if span.contains(&place) && span.len() < *width {
+    if span.contains(&place) && span.len() <= *width {
         *width = span.len();
         found.clone_from(path);
     }

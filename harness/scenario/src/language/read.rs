@@ -116,6 +116,11 @@ fn explained(message: &str) -> (String, String) {
             let names = wanted.split('`').skip(1).step_by(2).map(str::to_owned);
             nearest_of(name, names)
         });
+        let wanted = match wanted {
+            "u8" | "u16" | "u32" | "u64" => "a whole number, 0 or more",
+            "f64" => "a number",
+            other => other,
+        };
         let fix = near.map_or(format!("write {wanted}"), |near| {
             format!("did you mean `{near}`?")
         });
