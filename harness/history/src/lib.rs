@@ -6,6 +6,7 @@
 //!
 //! Reading order: [`digest`], [`event`], [`history`], [`file`](mod@file).
 
+pub mod chaos;
 pub mod digest;
 pub mod event;
 pub mod file;

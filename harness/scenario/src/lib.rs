@@ -1,0 +1,12 @@
+//! Chaos scenarios: the language, the plan that a seed makes of a scenario, and the engine that carries it out on any
+//! [`world::World`].
+//!
+//! No I/O and no clock but `tokio::time`: in a runtime with a paused clock a run takes no time and repeats exactly.
+//!
+//! Reading order: [`fault`] (what can go wrong), [`world`] (what an arm provides), [`seed`].
+
+#![forbid(unsafe_code)]
+
+pub mod fault;
+pub mod seed;
+pub mod world;
