@@ -61,6 +61,17 @@ pub enum Command {
     List(ListArgs),
     /// One requirement: sentence, grounds, checks
     Explain(ExplainArgs),
+    /// Scenarios: something breaks, and what must hold is judged
+    Chaos(ChaosArgs),
+    /// Scenarios drawn whole from seeds, in search of what breaks
+    Swarm(SwarmArgs),
+    /// Run one scenario again with one seed and print what happened, event by event
+    Replay(ReplayArgs),
+    /// Make a failing scenario as small as it gets
+    Shrink(ShrinkArgs),
+    /// The scenario language
+    #[command(subcommand)]
+    Scenario(ScenarioCommand),
     /// A simulated kube-apiserver, with the real one's flags
     #[command(name = "apiserver")]
     ApiServer(Box<ApiServerArgs>),
@@ -190,6 +201,99 @@ pub struct ExplainArgs {
     /// What standard output gets
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
+}
+
+/// Where a scenario runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Arm {
+    /// Everything simulated, in virtual time; the plugin's source.
+    Sim,
+    /// Real processes, in real time.
+    Process,
+}
+
+/// Options of `chaos`.
+#[derive(Debug, Args)]
+pub struct ChaosArgs {
+    /// Scenario files, or folders of them [default: the folder `scenarios` here or above]
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Where they run
+    #[arg(long, value_enum, default_value = "sim")]
+    pub arm: Arm,
+    /// First seed
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Seeds for each scenario
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub seeds: u64,
+    /// Runs at a time [default: one per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub jobs: Option<u16>,
+    /// What standard output gets
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+    /// Folder for the result and the histories; must not be there yet, or be empty
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// Options of `swarm`.
+#[derive(Debug, Args)]
+pub struct SwarmArgs {
+    /// First seed
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// How many
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub seeds: u64,
+    /// Runs at a time [default: one per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub jobs: Option<u16>,
+    /// What standard output gets
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+    /// Folder for the result, and for scenario and history of what is not a pass; must not be there yet, or be empty
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// Options of `replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// Scenario file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The seed
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// Options of `shrink`.
+#[derive(Debug, Args)]
+pub struct ShrinkArgs {
+    /// Scenario file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The seed with which it fails
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Runs at most
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    pub runs: u32,
+}
+
+/// `scenario check` and `scenario schema`.
+#[derive(Debug, Subcommand)]
+pub enum ScenarioCommand {
+    /// Explain everything that is wrong with scenario files
+    Check {
+        /// Scenario files, or folders of them
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Print the JSON schema of a scenario file
+    Schema,
 }
 
 /// Options of `apiserver`. Those of the real server that have no meaning here are taken and ignored.

@@ -22,6 +22,21 @@ pub enum Phase {
     Audit,
 }
 
+impl Phase {
+    /// The name in texts.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Settle => "settle",
+            Self::Baseline => "baseline",
+            Self::Fault => "fault",
+            Self::Heal => "heal",
+            Self::Liveness => "liveness",
+            Self::Audit => "audit",
+        }
+    }
+}
+
 /// What an operation does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OpKind {
@@ -121,10 +136,14 @@ pub enum FaultStep {
         at: Duration,
         /// How long; nothing for what happens once, or until heal.
         length: Option<Duration>,
-        /// Its kind.
-        kind: String,
+        /// Its kind with parameters, in words.
+        what: String,
         /// On which nodes.
         nodes: Vec<u32>,
+        /// How often the key, as a plugin sees it, may change by it.
+        key_changes: u32,
+        /// Whether RPCs of the plugin may be late or lost by it alone.
+        hinders_rpcs: bool,
     },
     /// It is there.
     Injected,

@@ -7,6 +7,7 @@
 //! Reading order: [`digest`], [`event`], [`history`], [`file`](mod@file).
 
 pub mod chaos;
+mod chaos_text;
 pub mod digest;
 pub mod event;
 pub mod file;

@@ -10,6 +10,7 @@
 
 mod decrypt;
 mod encrypt;
+pub mod invariant;
 mod nodes;
 mod operator;
 mod process;

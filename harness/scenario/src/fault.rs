@@ -227,8 +227,6 @@ pub enum Damage {
     Truncated,
     /// The value lies under another object's key.
     Swapped,
-    /// The value is gone.
-    Removed,
 }
 
 /// An encryption configuration by name, or its providers in order.

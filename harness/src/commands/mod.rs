@@ -2,12 +2,17 @@
 //! the bundle.
 
 pub mod apiserver;
+pub mod chaos;
 pub mod check;
 mod choice;
 pub mod judge;
 pub mod list;
+pub mod replay;
 pub mod run;
+pub mod scenario;
 pub mod session;
+pub mod shrink;
+pub mod swarm;
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -29,6 +34,11 @@ pub fn run(cli: Cli, given: BTreeSet<String>) -> Result<u8, Failure> {
         Command::Judge(args) => judge::judge(&args),
         Command::List(args) => list::list(&args).map(|()| exit::HELD),
         Command::Explain(args) => list::explain(&args).map(|()| exit::HELD),
+        Command::Chaos(args) => chaos::chaos(&args),
+        Command::Swarm(args) => swarm::swarm(&args),
+        Command::Replay(args) => replay::replay(&args),
+        Command::Shrink(args) => shrink::shrink(&args),
+        Command::Scenario(command) => scenario::scenario(&command),
         Command::ApiServer(args) => block_on(|interrupt| apiserver::apiserver(*args, interrupt)),
     }
 }

@@ -180,7 +180,11 @@ async fn call(shared: Arc<Shared>, provider: ProviderId, conn: ConnId, rpc: Rpc)
     let id = rpc.call;
     let connection = shared.lock().links.get(&(provider, conn)).cloned();
     let outcome = match connection {
-        Some(connection) => connection.call(rpc).await,
+        Some(connection) => {
+            let (method, limit) = (rpc.method, rpc.timeout);
+            let call = Box::pin(connection.call(rpc));
+            shared.dialer.carry(method, limit, call).await
+        }
         None => Err(Status::new(
             Code::UNAVAILABLE,
             "error reading from server: EOF",

@@ -15,7 +15,7 @@ use kms_apiserver::grpc::{Code, MAX_ANSWER, Status};
 use kms_apiserver::seam::{DialError, Rpc, grpc_timeout};
 
 pub(crate) use dial::error_text;
-pub use dial::{Dialer, Io, Stream, UnixDialer};
+pub use dial::{Carried, Dialer, Io, Stream, UnixDialer};
 use greeting::Greeted;
 
 /// The prefix of a gRPC message: a flag and a length.

@@ -1,0 +1,258 @@
+//! What a seed makes of a scenario: everything that was a range or a choice is drawn, each by its own label.
+
+use std::time::Duration;
+
+use kms_judge::invariant::{Expectation, Mode};
+
+use crate::fault::{Edge, Fault, Kind};
+use crate::language::file::{ArmName, NodeChoice};
+use crate::language::time::Rate;
+use crate::language::{DEFAULT_SAFETY, Scenario};
+use crate::seed::Seed;
+use crate::world::{VaultSpec, WorldSpec};
+
+/// One run, ready to be carried out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The scenario's id.
+    pub scenario: String,
+    /// The root seed.
+    pub seed: u64,
+    /// The surroundings.
+    pub world: WorldSpec,
+    /// What clients do.
+    pub load: Load,
+    /// How long the phases are.
+    pub phases: Phases,
+    /// What goes wrong, in the order of its time.
+    pub faults: Vec<PlannedFault>,
+    /// What is judged: what is always judged, then what the scenario expects.
+    pub expectations: Vec<Expectation>,
+}
+
+/// The load on each node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Writes.
+    pub writes: Rate,
+    /// Reads.
+    pub reads: Rate,
+    /// Lists.
+    pub lists: Rate,
+    /// Objects a node writes.
+    pub objects: u32,
+    /// Bytes of a value.
+    pub size: u32,
+}
+
+/// Lengths of the phases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Phases {
+    /// Until load begins.
+    pub settle: Duration,
+    /// Until faults begin.
+    pub baseline: Duration,
+    /// Until heal.
+    pub fault: Duration,
+    /// Until liveness.
+    pub heal: Duration,
+    /// Until the audit.
+    pub liveness: Duration,
+}
+
+impl Phases {
+    /// From the start to the audit.
+    #[must_use]
+    pub fn total(&self) -> Duration {
+        self.settle + self.baseline + self.fault + self.heal + self.liveness
+    }
+}
+
+/// A fault with its time and place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlannedFault {
+    /// Unique in the run.
+    pub id: String,
+    /// What.
+    pub fault: Fault,
+    /// Where; all nodes for what they share.
+    pub nodes: Vec<u32>,
+    /// After the fault phase begins.
+    pub at: Duration,
+    /// How long; until heal if nothing, and for what happens once.
+    pub length: Option<Duration>,
+    /// What it must touch at least.
+    pub hits: u64,
+}
+
+impl PlannedFault {
+    /// How often the key, as a plugin sees it, may change by it.
+    #[must_use]
+    pub fn key_changes(&self) -> u32 {
+        match self.fault {
+            Fault::VaultRotate(times) => times,
+            Fault::VaultRecreateKey | Fault::VaultMinEncryptionVersion(_) => 1,
+            _ => 0,
+        }
+    }
+
+    /// Whether RPCs of the plugin may be late or lost by it alone.
+    #[must_use]
+    pub fn hinders_rpcs(&self) -> bool {
+        match self.fault {
+            Fault::NetPartition(edge)
+            | Fault::NetPartitionOneWay(edge, _)
+            | Fault::NetHold(edge)
+            | Fault::NetReset(edge)
+            | Fault::NetHalfClose(edge, _)
+            | Fault::NetLatency { edge, .. }
+            | Fault::NetBandwidth(edge, _)
+            | Fault::NetSlowReader(edge, _) => edge == Edge::Socket,
+            _ => matches!(
+                self.fault.kind(),
+                Kind::RpcDelay
+                    | Kind::RpcHold
+                    | Kind::RpcStatus
+                    | Kind::RpcCut
+                    | Kind::PluginKill
+                    | Kind::PluginRestart
+                    | Kind::PluginStop
+                    | Kind::PluginFreeze
+                    | Kind::PluginStaleSocket
+            ),
+        }
+    }
+
+    /// Kind and parameters in words.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let debug = format!("{:?}", self.fault);
+        let parameters = debug.find(['(', '{']).map_or("", |at| &debug[at..]);
+        format!("{} {}", self.fault.kind(), parameters.trim())
+            .trim_end()
+            .to_owned()
+    }
+}
+
+impl Plan {
+    /// Draws a plan.
+    #[must_use]
+    pub fn of(scenario: &Scenario, seed: u64) -> Self {
+        let form = &scenario.form;
+        let root = Seed::root(seed);
+        let mut faults: Vec<_> = scenario
+            .faults
+            .iter()
+            .map(|timed| {
+                let own = root.label("fault").label(&timed.id);
+                let nodes = match timed.node {
+                    NodeChoice::All => (0..form.world.nodes).collect(),
+                    NodeChoice::One(node) => vec![node],
+                    NodeChoice::Any => {
+                        let last = u64::from(form.world.nodes.saturating_sub(1));
+                        let node = own.label("node").number(&(0..=last));
+                        vec![u32::try_from(node).unwrap_or(0)]
+                    }
+                };
+                PlannedFault {
+                    id: timed.id.clone(),
+                    fault: timed.fault.clone(),
+                    nodes,
+                    at: own.label("at").duration(timed.at.min, timed.at.max),
+                    length: timed
+                        .length
+                        .map(|range| own.label("for").duration(range.min, range.max)),
+                    hits: timed.hits,
+                }
+            })
+            .collect();
+        faults.sort_by_key(|fault| fault.at);
+        let judged_anyway = DEFAULT_SAFETY
+            .into_iter()
+            .filter(|claim| !form.waives.iter().any(|waived| waived == claim.name()))
+            .map(|claim| Expectation {
+                mode: Mode::Always { during: None },
+                claim,
+                node: None,
+            })
+            .filter(|default| {
+                !scenario
+                    .expectations
+                    .iter()
+                    .any(|own| replaces(own, default))
+            });
+        Self {
+            scenario: form.id.clone(),
+            seed,
+            world: world(scenario, seed),
+            load: Load {
+                writes: form.load.writes,
+                reads: form.load.reads,
+                lists: form.load.lists,
+                objects: form.load.objects,
+                size: form.load.size,
+            },
+            phases: Phases {
+                settle: form.phases.settle.0,
+                baseline: form.phases.baseline.0,
+                fault: form.phases.fault.0,
+                heal: form.phases.heal.0,
+                liveness: form.phases.liveness.0,
+            },
+            faults,
+            expectations: judged_anyway
+                .chain(scenario.expectations.iter().copied())
+                .collect(),
+        }
+    }
+
+    /// Whether a scenario can run in an arm at all.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn runs_in(scenario: &Scenario, arm: ArmName) -> Result<(), String> {
+        if !scenario.form.arms.contains(&arm) {
+            return Err(format!(
+                "the scenario does not name the arm {}",
+                arm.as_str()
+            ));
+        }
+        if arm == ArmName::Process {
+            return Err("the process arm cannot run scenarios yet".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// Whether a scenario states an invariant with bounds of its own that is judged anyway.
+fn replaces(own: &Expectation, default: &Expectation) -> bool {
+    own.node.is_none()
+        && matches!(own.mode, Mode::Always { during: None })
+        && own.claim.name() == default.claim.name()
+}
+
+fn world(scenario: &Scenario, seed: u64) -> WorldSpec {
+    let world = &scenario.form.world;
+    let vault = &world.vault;
+    WorldSpec {
+        seed,
+        nodes: world.nodes,
+        server_version: world.server_version.clone(),
+        vault: VaultSpec {
+            flavour: vault.flavour,
+            nodes: vault.nodes,
+            auth: vault.auth,
+            token_ttl: vault.token_ttl.0,
+            token_max_ttl: vault.token_max_ttl.0,
+            batch: vault.batch,
+            secret_id_uses: vault.secret_id_uses,
+            secret_id_ttl: vault.secret_id_ttl.map(|time| time.0),
+            without: vault.without.clone(),
+            key_type: vault.key_type.clone(),
+        },
+        vault_latency: (world.latency.vault.min, world.latency.vault.max),
+        socket_latency: (world.latency.socket.min, world.latency.socket.max),
+        plugin: world.plugin.clone(),
+        providers: world.providers.clone(),
+    }
+}

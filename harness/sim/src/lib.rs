@@ -1,0 +1,25 @@
+//! The simulated arm: API servers, plugins and Vaults of one run in one process, in virtual time, over an in-memory
+//! network.
+//!
+//! The plugin is the product's own source, started by the flags that an operator gives; nothing of it is replaced but
+//! what its [`Env`](vault_kubernetes_kms::seam::Env) hands in. The same specification and seed give the same history,
+//! event by event. What a run shows is about this source, not about a binary.
+//!
+//! In reading order: [`SimWorld`], `node` (a plugin and its API server), `surroundings` (what the plugin is given),
+//! `socket` (the way between them), `vault`, `inject` (faults), [`run`](mod@run).
+
+#![forbid(unsafe_code)]
+
+mod client;
+mod inject;
+mod node;
+pub mod run;
+mod server;
+mod socket;
+mod surroundings;
+mod tasks;
+mod vault;
+mod world;
+
+pub use inject::impossible;
+pub use world::SimWorld;

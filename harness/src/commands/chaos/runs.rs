@@ -1,0 +1,201 @@
+//! Carries runs out, several at a time: each in a thread with a runtime of its own.
+
+use std::fmt::Write;
+use std::num::NonZero;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use kms_apiserver_api::Trouble;
+use kms_history::chaos::Entry;
+use kms_scenario::language::Scenario;
+use kms_scenario::language::file::ArmName;
+use kms_scenario::plan::Plan;
+use kms_scenario::verdict::{Outcome, Verdict, outcome};
+use kms_scenario::world::Recorder;
+use kms_scenario::{engine, language};
+use kms_sim::SimWorld;
+use tokio::time::Instant;
+
+use crate::console;
+
+/// One run that is to be made.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The scenario.
+    pub scenario: Arc<Scenario>,
+    /// Where.
+    pub arm: ArmName,
+    /// The seed.
+    pub seed: u64,
+    /// The command that makes it again.
+    pub replay: String,
+}
+
+/// One run that was made, or could not be.
+#[derive(Clone, Debug)]
+pub struct Ran {
+    /// The scenario's id.
+    pub id: String,
+    /// Where.
+    pub arm: ArmName,
+    /// The seed.
+    pub seed: u64,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// What was judged; nothing where nothing ran.
+    pub outcome: Option<Outcome>,
+    /// Why nothing ran, or why the run broke off.
+    pub reason: Option<String>,
+    /// What happened. Dropped after it was kept.
+    pub history: Vec<Entry>,
+    /// How long the run was by its own clock.
+    pub simulated: Duration,
+    /// How long it took.
+    pub wall: Duration,
+    /// The command that makes it again.
+    pub replay: String,
+}
+
+/// Makes runs, `at_once` of them at a time, and hands each to `keep` when it is done. They come back in order.
+///
+/// # Errors
+/// What `keep` says.
+pub fn all(
+    jobs: &[Job],
+    at_once: Option<u16>,
+    keep: impl Fn(&Ran) -> anyhow::Result<()> + Sync,
+) -> anyhow::Result<Vec<Ran>> {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let threads = at_once
+        .map_or(cores, usize::from)
+        .clamp(1, jobs.len().max(1));
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(Vec::with_capacity(jobs.len()));
+    let failed: Mutex<Option<anyhow::Error>> = Mutex::new(None);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some((number, job)) = take(&next, jobs) {
+                    let mut ran = one(job);
+                    if let Err(error) = keep(&ran) {
+                        lock(&failed).get_or_insert(error);
+                        next.store(jobs.len(), Ordering::Relaxed);
+                    }
+                    ran.history = Vec::new();
+                    let mut done = lock(&done);
+                    done.push((number, ran));
+                    console::progress("scenarios", done.len() as u64, jobs.len() as u64, false);
+                }
+            });
+        }
+    });
+    console::clear();
+    if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(error);
+    }
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(number, _)| *number);
+    Ok(done.into_iter().map(|(_, ran)| ran).collect())
+}
+
+fn take<'a>(next: &AtomicUsize, jobs: &'a [Job]) -> Option<(usize, &'a Job)> {
+    let number = next.fetch_add(1, Ordering::Relaxed);
+    jobs.get(number).map(|job| (number, job))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes one run.
+pub fn one(job: &Job) -> Ran {
+    let mut ran = Ran {
+        id: job.scenario.form.id.clone(),
+        arm: job.arm,
+        seed: job.seed,
+        verdict: Verdict::NotApplicable,
+        outcome: None,
+        reason: None,
+        history: Vec::new(),
+        simulated: Duration::ZERO,
+        wall: Duration::ZERO,
+        replay: job.replay.clone(),
+    };
+    if let Err(reason) = applicable(&job.scenario, job.arm) {
+        ran.reason = Some(reason);
+        return ran;
+    }
+    let start = Instant::now();
+    let plan = Plan::of(&job.scenario, job.seed);
+    let (history, trouble) = simulate(&plan);
+    let outcome = outcome(&plan, &history);
+    ran.wall = start.elapsed();
+    ran.simulated = history.last().map_or(Duration::ZERO, |entry| entry.at);
+    // a run that broke off shows nothing but what it already broke
+    ran.verdict = match &trouble {
+        Some(_) if outcome.verdict != Verdict::Fail => Verdict::Inconclusive,
+        _ => outcome.verdict,
+    };
+    ran.reason = trouble;
+    ran.outcome = Some(outcome);
+    ran.history = history;
+    ran
+}
+
+/// Whether an arm can run a scenario.
+fn applicable(scenario: &Scenario, arm: ArmName) -> Result<(), String> {
+    Plan::runs_in(scenario, arm)?;
+    let impossible = scenario.faults.iter().find_map(|timed| {
+        let why = kms_sim::impossible(timed.fault.kind())?;
+        Some(format!("{}: {why}", timed.id))
+    });
+    impossible.map_or(Ok(()), Err)
+}
+
+/// A plan in the simulation: what happened, and what kept the harness from going on.
+pub fn simulate(plan: &Plan) -> (Vec<Entry>, Option<String>) {
+    kms_sim::run::virtual_time(plan.seed, async {
+        let recorder = Recorder::start();
+        let run = async {
+            let world = SimWorld::start(&plan.world, &recorder).await?;
+            engine::run(plan, Arc::new(world), recorder.clone()).await
+        };
+        let trouble = run.await.err().map(|Trouble(text)| text);
+        (recorder.take(), trouble)
+    })
+}
+
+/// The outcome of a plan, for whoever needs nothing else; nothing if the run broke off.
+pub fn outcome_of(plan: &Plan) -> Option<Outcome> {
+    match simulate(plan) {
+        (history, None) => Some(outcome(plan, &history)),
+        (_, Some(_)) => None,
+    }
+}
+
+/// A history's text, one line an event.
+pub fn text(history: &[Entry]) -> String {
+    history.iter().fold(String::new(), |mut text, entry| {
+        let _ = writeln!(text, "{entry}");
+        text
+    })
+}
+
+/// A job of a scenario's form, which must be right.
+///
+/// # Errors
+/// Its problems.
+pub fn job_of(text: &str, seed: u64, replay: String) -> Result<Job, String> {
+    let scenario = language::read(text, None).map_err(|problems| {
+        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        lines.join("\n")
+    })?;
+    Ok(Job {
+        scenario: Arc::new(scenario),
+        arm: ArmName::Sim,
+        seed,
+        replay,
+    })
+}

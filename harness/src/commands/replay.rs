@@ -1,0 +1,48 @@
+//! `replay`: one scenario, one seed, event by event.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use kms_scenario::language::file::ArmName;
+use kms_scenario::verdict::Verdict;
+
+use super::chaos::runs::{self, Job};
+use super::chaos::{files, show};
+use crate::cli::ReplayArgs;
+use crate::console;
+use crate::exit::{self, Failure};
+
+/// Runs it again: the history to standard output, the verdict to standard error.
+pub fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
+    let texts = files::read_all(std::slice::from_ref(&args.file))?;
+    let text = texts
+        .into_iter()
+        .next()
+        .context("one file is one scenario")?;
+    let ran = runs::one(&Job {
+        scenario: Arc::clone(&text.scenario),
+        arm: ArmName::Sim,
+        seed: args.seed,
+        replay: format!(
+            "kms-harness replay {} --seed {}",
+            show::quoted(&text.path),
+            args.seed
+        ),
+    });
+    console::result(&runs::text(&ran.history)).context("print the history")?;
+    if let Some(outcome) = &ran.outcome {
+        console::tell(&format!(
+            "{}, digest {}",
+            ran.verdict.as_str(),
+            outcome.digest
+        ));
+    }
+    if ran.verdict != Verdict::Pass {
+        console::tell(show::explained(&ran).trim());
+    }
+    Ok(match ran.verdict {
+        Verdict::Pass => exit::HELD,
+        Verdict::Fail => exit::SUBJECT_FAILED,
+        Verdict::Inconclusive | Verdict::NotApplicable => exit::INCONCLUSIVE,
+    })
+}
