@@ -221,6 +221,13 @@ pub struct ChaosArgs {
     /// Where they run
     #[arg(long, value_enum, default_value = "sim")]
     pub arm: Arm,
+    /// The Vault of the process arm: `sim` (built in), `openbao` or `vault` (a real server, found as `run` finds it)
+    /// [default: sim]
+    #[arg(long, value_name = "sim|openbao|vault")]
+    pub vault: Option<String>,
+    /// The vault-kubernetes-kms binary of the process arm [default: built alone from the checkout]
+    #[arg(long, value_name = "PATH")]
+    pub plugin: Option<PathBuf>,
     /// First seed
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,

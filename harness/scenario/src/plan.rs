@@ -11,6 +11,9 @@ use crate::language::{DEFAULT_SAFETY, Scenario};
 use crate::seed::Seed;
 use crate::world::{VaultSpec, WorldSpec};
 
+/// Shortest time between two of the harness's own calls, in real time.
+const LOOKED: Duration = Duration::from_millis(500);
+
 /// One run, ready to be carried out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
@@ -24,6 +27,8 @@ pub struct Plan {
     pub load: Load,
     /// How long the phases are.
     pub phases: Phases,
+    /// How often the harness itself asks each plugin.
+    pub looks: Looks,
     /// What goes wrong, in the order of its time.
     pub faults: Vec<PlannedFault>,
     /// What is judged: what is always judged, then what the scenario expects.
@@ -43,6 +48,24 @@ pub struct Load {
     pub objects: u32,
     /// Bytes of a value.
     pub size: u32,
+}
+
+/// The harness's own calls to each plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Looks {
+    /// Between two Status calls.
+    pub status: Duration,
+    /// Between two Encrypt calls.
+    pub encrypt: Duration,
+}
+
+impl Default for Looks {
+    fn default() -> Self {
+        Self {
+            status: Duration::from_secs(10),
+            encrypt: Duration::from_secs(30),
+        }
+    }
 }
 
 /// Lengths of the phases.
@@ -199,11 +222,59 @@ impl Plan {
                 heal: form.phases.heal.0,
                 liveness: form.phases.liveness.0,
             },
+            looks: Looks::default(),
             faults,
             expectations: judged_anyway
                 .chain(scenario.expectations.iter().copied())
                 .collect(),
         }
+    }
+
+    /// The same plan for the arm of real time: what we own (phases, faults, lives of tokens) lasts `factor` of what it
+    /// says, at least a second where it is a life, and the load keeps its numbers. Timers of API server and plugin stay,
+    /// and so do the bounds on them, so liveness is long enough to see the longest.
+    #[must_use]
+    pub fn scaled(mut self, factor: f64) -> Self {
+        let by = |time: Duration| time.mul_f64(factor);
+        let life = |time: Duration| by(time).max(Duration::from_secs(1)).min(time);
+        let phases = &mut self.phases;
+        self.looks = Looks {
+            status: by(self.looks.status).max(LOOKED),
+            encrypt: by(self.looks.encrypt).max(LOOKED),
+        };
+        for phase in [
+            &mut phases.settle,
+            &mut phases.baseline,
+            &mut phases.fault,
+            &mut phases.heal,
+            &mut phases.liveness,
+        ] {
+            *phase = by(*phase);
+        }
+        for fault in &mut self.faults {
+            fault.at = by(fault.at);
+            fault.length = fault.length.map(by);
+        }
+        for rate in [
+            &mut self.load.writes,
+            &mut self.load.reads,
+            &mut self.load.lists,
+        ] {
+            rate.per = by(rate.per);
+        }
+        // two calls of each kind after the bound, and the time that they may take
+        let seen = 2 * self.looks.status.max(self.looks.encrypt) + Duration::from_secs(5);
+        let bounds = self.expectations.iter().filter_map(|it| match it.mode {
+            Mode::Eventually { within } => Some(within + seen),
+            _ => None,
+        });
+        let longest = bounds.max().unwrap_or_default();
+        self.phases.liveness = self.phases.liveness.max(longest);
+        let vault = &mut self.world.vault;
+        vault.token_ttl = life(vault.token_ttl);
+        vault.token_max_ttl = life(vault.token_max_ttl);
+        vault.secret_id_ttl = vault.secret_id_ttl.map(life);
+        self
     }
 
     /// Whether a scenario can run in an arm at all.
@@ -216,9 +287,6 @@ impl Plan {
                 "the scenario does not name the arm {}",
                 arm.as_str()
             ));
-        }
-        if arm == ArmName::Process {
-            return Err("the process arm cannot run scenarios yet".to_owned());
         }
         Ok(())
     }

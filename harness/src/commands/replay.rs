@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use kms_scenario::language::file::ArmName;
 use kms_scenario::verdict::Verdict;
 
-use super::chaos::runs::{self, Job};
+use super::chaos::runs::{self, Job, Place};
 use super::chaos::{files, show};
 use crate::cli::ReplayArgs;
 use crate::console;
@@ -21,7 +20,7 @@ pub fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
         .context("one file is one scenario")?;
     let ran = runs::one(&Job {
         scenario: Arc::clone(&text.scenario),
-        arm: ArmName::Sim,
+        place: Place::Sim,
         seed: args.seed,
         replay: format!(
             "kms-harness replay {} --seed {}",

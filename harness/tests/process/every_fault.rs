@@ -152,12 +152,7 @@ fn status(code: u8) -> Fault {
     }
 }
 
-fn spec(make: &Make) -> WorldSpec {
-    let flavour = match make {
-        Make::Simulated(sim_vault::Flavour::OpenBao)
-        | Make::Real(kms_harness::vault::family::Family::OpenBao, _) => Flavour::Openbao,
-        _ => Flavour::Vault,
-    };
+fn spec(flavour: Flavour) -> WorldSpec {
     WorldSpec {
         seed: 7,
         nodes: 1,
@@ -182,8 +177,13 @@ fn spec(make: &Make) -> WorldSpec {
 }
 
 /// Makes it, feels it, undoes it.
-pub async fn felt_and_undone(make: &Make, plugin: &Path, case: Case) -> Result<()> {
-    let world = ProcessWorld::start(&spec(make), make, plugin, Recorder::start()).await?;
+pub async fn felt_and_undone(
+    make: &Make,
+    flavour: Flavour,
+    plugin: &Path,
+    case: Case,
+) -> Result<()> {
+    let world = ProcessWorld::start(&spec(flavour), make, plugin, Recorder::start()).await?;
     let told = scenario(&world, &case).await;
     world
         .stop()

@@ -11,12 +11,12 @@ use kms_harness::arm::process::unable;
 use kms_harness::arm::process::vault::Make;
 use kms_harness::subject::own;
 use kms_harness::vault::family::Family;
-use sim_vault::Flavour;
+use kms_scenario::world::Flavour;
 
 fn main() {
     let plugin = Arc::new(plugin());
     let mut trials = Vec::new();
-    for (name, make) in makes() {
+    for (name, flavour, make) in makes() {
         for case in every_fault::cases() {
             let kind = case.fault.kind();
             // What an arm cannot do it says, and no test pretends.
@@ -30,25 +30,34 @@ fn main() {
             trials.push(tier::test(
                 &format!("{name}::{kind}{}", case.suffix),
                 make.clone(),
-                move |make| async move { every_fault::felt_and_undone(&make, &plugin, case).await },
+                move |make| async move {
+                    every_fault::felt_and_undone(&make, flavour, &plugin, case).await
+                },
             ));
         }
     }
     tier::run(trials)
 }
 
-fn makes() -> Vec<(String, Result<Make, String>)> {
-    let simulated = [("sim", Flavour::OpenBao), ("sim_hashicorp", Flavour::Vault)];
-    let mut makes: Vec<_> = simulated
-        .map(|(name, flavour)| (name.to_owned(), Ok(Make::Simulated(flavour))))
-        .into();
-    for family in [Family::OpenBao, Family::Vault] {
+type Found = Result<Make, String>;
+
+fn makes() -> Vec<(String, Flavour, Found)> {
+    let mut makes = vec![
+        ("sim".to_owned(), Flavour::Openbao, Ok(Make::Simulated)),
+        (
+            "sim_hashicorp".to_owned(),
+            Flavour::Vault,
+            Ok(Make::Simulated),
+        ),
+    ];
+    for (family, flavour) in [
+        (Family::OpenBao, Flavour::Openbao),
+        (Family::Vault, Flavour::Vault),
+    ] {
         let found = family.part().find();
         let make = found.map(|binary| Make::Real(family, binary));
-        makes.push((
-            family.to_string(),
-            make.map_err(|error| format!("{error:#}")),
-        ));
+        let make = make.map_err(|error| format!("{error:#}"));
+        makes.push((family.to_string(), flavour, make));
     }
     makes
 }

@@ -10,10 +10,6 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Run, Times};
 
-/// Between two Status calls of a node.
-const STATUS_EVERY: Duration = Duration::from_secs(10);
-/// Between two Encrypt calls of a node.
-const ENCRYPT_EVERY: Duration = Duration::from_secs(30);
 /// Between two counts of Vault's calls.
 const COUNT_EVERY: Duration = Duration::from_secs(10);
 /// How long a plugin may take; longer than the 3 s that it should.
@@ -27,13 +23,13 @@ pub(super) fn start(run: &Arc<Run>, times: Times, tasks: &mut JoinSet<Result<(),
         tasks.spawn(status(
             Arc::clone(run),
             node,
-            phase("status", STATUS_EVERY),
+            phase("status", run.plan.looks.status),
             times,
         ));
         tasks.spawn(encrypt(
             Arc::clone(run),
             node,
-            phase("encrypt", ENCRYPT_EVERY),
+            phase("encrypt", run.plan.looks.encrypt),
             times,
         ));
     }
@@ -56,7 +52,7 @@ async fn status(run: Arc<Run>, node: u32, first: Instant, times: Times) -> Resul
         let probe = run.world.status(node, LIMIT).await?;
         let (took, end) = (probe.took, probe.end);
         run.recorder.note(Some(node), Event::Status { took, end });
-        at += STATUS_EVERY;
+        at += run.plan.looks.status;
     }
     Ok(())
 }
@@ -72,7 +68,7 @@ async fn encrypt(run: Arc<Run>, node: u32, first: Instant, times: Times) -> Resu
         let (took, end) = (probe.took, probe.end);
         run.recorder
             .note(Some(node), Event::Encrypted { took, end });
-        at += ENCRYPT_EVERY;
+        at += run.plan.looks.encrypt;
         number += 1;
     }
     Ok(())

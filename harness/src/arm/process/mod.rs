@@ -22,7 +22,7 @@ use vault::Make;
 /// Why this arm cannot make a fault happen on such a Vault; nothing if it can.
 #[must_use]
 pub fn unable(fault: &Fault, make: &Make) -> Option<&'static str> {
-    let simulated = matches!(make, Make::Simulated(_));
+    let simulated = matches!(make, Make::Simulated);
     match fault {
         Fault::ClockSkew { .. } => Some("processes share the machine's clock"),
         Fault::CaChanged => Some("the Vault of this arm speaks plain HTTP"),

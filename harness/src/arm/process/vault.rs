@@ -24,10 +24,21 @@ const ROLE: &str = "kms-plugin";
 /// Which Vault.
 #[derive(Clone, Debug)]
 pub enum Make {
-    /// The built-in simulation.
-    Simulated(Flavour),
+    /// The built-in simulation, of the make that the scenario names.
+    Simulated,
     /// A real server's binary, in dev mode.
     Real(Family, PathBuf),
+}
+
+impl Make {
+    /// Its word for `--vault`.
+    #[must_use]
+    pub fn word(&self) -> String {
+        match self {
+            Self::Simulated => "sim".to_owned(),
+            Self::Real(family, _) => family.to_string(),
+        }
+    }
 }
 
 /// A Vault that runs, and the plugins' place in it.
@@ -57,8 +68,12 @@ impl Vault {
             spec.nodes
         );
         let (server, models): (Box<dyn Breakable + Send>, _) = match make {
-            Make::Simulated(flavour) => {
-                let sim = Sim::start(seed, *flavour, Front::Own).await?;
+            Make::Simulated => {
+                let flavour = match spec.flavour {
+                    kms_scenario::world::Flavour::Openbao => Flavour::OpenBao,
+                    kms_scenario::world::Flavour::Vault => Flavour::Vault,
+                };
+                let sim = Sim::start(seed, flavour, Front::Own).await?;
                 let models = sim.models();
                 (Box::new(sim), models)
             }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::num::NonZero;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -18,6 +19,9 @@ use kms_scenario::{engine, language};
 use kms_sim::SimWorld;
 use tokio::time::Instant;
 
+use crate::arm::process;
+use crate::arm::process::vault::Make;
+use crate::arm::process::world::ProcessWorld;
 use crate::console;
 
 /// One run that is to be made.
@@ -26,11 +30,40 @@ pub struct Job {
     /// The scenario.
     pub scenario: Arc<Scenario>,
     /// Where.
-    pub arm: ArmName,
+    pub place: Place,
     /// The seed.
     pub seed: u64,
     /// The command that makes it again.
     pub replay: String,
+}
+
+/// Where a run is made.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// In the simulation.
+    Sim,
+    /// With these parts.
+    Process(Arc<Parts>),
+}
+
+/// The parts of the process arm.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// The Vault.
+    pub vault: Make,
+    /// The plugin's binary.
+    pub plugin: PathBuf,
+}
+
+impl Place {
+    /// The arm's name.
+    #[must_use]
+    pub fn arm(&self) -> ArmName {
+        match self {
+            Self::Sim => ArmName::Sim,
+            Self::Process(_) => ArmName::Process,
+        }
+    }
 }
 
 /// One run that was made, or could not be.
@@ -113,7 +146,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 pub fn one(job: &Job) -> Ran {
     let mut ran = Ran {
         id: job.scenario.form.id.clone(),
-        arm: job.arm,
+        arm: job.place.arm(),
         seed: job.seed,
         verdict: Verdict::NotApplicable,
         outcome: None,
@@ -123,13 +156,20 @@ pub fn one(job: &Job) -> Ran {
         wall: Duration::ZERO,
         replay: job.replay.clone(),
     };
-    if let Err(reason) = applicable(&job.scenario, job.arm) {
+    if let Err(reason) = applicable(&job.scenario, &job.place) {
         ran.reason = Some(reason);
         return ran;
     }
     let start = Instant::now();
-    let plan = Plan::of(&job.scenario, job.seed);
-    let (history, trouble) = simulate(&plan);
+    let mut plan = Plan::of(&job.scenario, job.seed);
+    let (history, trouble) = match &job.place {
+        Place::Sim => simulate(&plan),
+        Place::Process(parts) => {
+            let scale = job.scenario.form.scale.map_or(1.0, |scale| scale.process);
+            plan = plan.scaled(scale);
+            in_real_time(&plan, parts)
+        }
+    };
     let outcome = outcome(&plan, &history);
     ran.wall = start.elapsed();
     ran.simulated = history.last().map_or(Duration::ZERO, |entry| entry.at);
@@ -144,14 +184,45 @@ pub fn one(job: &Job) -> Ran {
     ran
 }
 
-/// Whether an arm can run a scenario.
-fn applicable(scenario: &Scenario, arm: ArmName) -> Result<(), String> {
-    Plan::runs_in(scenario, arm)?;
+/// Whether a scenario can run in a place.
+fn applicable(scenario: &Scenario, place: &Place) -> Result<(), String> {
+    Plan::runs_in(scenario, place.arm())?;
+    if let Place::Process(_) = place
+        && scenario.form.world.vault.nodes > 1
+    {
+        return Err("the process arm has a Vault of one node".to_owned());
+    }
     let impossible = scenario.faults.iter().find_map(|timed| {
-        let why = kms_sim::impossible(timed.fault.kind())?;
+        let why = match place {
+            Place::Sim => kms_sim::impossible(timed.fault.kind()),
+            Place::Process(parts) => process::unable(&timed.fault, &parts.vault),
+        }?;
         Some(format!("{}: {why}", timed.id))
     });
     impossible.map_or(Ok(()), Err)
+}
+
+/// A plan with real processes: what happened, and what kept the harness from going on.
+fn in_real_time(plan: &Plan, parts: &Parts) -> (Vec<Entry>, Option<String>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return (Vec::new(), Some(format!("no runtime: {error}"))),
+    };
+    runtime.block_on(async {
+        let recorder = Recorder::start();
+        let run = async {
+            let world =
+                ProcessWorld::start(&plan.world, &parts.vault, &parts.plugin, recorder.clone())
+                    .await
+                    .map_err(|error| Trouble::new(format!("{error:#}")))?;
+            engine::run(plan, Arc::new(world), recorder.clone()).await
+        };
+        let trouble = run.await.err().map(|Trouble(text)| text);
+        (recorder.take(), trouble)
+    })
 }
 
 /// A plan in the simulation: what happened, and what kept the harness from going on.
@@ -194,7 +265,7 @@ pub fn job_of(text: &str, seed: u64, replay: String) -> Result<Job, String> {
     })?;
     Ok(Job {
         scenario: Arc::new(scenario),
-        arm: ArmName::Sim,
+        place: Place::Sim,
         seed,
         replay,
     })

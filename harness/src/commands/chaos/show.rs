@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
+use kms_scenario::language::file::ArmName;
 use kms_scenario::verdict::Verdict;
 use serde::Serialize;
 
@@ -136,8 +137,12 @@ fn table(ran: &[Ran]) -> String {
     let sum = summary(ran);
     let _ = writeln!(
         text,
-        "\n{} passed, {} failed, {} inconclusive, {} not applicable; simulated: the plugin's source, not a binary",
-        sum.pass, sum.fail, sum.inconclusive, sum.not_applicable
+        "\n{} passed, {} failed, {} inconclusive, {} not applicable{}",
+        sum.pass,
+        sum.fail,
+        sum.inconclusive,
+        sum.not_applicable,
+        subject(ran)
     );
     for ran in ran {
         if ran.verdict != Verdict::Pass {
@@ -202,6 +207,15 @@ pub fn folder(out: Option<&Path>) -> Result<Option<PathBuf>, Failure> {
         )));
     }
     Ok(Some(out.to_path_buf()))
+}
+
+/// What was judged.
+fn subject(ran: &[Ran]) -> &'static str {
+    if ran.iter().all(|ran| ran.arm == ArmName::Sim) {
+        "; simulated: the plugin's source, not a binary"
+    } else {
+        "; real time: other timings another time"
+    }
 }
 
 /// Writes a file.
