@@ -160,7 +160,8 @@ impl Inner {
                 let since = self.traffic(&ends, all);
                 Counter::Traffic(ends, all, since)
             }
-            (vault::Undo::Lag, _) => Counter::Calls(self.vaults.calls()),
+            // a key in the bin can be read: nothing is refused to who only looks
+            (vault::Undo::Lag | vault::Undo::RestoreKey, _) => Counter::Calls(self.vaults.calls()),
             (vault::Undo::Nothing, _) => Counter::Fixed(done.changed),
             (vault::Undo::KeySettings(_), Fault::VaultMinEncryptionVersion(_)) => {
                 Counter::Calls(self.vaults.calls())

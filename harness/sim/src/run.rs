@@ -1,9 +1,43 @@
-//! The runtime of a simulated run.
+//! A whole run: a plan, a world of its own, a history.
 
 use std::future::Future;
+use std::sync::Arc;
 
+use kms_apiserver_api::Trouble;
+use kms_history::chaos::Entry;
+use kms_scenario::engine;
+use kms_scenario::plan::Plan;
 use kms_scenario::seed::Seed;
+use kms_scenario::world::Recorder;
 use tokio::runtime::{Builder, RngSeed};
+
+use crate::SimWorld;
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Ran {
+    /// What happened, to the end or to where it broke off.
+    pub history: Vec<Entry>,
+    /// Why the harness could not go on, if it could not.
+    pub trouble: Option<Trouble>,
+}
+
+/// Carries a plan out in a runtime of its own. May be called on several threads at once: runs share nothing.
+#[must_use]
+pub fn run(plan: &Plan) -> Ran {
+    virtual_time(plan.seed, async {
+        let recorder = Recorder::start();
+        let carried_out = async {
+            let world = SimWorld::start(&plan.world, &recorder).await?;
+            engine::run(plan, Arc::new(world), recorder.clone()).await
+        };
+        let trouble = carried_out.await.err();
+        Ran {
+            history: recorder.take(),
+            trouble,
+        }
+    })
+}
 
 /// Runs something in virtual time: one thread, no I/O, a clock that jumps to the next timer, and the runtime's own
 /// choices from the seed.

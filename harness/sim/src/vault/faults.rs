@@ -109,7 +109,7 @@ impl Vaults {
             }
             Fault::VaultSoftDelete => {
                 let path = format!("{MOUNT}/keys/{KEY}/soft-delete");
-                self.config("POST", &path, Value::Null, Undo::RestoreKey)
+                self.config("DELETE", &path, Value::Null, Undo::RestoreKey)
             }
             Fault::VaultMinDecryptionVersion(version) => {
                 let version = self.version(*version);

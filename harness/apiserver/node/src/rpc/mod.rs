@@ -7,6 +7,8 @@ mod dial;
 mod greeting;
 mod status;
 
+use std::time::Duration;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use h2::client::SendRequest;
 use h2::{Reason, RecvStream};
@@ -20,6 +22,9 @@ use greeting::Greeted;
 
 /// The prefix of a gRPC message: a flag and a length.
 const FRAME_HEADER: usize = 5;
+
+/// How long late frames of a call that was given up are expected.
+const RESETS_REMEMBERED: Duration = Duration::from_secs(24 * 3600);
 
 /// An open connection: clones send on the same one.
 #[derive(Clone)]
@@ -44,6 +49,8 @@ pub async fn handshake(
     let (stream, greeted) = Greeted::new(stream);
     let broken = |what: &str| DialError::Preface(format!("error reading server preface: {what}"));
     let (requests, connection) = h2::client::Builder::new()
+        // the library's clock for this is the system's: in virtual time it must not run out by chance
+        .reset_stream_duration(RESETS_REMEMBERED)
         .handshake(stream)
         .await
         .map_err(|error| broken(&reading(&error)))?;
