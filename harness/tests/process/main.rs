@@ -2,6 +2,7 @@
 //! when it is undone. On the simulated Vault, and on real ones where they are found.
 
 mod every_fault;
+mod library;
 #[path = "../common/tier.rs"]
 mod tier;
 
@@ -35,6 +36,25 @@ fn main() {
                 },
             ));
         }
+    }
+    let family = Family::OpenBao;
+    let openbao = family.part().find();
+    let openbao = openbao.map(|binary| Make::Real(family, binary));
+    let entries = library::entries().expect("the library is read");
+    // Fewer would say that the arms do not agree.
+    assert!(
+        entries.len() >= 15,
+        "only {} scenarios run in real time",
+        entries.len()
+    );
+    for entry in entries {
+        let plugin = Arc::clone(&plugin);
+        let make = openbao.as_ref().map_err(|error| format!("{error:#}"));
+        trials.push(tier::test(
+            &format!("{family}::scenario::{}", entry.id),
+            make.cloned(),
+            move |make| library::passes(entry, library::parts(make, &plugin)),
+        ));
     }
     tier::run(trials)
 }
