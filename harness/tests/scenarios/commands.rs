@@ -11,8 +11,13 @@ title = "Writes cannot go on for ever while Vault is sealed."
 proves = ["KMS2-RT-01"]
 arms = ["sim"]
 
-[world]
-nodes = 2
+[load]
+objects = 3
+
+[phases]
+settle = "10s"
+baseline = "10s"
+liveness = "30s"
 
 [[fault]]
 id = "sealed"
@@ -78,7 +83,7 @@ fn a_failure_ends_with_the_command_that_shows_it_again() {
 fn shrinking_keeps_the_violation_and_drops_what_has_no_part_in_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = file(&folder, "fails.toml", FAILS);
-    let said = harness(&["shrink", &path, "--seed", "3", "--runs", "120"]);
+    let said = harness(&["shrink", &path, "--seed", "3", "--runs", "60"]);
     assert_eq!(said.code, 0, "{}", said.err);
     assert_eq!(said.out.matches("[[fault]]").count(), 1, "{}", said.out);
     assert!(said.out.contains("vault-seal"), "{}", said.out);

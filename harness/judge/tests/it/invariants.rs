@@ -517,7 +517,7 @@ fn a_state_that_does_not_come_back_is_found() {
     back.holds(SOMETIMES, Claim::StatusBad);
     back.clone()
         .status(300, None)
-        .breaks(eventually(30), Claim::StatusOk, "100s after heal");
+        .breaks(eventually(30), Claim::StatusOk, "99.999s after heal");
     down.shows_nothing(eventually(30), Claim::StatusOk);
     Story::new()
         .status(50, Some("k"))
