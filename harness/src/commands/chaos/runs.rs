@@ -14,9 +14,6 @@ use kms_scenario::language::Scenario;
 use kms_scenario::language::file::ArmName;
 use kms_scenario::plan::Plan;
 use kms_scenario::verdict::{Outcome, Verdict, outcome};
-use kms_scenario::world::Recorder;
-use kms_scenario::{engine, language};
-use kms_sim::SimWorld;
 use tokio::time::Instant;
 
 use crate::arm::process;
@@ -163,7 +160,10 @@ pub fn one(job: &Job) -> Ran {
     let start = Instant::now();
     let mut plan = Plan::of(&job.scenario, job.seed);
     let (history, trouble) = match &job.place {
-        Place::Sim => simulate(&plan),
+        Place::Sim => {
+            let ran = kms_sim::run::run(&plan);
+            (ran.history, ran.trouble)
+        }
         Place::Process(parts) => {
             let scale = job.scenario.form.scale.map_or(1.0, |scale| scale.process);
             plan = plan.scaled(scale);
@@ -178,7 +178,7 @@ pub fn one(job: &Job) -> Ran {
         Some(_) if outcome.verdict != Verdict::Fail => Verdict::Inconclusive,
         _ => outcome.verdict,
     };
-    ran.reason = trouble;
+    ran.reason = trouble.map(|Trouble(text)| text);
     ran.outcome = Some(outcome);
     ran.history = history;
     ran
@@ -203,13 +203,13 @@ fn applicable(scenario: &Scenario, place: &Place) -> Result<(), String> {
 }
 
 /// A plan with real processes: what happened, and what kept the harness from going on.
-fn in_real_time(plan: &Plan, parts: &Parts) -> (Vec<Entry>, Option<String>) {
+fn in_real_time(plan: &Plan, parts: &Parts) -> (Vec<Entry>, Option<Trouble>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
-        Err(error) => return (Vec::new(), Some(format!("no runtime: {error}"))),
+        Err(error) => return (Vec::new(), Some(Trouble::new(format!("no runtime: {error}")))),
     };
     runtime.block_on(async {
         let recorder = Recorder::start();
@@ -220,30 +220,15 @@ fn in_real_time(plan: &Plan, parts: &Parts) -> (Vec<Entry>, Option<String>) {
                     .map_err(|error| Trouble::new(format!("{error:#}")))?;
             engine::run(plan, Arc::new(world), recorder.clone()).await
         };
-        let trouble = run.await.err().map(|Trouble(text)| text);
-        (recorder.take(), trouble)
-    })
-}
-
-/// A plan in the simulation: what happened, and what kept the harness from going on.
-pub fn simulate(plan: &Plan) -> (Vec<Entry>, Option<String>) {
-    kms_sim::run::virtual_time(plan.seed, async {
-        let recorder = Recorder::start();
-        let run = async {
-            let world = SimWorld::start(&plan.world, &recorder).await?;
-            engine::run(plan, Arc::new(world), recorder.clone()).await
-        };
-        let trouble = run.await.err().map(|Trouble(text)| text);
+        let trouble = run.await.err();
         (recorder.take(), trouble)
     })
 }
 
 /// The outcome of a plan, for whoever needs nothing else; nothing if the run broke off.
 pub fn outcome_of(plan: &Plan) -> Option<Outcome> {
-    match simulate(plan) {
-        (history, None) => Some(outcome(plan, &history)),
-        (_, Some(_)) => None,
-    }
+    let ran = kms_sim::run::run(plan);
+    ran.trouble.is_none().then(|| outcome(plan, &ran.history))
 }
 
 /// A history's text, one line an event.
