@@ -115,7 +115,7 @@ pub(super) fn no_acknowledged_write_lost(view: &View<'_>) -> Result {
         let Some(last) = last else { continue };
         let allowed = history.iter().any(|op| {
             let overwritten = op.acknowledged().is_some_and(|end| end < last.start);
-            op.start < read.end && !overwritten && op.value == read.value
+            op.start <= read.end && !overwritten && op.value == read.value
         });
         if !allowed {
             let found = read.value.map_or("nothing".to_owned(), |value| {

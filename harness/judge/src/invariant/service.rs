@@ -346,7 +346,7 @@ pub(super) fn deadlines(view: &View<'_>, limit: Duration) -> Result {
     let mut count = 0;
     for sample in samples.iter().filter(|sample| !hindered(sample)) {
         let took = sample.at - sample.start;
-        if took > limit {
+        if took >= limit {
             return Result::Broken {
                 at: sample.at,
                 text: format!(

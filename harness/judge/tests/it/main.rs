@@ -1,4 +1,5 @@
 //! What holds for all checks, whatever they look at.
 
+mod invariants;
 mod registry;
 mod vacuity;

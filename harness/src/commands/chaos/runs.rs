@@ -9,13 +9,11 @@ use std::time::Duration;
 
 use kms_apiserver_api::Trouble;
 use kms_history::chaos::Entry;
+use kms_scenario::language;
 use kms_scenario::language::Scenario;
 use kms_scenario::language::file::ArmName;
 use kms_scenario::plan::Plan;
 use kms_scenario::verdict::{Outcome, Verdict, outcome};
-use kms_scenario::world::Recorder;
-use kms_scenario::{engine, language};
-use kms_sim::SimWorld;
 use tokio::time::Instant;
 
 use crate::console;
@@ -129,7 +127,7 @@ pub fn one(job: &Job) -> Ran {
     }
     let start = Instant::now();
     let plan = Plan::of(&job.scenario, job.seed);
-    let (history, trouble) = simulate(&plan);
+    let kms_sim::run::Ran { history, trouble } = kms_sim::run::run(&plan);
     let outcome = outcome(&plan, &history);
     ran.wall = start.elapsed();
     ran.simulated = history.last().map_or(Duration::ZERO, |entry| entry.at);
@@ -138,7 +136,7 @@ pub fn one(job: &Job) -> Ran {
         Some(_) if outcome.verdict != Verdict::Fail => Verdict::Inconclusive,
         _ => outcome.verdict,
     };
-    ran.reason = trouble;
+    ran.reason = trouble.map(|Trouble(text)| text);
     ran.outcome = Some(outcome);
     ran.history = history;
     ran
@@ -154,25 +152,10 @@ fn applicable(scenario: &Scenario, arm: ArmName) -> Result<(), String> {
     impossible.map_or(Ok(()), Err)
 }
 
-/// A plan in the simulation: what happened, and what kept the harness from going on.
-pub fn simulate(plan: &Plan) -> (Vec<Entry>, Option<String>) {
-    kms_sim::run::virtual_time(plan.seed, async {
-        let recorder = Recorder::start();
-        let run = async {
-            let world = SimWorld::start(&plan.world, &recorder).await?;
-            engine::run(plan, Arc::new(world), recorder.clone()).await
-        };
-        let trouble = run.await.err().map(|Trouble(text)| text);
-        (recorder.take(), trouble)
-    })
-}
-
 /// The outcome of a plan, for whoever needs nothing else; nothing if the run broke off.
 pub fn outcome_of(plan: &Plan) -> Option<Outcome> {
-    match simulate(plan) {
-        (history, None) => Some(outcome(plan, &history)),
-        (_, Some(_)) => None,
-    }
+    let ran = kms_sim::run::run(plan);
+    ran.trouble.is_none().then(|| outcome(plan, &ran.history))
 }
 
 /// A history's text, one line an event.

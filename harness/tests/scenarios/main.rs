@@ -1,0 +1,7 @@
+//! The library of scenarios, and the commands around it, as people run them.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod commands;
+mod library;
+mod support;
