@@ -193,7 +193,7 @@ fn wrong_files_are_usage_with_every_error_in_its_place() {
         &folder,
         "fails.toml",
         &FAILS
-            .replace("edge =", "egde =")
+            .replace("edge = \"vault\"", "edge = \"vault\"\nnode = 7")
             .replace("KMS2-RT-01", "BUG-900"),
     );
     for command in [
@@ -208,7 +208,11 @@ fn wrong_files_are_usage_with_every_error_in_its_place() {
             "{}",
             said.err
         );
-        assert!(said.err.contains("did you mean `edge`?"), "{}", said.err);
+        assert!(
+            said.err.contains("fault[1].node: there is no node 7"),
+            "{}",
+            said.err
+        );
     }
     let missing = harness(&["scenario", "check", "no-such-file.toml"]);
     assert_eq!(missing.code, 2);
