@@ -19,7 +19,7 @@ use super::flags::{Access, Files, Settings};
 use crate::child::{Child, Launch, describe, log_tail};
 
 /// Limit for a server to answer HTTP: it waits for every hung plugin of its configuration first (KMS2-START-01).
-const COMES_UP: Duration = Duration::from_secs(90);
+const COMES_UP: Duration = Duration::from_secs(180);
 /// How often it is looked at meanwhile.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Limit of one look.

@@ -4,6 +4,7 @@
 
 #![expect(clippy::print_stdout, reason = "a story of minutes tells where it is")]
 
+mod again;
 mod allowed;
 mod choice;
 mod differential;
@@ -15,6 +16,7 @@ mod side;
 mod stored;
 mod story;
 mod tap;
+mod times;
 #[path = "../common/tier.rs"]
 mod tier;
 mod world;
@@ -59,6 +61,7 @@ fn main() {
         parts.clone(),
         choice::each_choice_serves,
     ));
+    let parts = parts.and_then(Parts::with_bao_if_required);
     trials.push(tier::test(
         "differential::the_real_one_agrees_with_itself",
         parts.clone(),
@@ -73,6 +76,11 @@ fn main() {
         "comparison::differences_are_found_or_explained",
         Ok::<_, String>(()),
         selftest::differences_are_found_or_explained,
+    ));
+    trials.push(tier::test(
+        "comparison::what_lasts_fails_and_what_was_chance_is_told",
+        Ok::<_, String>(()),
+        selftest::what_lasts_fails_and_what_was_chance_is_told,
     ));
     trials.push(tier::test(
         "comparison::only_random_words_are_replaced",

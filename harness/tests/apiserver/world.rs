@@ -24,7 +24,7 @@ use tempfile::TempDir;
 /// What the provider is called in every configuration here.
 pub const PROVIDER: &str = "vault-kms";
 /// Limit for a server to be ready: several start at once on two cores.
-pub const READY: Duration = Duration::from_secs(60);
+pub const READY: Duration = Duration::from_secs(150);
 
 /// The real parts of this tier.
 #[derive(Clone)]
@@ -60,6 +60,25 @@ impl Parts {
         }
     }
 
+    /// A Vault of one's own: OpenBao where it is there, else the simulated one.
+    pub async fn vault(&self, seed: u64, folder: &Path) -> Result<Box<dyn Breakable>> {
+        match &self.bao {
+            Ok(bao) => {
+                let server = Server::dev(Family::OpenBao, bao, folder).await?;
+                Ok(Box::new(server))
+            }
+            Err(_) => sim(seed).await,
+        }
+    }
+
+    /// The same, where OpenBao is there or nobody requires it.
+    pub fn with_bao_if_required(self) -> Result<Self, String> {
+        match &self.bao {
+            Err(why) if required() => Err(why.clone()),
+            _ => Ok(self),
+        }
+    }
+
     /// The same, where OpenBao is there, too.
     pub fn with_bao(self) -> Result<Self, String> {
         self.bao.clone().map(|_| self)
@@ -72,6 +91,10 @@ impl Parts {
             None => Err("no kubectl found beside kube-apiserver or on PATH".into()),
         }
     }
+}
+
+fn required() -> bool {
+    std::env::var_os("KMS_REQUIRE").is_some_and(|value| value == "all")
 }
 
 /// Whose server.
