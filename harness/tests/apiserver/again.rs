@@ -168,7 +168,12 @@ impl fmt::Display for Found {
         };
         let shown = format!("{} {}: {}", self.story, self.chapter, cut(label, 100));
         let left = WIDTH.saturating_sub(shown.chars().count()) / 2;
-        write!(f, "{shown} | {} | {}", cut(real, left), cut(simulated, left))
+        write!(
+            f,
+            "{shown} | {} | {}",
+            cut(real, left),
+            cut(simulated, left)
+        )
     }
 }
 

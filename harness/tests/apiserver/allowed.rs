@@ -26,7 +26,7 @@ pub struct Entry {
     /// What the simulated one shows.
     #[serde(with = "pattern")]
     simulated: Regex,
-    /// Whether a short story need not show it.
+    /// Whether only long runs of random stories must show it.
     #[serde(default)]
     rare: bool,
     #[serde(skip)]
@@ -123,10 +123,11 @@ impl Allowed {
             .collect()
     }
 
-    /// How often each was met.
+    /// Entries that occurred, and how often.
     pub fn met(&self) -> impl Iterator<Item = (&str, u64, &str)> {
         self.entries
             .iter()
+            .filter(|entry| entry.hits > 0)
             .map(|entry| (entry.id.as_str(), entry.hits, entry.reason.as_str()))
     }
 }

@@ -192,7 +192,11 @@ fn lines(found: &[Found]) -> Vec<String> {
 /// What showed in one playing of two is told and no failure.
 fn tell_once(verdict: &Verdict) {
     for found in &verdict.once {
-        println!("    {}: seen once, not again: {}", found.story, found.whole());
+        println!(
+            "    {}: seen once, not again: {}",
+            found.story,
+            found.whole()
+        );
     }
 }
 

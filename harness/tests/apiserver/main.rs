@@ -16,9 +16,9 @@ mod side;
 mod stored;
 mod story;
 mod tap;
-mod times;
 #[path = "../common/tier.rs"]
 mod tier;
+mod times;
 mod world;
 
 use story::Story;

@@ -89,14 +89,28 @@ pub async fn what_lasts_fails_and_what_was_chance_is_told(_: ()) -> Result<()> {
         (vec![playing(&[], None)], "", ""),
         (vec![playing(std::slice::from_ref(&a), None); 2], "1a", ""),
         (
-            vec![playing(&[a.clone(), b.clone()], None), playing(&[b.clone()], None)],
+            vec![
+                playing(&[a.clone(), b.clone()], None),
+                playing(&[b.clone()], None),
+            ],
             "3b",
             "1a",
         ),
-        (vec![playing(&[a.clone()], None), playing(&[], None)], "", "1a"),
-        (vec![playing(&[a.clone()], None), playing(&[elsewhere], None)], "", "1a2a"),
         (
-            vec![playing(&[], Some(2)), playing(&[a.clone(), b.clone()], None)],
+            vec![playing(&[a.clone()], None), playing(&[], None)],
+            "",
+            "1a",
+        ),
+        (
+            vec![playing(&[a.clone()], None), playing(&[elsewhere], None)],
+            "",
+            "1a2a",
+        ),
+        (
+            vec![
+                playing(&[], Some(2)),
+                playing(&[a.clone(), b.clone()], None),
+            ],
             "3b",
             "1a2broke off",
         ),
