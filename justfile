@@ -21,7 +21,7 @@ run *ARGS:
 
 # The plugin's tests on every kind of Vault that is here, or on one: NAME such as `vault::` or `container::`.
 vaults *NAME:
-    cargo test --locked -p kms-harness --test vaults -- {{ NAME }}
+    cargo test --locked -p kms-harness --features container --test vaults -- {{ NAME }}
 
 # Short-lived tokens, revocations and rotations under steady load on a real OpenBao: no call may fail.
 soak *ARGS:

@@ -7,7 +7,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use kms_contract::{Minor, Profile, Who};
 
-use crate::vault::container::Image;
+use crate::vault::image::Image;
 
 /// `kms-harness`.
 #[derive(Debug, Parser)]

@@ -16,9 +16,11 @@ use crate::plan::Planned;
 use crate::subject::file::{SubjectFile, Values};
 use crate::subject::own::{self, Vocabulary};
 use crate::vault::VaultBackend;
-use crate::vault::container::{Container, Image};
+#[cfg(feature = "container")]
+use crate::vault::container::Container;
 use crate::vault::external::{External, RIGHTS};
 use crate::vault::family::Family;
+use crate::vault::image::Image;
 use crate::vault::server::Server;
 use crate::vault::sim::{Front, Sim};
 
@@ -26,6 +28,7 @@ use crate::vault::sim::{Front, Sim};
 pub enum Vault {
     Sim(Front),
     Server(Family, PathBuf),
+    #[cfg(feature = "container")]
     Container(Image),
     External {
         addresses: Vec<String>,
@@ -67,7 +70,7 @@ impl Vault {
                     "--vault container needs --vault-image NAME:TAG, such as openbao/openbao:2 or hashicorp/vault:1.19",
                 )?;
                 plan.option("vault-image", &image);
-                Ok(Self::Container(image))
+                Self::container(image)
             }
             _ if words
                 .iter()
@@ -95,6 +98,18 @@ impl Vault {
         }
     }
 
+    #[cfg(feature = "container")]
+    fn container(image: Image) -> Result<Self> {
+        Ok(Self::Container(image))
+    }
+
+    #[cfg(not(feature = "container"))]
+    fn container(image: Image) -> Result<Self> {
+        bail!(
+            "--vault container: this kms-harness cannot run {image}: build it with `--features container`"
+        )
+    }
+
     fn server(family: Family, plan: &mut Planned) -> Result<Self> {
         let binary = family.part().find()?;
         let origin = if std::env::var_os(family.part().variable).is_some() {
@@ -116,6 +131,7 @@ impl Vault {
                     .context("start the built-in Vault")?,
             ),
             Self::Server(family, binary) => Box::new(Server::dev(family, &binary, folder).await?),
+            #[cfg(feature = "container")]
             Self::Container(image) => {
                 console::tell(&format!(
                     "starting {image}, which is pulled if it is not here"

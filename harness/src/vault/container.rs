@@ -5,9 +5,7 @@
 //! that is not there is pulled. Every end of a run removes the container, but for a kill -9 and the
 //! moment in which it is being made; [`OWNER`] tells whose a leftover is.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -23,6 +21,7 @@ use zeroize::Zeroizing;
 use super::admin::Admin;
 use super::certificates::Certificates;
 use super::family::{self, Family};
+use super::image::Image;
 use super::server::{Listen, dev_arguments, raft_settings};
 use super::state::{self, ANSWERS};
 use super::{Breakable, Product, VaultBackend};
@@ -38,38 +37,6 @@ const PORT: u16 = 8200;
 pub const OWNER: &str = "kms-harness.owner";
 /// Folder of our files inside.
 const INSIDE: &str = "/kms-harness";
-
-/// An image by name and tag.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Image {
-    name: String,
-    tag: String,
-}
-
-impl FromStr for Image {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.rsplit_once(':') {
-            // A colon before a slash is a registry's port.
-            Some((name, tag)) if !name.is_empty() && !tag.is_empty() && !tag.contains('/') => {
-                Ok(Self {
-                    name: name.to_owned(),
-                    tag: tag.to_owned(),
-                })
-            }
-            _ => {
-                Err("it is NAME:TAG, such as openbao/openbao:2 or hashicorp/vault:1.19".to_owned())
-            }
-        }
-    }
-}
-
-impl fmt::Display for Image {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.name, self.tag)
-    }
-}
 
 /// A server in a running container. Dropping it removes the container.
 pub struct Container {
@@ -229,7 +196,7 @@ async fn daemon() -> Result<String> {
 }
 
 fn request(image: &Image, arguments: Vec<String>) -> ContainerRequest<GenericImage> {
-    GenericImage::new(&image.name, &image.tag)
+    GenericImage::new(image.name(), image.tag())
         .with_cmd(arguments)
         // The official images would mark their binary, which needs a right that is not given.
         .with_env_var("SKIP_SETCAP", "1")

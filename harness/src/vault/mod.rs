@@ -2,13 +2,16 @@
 //!
 //! In reading order: [`admin`] (how it is set up), [`provision`] (what a plugin needs there),
 //! [`state`] (sealed, active, and how both are waited for), then the backends: [`sim`] (in this
-//! process), [`server`] (a real binary; [`family`] finds it), [`container`], and [`external`].
+//! process), [`server`] (a real binary; [`family`] finds it), `container` (an [`image`]; behind the feature of that name),
+//! and [`external`].
 
 pub mod admin;
 pub mod certificates;
+#[cfg(feature = "container")]
 pub mod container;
 pub mod external;
 pub mod family;
+pub mod image;
 pub mod provision;
 pub mod server;
 pub mod sim;

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use kms_harness::vault::Breakable;
-use kms_harness::vault::container::{self, Container, Image};
+#[cfg(feature = "container")]
+use kms_harness::vault::container::{self, Container};
 use kms_harness::vault::family::Family;
+use kms_harness::vault::image::Image;
 use kms_harness::vault::server::Server;
 use kms_harness::vault::sim::{Front, Sim};
 use sim_vault::Flavour;
@@ -143,7 +145,11 @@ impl Place {
             (Self::Binary(family, file), Setup::Raft(nodes)) => {
                 Box::new(Server::raft(*family, file, folder, nodes).await?)
             }
+            #[cfg(not(feature = "container"))]
+            (Self::Image(_), _) => anyhow::bail!("built without the feature `container`"),
+            #[cfg(feature = "container")]
             (Self::Image(image), Setup::Dev) => Box::new(Box::pin(Container::dev(image)).await?),
+            #[cfg(feature = "container")]
             (Self::Image(image), Setup::Raft(_)) => {
                 Box::new(Box::pin(Container::raft(image, folder)).await?)
             }
@@ -160,9 +166,19 @@ fn image() -> Result<Place> {
     let image: Image = name
         .parse()
         .map_err(|error| anyhow::anyhow!("{IMAGE} is {name}: {error}"))?;
+    runnable(&image)?;
+    Ok(Place::Image(image))
+}
+
+#[cfg(not(feature = "container"))]
+fn runnable(image: &Image) -> Result<()> {
+    anyhow::bail!("{image} cannot be run: build the tests with `--features kms-harness/container`")
+}
+
+#[cfg(feature = "container")]
+fn runnable(image: &Image) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(container::ready(&image))?;
-    Ok(Place::Image(image))
+    runtime.block_on(container::ready(image))
 }

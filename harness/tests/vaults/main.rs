@@ -5,6 +5,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[cfg(feature = "container")]
+mod container;
 mod kind;
 mod life;
 mod outage;
@@ -48,10 +50,11 @@ impl Tests {
                 suite::main_job(parts, word, kind)
             }));
         }
+        #[cfg(feature = "container")]
         if self.kind == Kind::Container {
             trials.push(self.test(
-                "suite::interrupted_run_leaves_no_container",
-                suite::interrupted_run_leaves_no_container,
+                "interrupted_run_leaves_no_container",
+                container::interrupted_run_leaves_no_container,
             ));
         }
         let kind = self.kind;
