@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail, ensure};
 use kms_apiserver_api::{ApiServer, ListOptions, Resource, Target, Watching};
 use kms_harness::apiserver::choice::Choice;
 use kms_harness::apiserver::cluster::Cluster;
-use kms_harness::apiserver::launched::ready;
+use kms_harness::apiserver::ready::ready;
 use serde_json::json;
 
 use crate::world::{self, Keeper, Kind, PROVIDER, Parts, READY, World};

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use kms_harness::apiserver::choice;
 use kms_harness::apiserver::etcd::Etcd;
 use kms_harness::apiserver::flags::Settings;
 use kms_harness::apiserver::launched::{Launched, Program};
+use kms_harness::apiserver::parts;
 use kms_harness::subject::own::{self, Vocabulary};
 use kms_harness::subject::running::Running;
 use kms_harness::subject::values;
@@ -29,7 +29,7 @@ pub const READY: Duration = Duration::from_secs(150);
 /// The real parts of this tier.
 #[derive(Clone)]
 pub struct Parts {
-    pub server: choice::Parts,
+    pub server: parts::Parts,
     pub plugin: Arc<PathBuf>,
     /// OpenBao, or why there is none.
     pub bao: Result<PathBuf, String>,
@@ -38,7 +38,7 @@ pub struct Parts {
 impl Parts {
     /// Finds the server, and builds the plugin alone where it is there.
     pub fn find() -> Result<Self, String> {
-        let server = choice::Parts::find().map_err(|error| format!("{error:#}"))?;
+        let server = parts::Parts::find().map_err(|error| format!("{error:#}"))?;
         let build = async {
             let workspace = own::workspace().context("the checkout with the plugin is gone")?;
             own::build(&workspace).await
