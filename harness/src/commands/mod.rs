@@ -4,6 +4,7 @@
 pub mod apiserver;
 pub mod check;
 mod choice;
+mod front;
 pub mod judge;
 pub mod list;
 pub mod run;

@@ -126,6 +126,10 @@ fn wrong_usage() {
             &["1.NN"],
         ),
         (
+            &["run", "--subject", &subject, "--apiserver", "simulated"],
+            &["--apiserver simulated", "sim, real"],
+        ),
+        (
             &["check", "--socket", "unix:///a", "--server-version", "1.26"],
             &["1.27"],
         ),
