@@ -77,8 +77,8 @@ pub async fn what_lasts_fails_and_what_was_chance_is_told(_: ()) -> Result<()> {
             simulated: "500".into(),
         },
     };
-    let playing = |found: &[Found], broke: Option<usize>| Playing {
-        found: found.to_vec(),
+    let playing = |found: &[&Found], broke: Option<usize>| Playing {
+        found: found.iter().map(|found| (*found).clone()).collect(),
         broke: broke.map(|chapter| (chapter, "no answer".to_owned())),
         facts: 1,
         seconds: 1.0,
@@ -87,35 +87,25 @@ pub async fn what_lasts_fails_and_what_was_chance_is_told(_: ()) -> Result<()> {
     let elsewhere = planted(2, "a");
     let cases = [
         (vec![playing(&[], None)], "", ""),
-        (vec![playing(std::slice::from_ref(&a), None); 2], "1a", ""),
+        (vec![playing(&[&a], None); 2], "1a", ""),
         (
-            vec![
-                playing(&[a.clone(), b.clone()], None),
-                playing(&[b.clone()], None),
-            ],
+            vec![playing(&[&a, &b], None), playing(&[&b], None)],
             "3b",
             "1a",
         ),
+        (vec![playing(&[&a], None), playing(&[], None)], "", "1a"),
         (
-            vec![playing(&[a.clone()], None), playing(&[], None)],
-            "",
-            "1a",
-        ),
-        (
-            vec![playing(&[a.clone()], None), playing(&[elsewhere], None)],
+            vec![playing(&[&a], None), playing(&[&elsewhere], None)],
             "",
             "1a2a",
         ),
         (
-            vec![
-                playing(&[], Some(2)),
-                playing(&[a.clone(), b.clone()], None),
-            ],
+            vec![playing(&[], Some(2)), playing(&[&a, &b], None)],
             "3b",
             "1a2broke off",
         ),
         (
-            vec![playing(&[b.clone()], None), playing(&[a.clone()], Some(2))],
+            vec![playing(&[&b], None), playing(&[&a], Some(2))],
             "3b",
             "1a2broke off",
         ),

@@ -4,6 +4,7 @@
 //! grpc-go's (KMS2-WIRE-12), errors read like grpc-go's.
 
 mod dial;
+mod fields;
 mod greeting;
 mod status;
 
@@ -16,6 +17,7 @@ use kms_apiserver::seam::{DialError, Rpc, grpc_timeout};
 
 pub(crate) use dial::error_text;
 pub use dial::{Dialer, Io, Stream, UnixDialer};
+use fields::Fields;
 use greeting::Greeted;
 
 /// The prefix of a gRPC message: a flag and a length.
@@ -25,7 +27,6 @@ const FRAME_HEADER: usize = 5;
 #[derive(Clone)]
 pub struct Connection {
     requests: SendRequest<Bytes>,
-    authority: String,
     user_agent: &'static str,
 }
 
@@ -41,7 +42,7 @@ pub async fn handshake(
     authority: String,
     user_agent: &'static str,
 ) -> Result<(Connection, Driver), DialError> {
-    let (stream, greeted) = Greeted::new(stream);
+    let (stream, greeted) = Greeted::new(Fields::new(stream, authority));
     let broken = |what: &str| DialError::Preface(format!("error reading server preface: {what}"));
     let (requests, connection) = h2::client::Builder::new()
         .handshake(stream)
@@ -61,18 +62,9 @@ pub async fn handshake(
     }
     let connection = Connection {
         requests,
-        authority: for_uri(authority),
         user_agent,
     };
     Ok((connection, driver))
-}
-
-/// The URI type takes no path as an authority, so servers older than 1.32 are shown with `localhost` here (KMS2-CONN-04).
-fn for_uri(authority: String) -> String {
-    match authority.parse::<http::uri::Authority>() {
-        Ok(_) => authority,
-        Err(_) => "localhost".to_owned(),
-    }
 }
 
 impl Connection {
@@ -83,7 +75,8 @@ impl Connection {
     pub async fn call(self, rpc: Rpc) -> Result<Vec<u8>, Status> {
         let request = Request::builder()
             .method(Method::POST)
-            .uri(format!("http://{}{}", self.authority, rpc.method.path()))
+            // the authority comes in on the way out
+            .uri(format!("http://localhost{}", rpc.method.path()))
             .header("content-type", "application/grpc")
             .header("user-agent", self.user_agent)
             .header("te", "trailers")
