@@ -62,7 +62,11 @@ fn coverage(requirement: &Requirement) -> Coverage {
 }
 
 /// The files of the simulated server's tests that name requirements.
-const SERVER: [(&str, &str); 2] = [
+const SERVER: [(&str, &str); 3] = [
+    (
+        "link",
+        include_str!("../../apiserver/node/tests/it/link.rs"),
+    ),
     (
         "rest",
         include_str!("../../apiserver/node/tests/it/rest.rs"),

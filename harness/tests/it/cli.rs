@@ -126,6 +126,10 @@ fn wrong_usage() {
             &["1.NN"],
         ),
         (
+            &["apiserver", "--encryption-provider-config-automatic-reload"],
+            &["--encryption-provider-config"],
+        ),
+        (
             &["run", "--subject", &subject, "--apiserver", "simulated"],
             &["--apiserver simulated", "sim, real"],
         ),

@@ -2,9 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-mod authority;
 #[path = "../conformance/mod.rs"]
 mod conformance;
+mod link;
 mod object;
 mod plugin;
 mod properties;
