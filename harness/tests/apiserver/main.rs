@@ -1,6 +1,6 @@
 //! The simulated kube-apiserver beside the real one, and both with the plugin on a real Vault.
 //!
-//! `KMS_STORIES=N` plays N long random stories instead.
+//! `KMS_STORIES=N` plays the random stories 1 to N instead, `KMS_STORIES=A-B` those from A to B.
 
 #![expect(clippy::print_stdout, reason = "a story of minutes tells where it is")]
 
@@ -26,9 +26,9 @@ use world::{Kind, Parts, World};
 
 fn main() {
     let parts = Parts::find();
-    if let Some(count) = stories() {
+    if let Some(seeds) = stories() {
         let parts = parts.unwrap_or_else(|why| panic!("{why}"));
-        match differential::long(parts, count) {
+        match differential::long(parts, seeds) {
             Ok(()) => return,
             Err(error) => {
                 println!("{error:#}");
@@ -61,6 +61,11 @@ fn main() {
         parts.clone(),
         choice::each_choice_serves,
     ));
+    trials.push(tier::test(
+        "choice::a_run_puts_a_real_one_in_front",
+        parts.clone(),
+        choice::a_run_puts_a_real_one_in_front,
+    ));
     let parts = parts.and_then(Parts::with_bao_if_required);
     trials.push(tier::test(
         "differential::the_real_one_agrees_with_itself",
@@ -90,8 +95,12 @@ fn main() {
     tier::run(trials)
 }
 
-/// How many random stories are wanted, if any.
-fn stories() -> Option<u64> {
+/// Which random stories are wanted, if any.
+fn stories() -> Option<std::ops::RangeInclusive<u64>> {
     let text = std::env::var("KMS_STORIES").ok()?;
-    Some(text.parse().expect("KMS_STORIES is a number"))
+    let number = |text: &str| text.parse().expect("KMS_STORIES is N or A-B");
+    Some(match text.split_once('-') {
+        Some((first, last)) => number(first)..=number(last),
+        None => 1..=number(&text),
+    })
 }
