@@ -26,9 +26,6 @@ pub struct Entry {
     /// What the simulated one shows.
     #[serde(with = "pattern")]
     simulated: Regex,
-    /// Whether only long runs of random stories must show it.
-    #[serde(default)]
-    rare: bool,
     #[serde(skip)]
     hits: u64,
 }
@@ -114,11 +111,11 @@ impl Allowed {
         }
     }
 
-    /// Entries that never occurred. After a short story the rare ones are forgiven.
-    pub fn unused(&self, short: bool) -> Vec<&str> {
+    /// Entries that never occurred.
+    pub fn unused(&self) -> Vec<&str> {
         self.entries
             .iter()
-            .filter(|entry| entry.hits == 0 && !(short && entry.rare))
+            .filter(|entry| entry.hits == 0)
             .map(|entry| entry.id.as_str())
             .collect()
     }
