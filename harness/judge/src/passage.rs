@@ -120,7 +120,6 @@ fn effect(history: &History, hook: &str, tally: &mut Tally<'_>) -> u64 {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 mod tests {
     use std::borrow::Cow;
 

@@ -198,7 +198,6 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Fields<T> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 mod tests {
     use super::*;
 
