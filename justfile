@@ -33,7 +33,7 @@ bench-real *ARGS:
 
 # The simulated kube-apiserver beside the real one: random stories of some minutes each, three at a time.
 differential-apiserver N="3":
-    KUBE_APISERVER="$(ci/kube-apiserver/install)" KMS_STORIES={{ N }} cargo test --locked -p kms-harness --test apiserver
+    KUBE_APISERVER="$(ci/kube-apiserver/install)" KMS_STORIES={{ N }} cargo test --locked -p kms-harness --features kube --test apiserver
 
 # What takes longer than three minutes: the soak until 400 logins, and every tier again.
 deep: soak test

@@ -133,6 +133,11 @@ pub struct RunArgs {
     /// Any other plugin: a TOML that says how it is started, told and stopped
     #[arg(long, value_name = "FILE")]
     pub subject: Option<PathBuf>,
+    /// Also put an API server in front of the plugin, write, read and list Secrets through it, rotate the key, rewrite
+    /// them, restart both and read again: `sim` (built in), `real` (a kube-apiserver: $KUBE_APISERVER, on PATH, or made
+    /// by ci/kube-apiserver/install), or the path of one; the latter two need a build with --features kube
+    #[arg(long, value_name = "sim|real|PATH")]
+    pub apiserver: Option<String>,
     /// What is sent and how it is judged.
     #[command(flatten)]
     pub suite: Suite,

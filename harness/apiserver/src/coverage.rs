@@ -21,7 +21,7 @@ const SOURCES: [(&str, &str); 8] = [
 const REASONS: [(&str, &str); 6] = [
     (
         "KMS2-CONN-03",
-        "no TLS and no credentials: the model has neither, and opens no connection",
+        "opens no connection: the server around the model does",
     ),
     (
         "KMS2-LOG-03",

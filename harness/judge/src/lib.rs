@@ -6,13 +6,14 @@
 //!
 //! Reading order: [`result`], [`stimuli`] (the names both sides use), `tally`, then one module per
 //! area: `wire`, `status`, `encrypt`, `decrypt`, `robust`, `operator`,
-//! `nodes`, `process`.
+//! `nodes`, `process`; [`passage`] judges what only some runs ask for.
 
 mod decrypt;
 mod encrypt;
 pub mod invariant;
 mod nodes;
 mod operator;
+pub mod passage;
 mod process;
 pub mod result;
 mod robust;
@@ -60,10 +61,21 @@ pub fn checks() -> &'static [Check] {
     &CHECKS
 }
 
+/// Checks of what a run has to be asked for. Where it was not, they have no result, so that their silence does not
+/// outweigh what the others saw.
+pub fn asked_for() -> &'static [Check] {
+    passage::CHECKS
+}
+
 /// Runs every check over a history.
 pub fn judge(history: &History) -> Vec<CheckResult> {
+    let asked_for = asked_for().iter().filter(|check| {
+        let mut stimuli = check.stimuli.iter();
+        stimuli.any(|name| history.stimulus(name).next().is_some())
+    });
     checks()
         .iter()
+        .chain(asked_for)
         .flat_map(|check| (check.judge)(check, history))
         .collect()
 }

@@ -64,6 +64,9 @@ pub const CRASH: &str = "crash";
 /// The subject's log, when told where.
 pub const LOGS: &str = "log-search";
 
+/// Secrets written and read through an API server in front of the subject, when one is asked for.
+pub const PASSAGE: &str = "through-an-apiserver";
+
 /// Case of a Status call that is made until one succeeds: it may fail.
 pub const WAITING: &str = "waiting";
 

@@ -1,12 +1,13 @@
-//! What `--apiserver` means: `sim`, `real`, a binary, or a kubeconfig; and where the real parts are.
+//! What `--apiserver` means: `sim`, `real`, a binary, or a kubeconfig.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Result, bail};
-use kms_process::parts::KUBE_APISERVER;
+use anyhow::{Result, bail};
+#[cfg(feature = "kube")]
 use kube::config::Kubeconfig;
 
-use crate::child::find_program;
+#[cfg(feature = "kube")]
+use super::parts::Parts;
 
 /// Which API server.
 #[derive(Clone, Debug)]
@@ -14,104 +15,64 @@ pub enum Choice {
     /// The simulated one.
     Simulated,
     /// A real kube-apiserver that the harness starts.
+    #[cfg(feature = "kube")]
     Real(Parts),
     /// A cluster that somebody else runs.
+    #[cfg(feature = "kube")]
     Cluster(Box<Kubeconfig>),
 }
 
-/// The binaries of a real API server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parts {
-    /// kube-apiserver.
-    pub kube_apiserver: PathBuf,
-    /// Its store.
-    pub etcd: PathBuf,
-    /// The command line client, where there is one.
-    pub kubectl: Option<PathBuf>,
-}
-
 impl Choice {
-    /// Reads the option: `sim`, `real` (see [`Parts::find`]), the path of a kube-apiserver binary, or that of a kubeconfig.
+    /// Reads the option: `sim`, `real` (found as `ci/kube-apiserver/install --find` does), the path of a kube-apiserver
+    /// binary, or that of a kubeconfig.
+    ///
+    /// # Errors
+    /// It is none of these, its parts are not there, or this build knows `sim` alone.
     pub fn read(word: &str) -> Result<Self> {
-        match word {
-            "sim" => return Ok(Self::Simulated),
-            "real" => return Parts::find().map(Self::Real),
-            _ => {}
+        if word == "sim" {
+            return Ok(Self::Simulated);
         }
-        let path = Path::new(word);
-        if let Some(binary) = find_program(path) {
-            return Parts::beside(binary).map(Self::Real);
-        }
-        if !path.is_file() {
+        if word != "real"
+            && !Path::new(word).exists()
+            && crate::child::find_program(Path::new(word)).is_none()
+        {
             bail!(
                 "--apiserver {word}: it is sim, real, the path of a kube-apiserver, or that of a kubeconfig"
             );
+        }
+        Self::real(word)
+    }
+
+    #[cfg(feature = "kube")]
+    fn real(word: &str) -> Result<Self> {
+        use anyhow::Context;
+
+        if word == "real" {
+            return Parts::find().map(Self::Real);
+        }
+        let path = Path::new(word);
+        if let Some(binary) = crate::child::find_program(path) {
+            return Parts::beside(binary).map(Self::Real);
         }
         let kubeconfig = Kubeconfig::read_from(path).with_context(|| {
             format!("--apiserver {word}: neither an executable file nor a kubeconfig")
         })?;
         Ok(Self::Cluster(Box::new(kubeconfig)))
     }
-}
 
-impl Parts {
-    /// Looks as `ci/kube-apiserver/install --find` does: `$KUBE_APISERVER`, `kube-apiserver` on PATH, the cache.
-    pub fn find() -> Result<Self> {
-        Self::beside(KUBE_APISERVER.find()?)
-    }
-
-    /// etcd and kubectl for this kube-apiserver: `$ETCD` and `$KUBECTL`, beside it, or on PATH. Beside it comes before
-    /// PATH, because a distribution's etcd is often too old to answer as a cluster's would.
-    pub fn beside(kube_apiserver: PathBuf) -> Result<Self> {
-        let look = |variable: &str, name: &str| {
-            std::env::var_os(variable)
-                .filter(|value| !value.is_empty())
-                .and_then(|named| find_program(Path::new(&named)))
-                .or_else(|| find_program(&kube_apiserver.parent()?.join(name)))
-                .or_else(|| find_program(Path::new(name)))
-        };
-        let etcd = look("ETCD", "etcd").with_context(|| {
-            format!(
-                "no etcd found for {}: set $ETCD, or put etcd beside it or on PATH",
-                kube_apiserver.display()
-            )
-        })?;
-        let kubectl = look("KUBECTL", "kubectl");
-        Ok(Self {
-            kube_apiserver,
-            etcd,
-            kubectl,
-        })
+    #[cfg(not(feature = "kube"))]
+    fn real(word: &str) -> Result<Self> {
+        bail!(
+            "--apiserver {word}: this kms-harness has the simulated API server (sim) alone: build it with `--features kube`"
+        )
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "kube"))]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-
-    /// Else what the script built would not be found.
-    #[test]
-    fn the_cached_server_is_the_one_that_the_script_builds() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ci/kube-apiserver");
-        let module = std::fs::read_to_string(folder.join("go.mod")).unwrap();
-        let script = std::fs::read_to_string(folder.join("install")).unwrap();
-        let version = module
-            .lines()
-            .find_map(|line| line.trim().strip_prefix("k8s.io/kubernetes v"))
-            .and_then(|rest| rest.split(' ').next())
-            .unwrap();
-        let recipe = script
-            .lines()
-            .find_map(|line| line.strip_prefix("recipe="))
-            .and_then(|rest| rest.split(' ').next())
-            .unwrap();
-        assert_eq!(
-            KUBE_APISERVER.cached,
-            format!("kube-apiserver-{version}-{recipe}")
-        );
-    }
 
     #[test]
     fn a_binary_brings_the_etcd_beside_it() {

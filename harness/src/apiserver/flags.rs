@@ -10,8 +10,7 @@ use rustls_pki_types::pem::PemObject;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use kms_process::parts::free_ports;
-
+use super::ports::ports;
 use crate::secret_file;
 use crate::vault::certificates::Certificates;
 
@@ -54,7 +53,7 @@ pub struct Access {
 impl Access {
     /// A port that was free a moment ago, and a new token.
     pub fn new() -> Result<Self> {
-        let [port] = free_ports()?;
+        let [port] = ports()?;
         let token = Zeroizing::new(format!("admin-{}", uuid::Uuid::new_v4().simple()));
         Ok(Self { port, token })
     }

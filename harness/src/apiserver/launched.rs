@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail};
 use kms_apiserver_api::{
     Answer, ApiServer, Call, ListOptions, Method, Pending, Resource, StoredValue, Target, Trouble,
     Watching,
@@ -16,14 +16,11 @@ use tokio::time::{Instant, sleep};
 use super::caller::Caller;
 use super::etcd::Store;
 use super::flags::{Access, Files, Settings};
+use super::ready::{LOOK_EVERY, LOOK_LIMIT, ready};
 use crate::child::{Child, Launch, describe, log_tail};
 
 /// Limit for a server to answer HTTP: it waits for every hung plugin of its configuration first (KMS2-START-01).
-const COMES_UP: Duration = Duration::from_secs(90);
-/// How often it is looked at meanwhile.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// Limit of one look.
-const LOOK_LIMIT: Duration = Duration::from_secs(5);
+const COMES_UP: Duration = Duration::from_secs(180);
 
 /// A started API server. Dropping it kills it.
 #[derive(Debug)]
@@ -148,32 +145,6 @@ impl Launched {
 
     fn key(&self, target: &Target) -> String {
         format!("{}{}", self.prefix, target.key())
-    }
-}
-
-/// Waits until `/readyz` is 200 and the namespace `default` is there.
-pub async fn ready(server: &dyn ApiServer, within: Duration) -> Result<Duration> {
-    let start = Instant::now();
-    loop {
-        let mut last = Vec::new();
-        for path in ["/readyz?verbose", "/api/v1/namespaces/default"] {
-            let look = Call::new(Method::Get, path).with_timeout(LOOK_LIMIT);
-            match server.call(look).await {
-                Ok(answer) if answer.code == 200 => {}
-                Ok(answer) => last.push(format!("{path}: {answer:?}")),
-                Err(trouble) => last.push(trouble.to_string()),
-            }
-        }
-        if last.is_empty() {
-            return Ok(start.elapsed());
-        }
-        ensure!(
-            start.elapsed() < within,
-            "the API server is not ready after {} s: {}",
-            within.as_secs(),
-            last.join("; ")
-        );
-        sleep(LOOK_EVERY).await;
     }
 }
 

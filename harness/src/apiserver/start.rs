@@ -16,10 +16,14 @@ use kms_apiserver_node::simulated::Simulated;
 use kms_apiserver_node::store::memory::MemoryStore;
 
 use super::choice::Choice;
-use super::cluster::Cluster;
-use super::etcd::Etcd;
-use super::flags::Settings;
-use super::launched::{Launched, Program, ready};
+use super::ready::ready;
+#[cfg(feature = "kube")]
+use super::{
+    cluster::Cluster,
+    etcd::Etcd,
+    flags::Settings,
+    launched::{Launched, Program},
+};
 
 /// Limit for a server to be ready.
 const READY: Duration = Duration::from_secs(60);
@@ -27,6 +31,7 @@ const READY: Duration = Duration::from_secs(60);
 /// A server, and what it leans on. Dropping it stops what the harness started.
 pub struct Started {
     server: Box<dyn ApiServer>,
+    #[cfg(feature = "kube")]
     _etcd: Option<Etcd>,
 }
 
@@ -51,9 +56,11 @@ impl Choice {
                 ready(&server, READY).await?;
                 Ok(Started {
                     server: Box::new(server),
+                    #[cfg(feature = "kube")]
                     _etcd: None,
                 })
             }
+            #[cfg(feature = "kube")]
             Self::Real(parts) => {
                 let etcd = Etcd::start(&parts.etcd, folder).await?;
                 let settings = Settings {
@@ -72,6 +79,7 @@ impl Choice {
                     _etcd: Some(etcd),
                 })
             }
+            #[cfg(feature = "kube")]
             Self::Cluster(kubeconfig) => Ok(Started {
                 server: Box::new(Cluster::connect((**kubeconfig).clone()).await?),
                 _etcd: None,

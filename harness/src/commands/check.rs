@@ -32,6 +32,7 @@ pub async fn check(args: CheckArgs, plan: Planned, interrupt: Interrupt) -> Resu
                 vault_token_path: None,
                 plugin: None,
                 subject: args.subject,
+                apiserver: None,
                 suite: args.suite,
                 output: args.output,
             };
@@ -65,7 +66,7 @@ async fn behind(
         plan.option("other-socket", redact::endpoint(url));
     }
 
-    let session = Session::start(&args.suite, &args.output, plan, "plugin")?;
+    let mut session = Session::start(&args.suite, &args.output, plan, "plugin")?;
     if let Some(command) = args.restart_command {
         target.restart = Some(Arc::new(RestartCommand {
             command,

@@ -50,7 +50,7 @@ fn with_reason(mut row: Row) -> Row {
 /// Which of our checks judge a requirement, and which tests hold our own API server to it. There
 /// are no broken plugins yet that could stand beside them.
 fn coverage(requirement: &Requirement) -> Coverage {
-    let checks = kms_judge::checks().iter();
+    let checks = kms_judge::checks().iter().chain(kms_judge::asked_for());
     Coverage {
         checks: checks
             .filter(|check| check.requirements.contains(&requirement.id))
@@ -62,7 +62,11 @@ fn coverage(requirement: &Requirement) -> Coverage {
 }
 
 /// The files of the simulated server's tests that name requirements.
-const SERVER: [(&str, &str); 2] = [
+const SERVER: [(&str, &str); 3] = [
+    (
+        "link",
+        include_str!("../../apiserver/node/tests/it/link.rs"),
+    ),
     (
         "rest",
         include_str!("../../apiserver/node/tests/it/rest.rs"),

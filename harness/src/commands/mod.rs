@@ -5,6 +5,7 @@ pub mod apiserver;
 pub mod chaos;
 pub mod check;
 mod choice;
+mod front;
 pub mod judge;
 pub mod list;
 pub mod replay;

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use tokio::sync::Mutex;
 
 use super::choice::{Plugin, Vault};
+use super::front;
 use super::session::{Judged, LOG, Session};
 use crate::bundle::sha256;
 use crate::child::find_program;
@@ -31,13 +32,19 @@ use crate::{console, environment};
 pub async fn run(args: RunArgs, mut plan: Planned, interrupt: Interrupt) -> Result<u8, Failure> {
     let vault = Vault::choose(&args, &mut plan).or_usage()?;
     let plugin = Plugin::choose(&args, &mut plan, own::workspace()).or_usage()?;
-    let session = Session::start(&args.suite, &args.output, plan, plugin.name())?;
+    let front = front::choose(args.apiserver.as_deref(), &mut plan).or_usage()?;
+    let mut session = Session::start(&args.suite, &args.output, plan, plugin.name())?;
 
     let plugin = interrupt.or(plugin.ready()).await??;
     let log = session.bundle().path(LOG);
     let world = World::start(vault, plugin, log, args.suite.seed, &interrupt).await?;
     let judged = world.judged()?;
-    let sent = session.send(&world.target(), &judged, &interrupt).await?;
+    let target = world.target();
+    if let Some(front) = front {
+        let place = world.folder.path().join("front");
+        session.at_last(front::passage(front, &target, &world.socket, place));
+    }
+    let sent = session.send(&target, &judged, &interrupt).await?;
     world.stop().await?;
     session.finish(sent, judged)
 }
@@ -52,7 +59,7 @@ struct World {
     subject: Subject,
     socket: PathBuf,
     log: PathBuf,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl World {
@@ -108,7 +115,7 @@ impl World {
             subject,
             socket: PathBuf::from(&values["socket"]),
             log,
-            _folder: folder,
+            folder,
         })
     }
 

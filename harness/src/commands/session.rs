@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, anyhow};
 use jiff::Timestamp;
-use kms_conformance::{Options, Progress, Recorder, Target};
+use kms_conformance::{BoxFuture, Options, Progress, Recorder, Target};
 use kms_history::file::Writer;
 use kms_history::{Header, History};
 use kms_report::model::{
@@ -53,7 +53,11 @@ pub struct Session {
     profile: kms_contract::Profile,
     server: Option<kms_contract::Minor>,
     run_id: String,
+    last: Option<Last>,
 }
+
+/// What is done after all stimuli, into the same transcript.
+pub type Last = Box<dyn FnOnce(Recorder) -> BoxFuture<'static, ()>>;
 
 /// A run that has sent what it had to send.
 pub struct Sent {
@@ -102,7 +106,13 @@ impl Session {
             profile: suite.profile,
             server: suite.server_version,
             run_id,
+            last: None,
         })
+    }
+
+    /// Has something done after all stimuli.
+    pub fn at_last(&mut self, last: Last) {
+        self.last = Some(last);
     }
 
     /// The folder being filled.
@@ -112,7 +122,7 @@ impl Session {
 
     /// Sends all stimuli, until they end or a signal comes.
     pub async fn send(
-        &self,
+        &mut self,
         target: &Target,
         judged: &Judged,
         interrupt: &Interrupt,
@@ -126,9 +136,15 @@ impl Session {
         )?)?;
         let trouble = Arc::new(Mutex::new(None));
         let recorder = self.recorder(header, Arc::clone(&trouble))?;
-        let ran = interrupt
-            .or(kms_conformance::run(target, &self.options, &recorder))
-            .await;
+        let last = self.last.take();
+        let work = async {
+            let ended = kms_conformance::run(target, &self.options, &recorder).await;
+            if let (Ok(_), Some(last)) = (&ended, last) {
+                last(recorder.clone()).await;
+            }
+            ended
+        };
+        let ran = interrupt.or(work).await;
         console::clear();
         let interrupted = match ran {
             Ok(ended) => ended

@@ -26,9 +26,6 @@ pub struct Entry {
     /// What the simulated one shows.
     #[serde(with = "pattern")]
     simulated: Regex,
-    /// Whether a short story need not show it.
-    #[serde(default)]
-    rare: bool,
     #[serde(skip)]
     hits: u64,
 }
@@ -114,19 +111,20 @@ impl Allowed {
         }
     }
 
-    /// Entries that never occurred. After a short story the rare ones are forgiven.
-    pub fn unused(&self, short: bool) -> Vec<&str> {
+    /// Entries that never occurred.
+    pub fn unused(&self) -> Vec<&str> {
         self.entries
             .iter()
-            .filter(|entry| entry.hits == 0 && !(short && entry.rare))
+            .filter(|entry| entry.hits == 0)
             .map(|entry| entry.id.as_str())
             .collect()
     }
 
-    /// How often each was met.
+    /// Entries that occurred, and how often.
     pub fn met(&self) -> impl Iterator<Item = (&str, u64, &str)> {
         self.entries
             .iter()
+            .filter(|entry| entry.hits > 0)
             .map(|entry| (entry.id.as_str(), entry.hits, entry.reason.as_str()))
     }
 }

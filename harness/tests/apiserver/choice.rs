@@ -4,8 +4,9 @@ use anyhow::{Context, Result, bail, ensure};
 use kms_apiserver_api::{ApiServer, ListOptions, Resource, Target, Watching};
 use kms_harness::apiserver::choice::Choice;
 use kms_harness::apiserver::cluster::Cluster;
-use kms_harness::apiserver::launched::ready;
-use serde_json::json;
+use kms_harness::apiserver::ready::ready;
+use serde_json::{Value, json};
+use tokio::process::Command;
 
 use crate::world::{self, Keeper, Kind, PROVIDER, Parts, READY, World};
 
@@ -87,5 +88,36 @@ pub async fn a_kubeconfig_reaches_a_cluster(parts: Parts) -> Result<()> {
         let refusal = refusal.context("a kubeconfig gave access to the machine")?;
         ensure!(refusal.to_string().contains("kubeconfig"), "{refusal}");
     }
+    Ok(())
+}
+
+/// `run --apiserver PATH`: Secrets through a real server outlive rotation, rewriting and restarts, and the report says so.
+pub async fn a_run_puts_a_real_one_in_front(parts: Parts) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let output = Command::new(env!("CARGO_BIN_EXE_kms-harness"))
+        .args(["run", "--format", "json", "--plugin"])
+        .arg(&*parts.plugin)
+        .arg("--apiserver")
+        .arg(&parts.server.kube_apiserver)
+        .arg("--out")
+        .arg(folder.path().join("out"))
+        .kill_on_drop(true)
+        .output()
+        .await?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{}: {said}", output.status);
+    let report: Value = serde_json::from_slice(&output.stdout)?;
+    let rows = report["requirements"].as_array().context("no rows")?;
+    let mut judged = 0;
+    for row in rows {
+        let checks = row["checks"].as_array().context("no checks")?;
+        for check in checks {
+            if check["checkId"] == "through-an-apiserver" {
+                ensure!(check["status"] == "pass", "{}: {check}", row["id"]);
+                judged += 1;
+            }
+        }
+    }
+    ensure!(judged == 4, "{judged} results");
     Ok(())
 }

@@ -1,67 +1,68 @@
 //! The same story on both servers, and what they show at each point of rest.
 
-use std::fmt::Write as _;
+use std::ops::RangeInclusive;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::Instant;
 
-use crate::allowed::{Allowed, Difference};
+use crate::again::{self, Found, Playing, Verdict};
+use crate::allowed::Allowed;
 use crate::facts::Facts;
 use crate::side::Side;
 use crate::story::{Chapter, Event, Story};
+use crate::times::Times;
 use crate::world::{Kind, Parts};
 
 /// Chapters of a random story.
 const LENGTH: usize = 10;
-/// Stories that run beside each other in a long run: they mostly wait.
-const BESIDE: usize = 3;
-/// So many random stories show every difference that there is.
-const MANY: usize = 12;
+/// Stories that run beside each other: they mostly wait.
+const BESIDE: usize = 6;
 /// Who is compared.
 const BOTH: [Kind; 2] = [Kind::Real, Kind::Simulated];
 
-/// What came of a story.
-pub struct Outcome {
-    pub name: String,
-    pub found: Vec<(usize, Difference)>,
-    pub broke: Option<String>,
-    pub facts: usize,
-    pub seconds: f32,
-}
-
 /// Plays one story on fresh servers.
-pub async fn play(
+async fn play(
     parts: &Parts,
     kinds: [Kind; 2],
     story: &Story,
     seed: u64,
     allowed: &mut Allowed,
-) -> Result<Outcome> {
+) -> Playing {
+    let start = Instant::now();
+    let mut playing = Playing::default();
+    let played = Box::pin(chapters(parts, kinds, story, seed, allowed, &mut playing));
+    if let Err(broke) = played.await {
+        playing.broke = Some(broke);
+    }
+    playing.seconds = start.elapsed().as_secs_f32();
+    playing
+}
+
+/// All chapters, or the number of the one in which something broke, and what.
+async fn chapters(
+    parts: &Parts,
+    kinds: [Kind; 2],
+    story: &Story,
+    seed: u64,
+    allowed: &mut Allowed,
+    playing: &mut Playing,
+) -> Result<(), (usize, String)> {
     let start = Instant::now();
     let (mut real, mut simulated) = tokio::try_join!(
         Side::start(kinds[0], parts, seed),
         Side::start(kinds[1], parts, seed),
-    )?;
-    let mut outcome = Outcome {
-        name: story.name.clone(),
-        found: Vec::new(),
-        broke: None,
-        facts: 0,
-        seconds: 0.0,
-    };
+    )
+    .map_err(|error| (0, format!("start: {error:#}")))?;
+    let mut times = Times::default();
     for (number, chapter) in story.chapters.iter().enumerate() {
-        let (left, right) =
+        times.before(chapter).await;
+        let began = Instant::now();
+        let (mut left, mut right) =
             tokio::try_join!(live(&mut real, chapter), live(&mut simulated, chapter))
-                .with_context(|| {
-                    format!("{}, chapter {number}: {:?}", story.name, chapter.event)
-                })?;
-        ensure!(
-            !left.is_empty(),
-            "chapter {number} of {} showed nothing",
-            story.name
-        );
-        outcome.facts += left.len();
+                .map_err(|error| (number, format!("{:?}: {error:#}", chapter.event)))?;
+        times.settle(began, [&mut left, &mut right]);
+        playing.facts += left.len();
         let found = allowed.compare(&left, &right);
         println!(
             "    {}: chapter {number} {:.80}, {:?}: {} facts, {} unexplained differences, {:.0} s",
@@ -72,12 +73,15 @@ pub async fn play(
             found.len(),
             start.elapsed().as_secs_f32()
         );
-        outcome
+        playing
             .found
-            .extend(found.into_iter().map(|difference| (number, difference)));
+            .extend(found.into_iter().map(|difference| Found {
+                story: story.name.clone(),
+                chapter: number,
+                difference,
+            }));
     }
-    outcome.seconds = start.elapsed().as_secs_f32();
-    Ok(outcome)
+    Ok(())
 }
 
 async fn live(side: &mut Side, chapter: &Chapter) -> Result<Facts> {
@@ -98,38 +102,32 @@ async fn live(side: &mut Side, chapter: &Chapter) -> Result<Facts> {
 }
 
 /// The stories of CI: each kind of event once, and every way in which a plugin can be sick. The list must explain every
-/// difference, and each of its entries that is not rare must have occurred.
+/// difference that lasts, and each of its entries must have occurred.
 pub async fn known(parts: Parts) -> Result<()> {
-    let stories = [Story::short(), Story::sick(), Story::sick_at_start()];
-    LocalSet::new()
-        .run_until(all(parts, stories.to_vec(), true))
-        .await
+    LocalSet::new().run_until(all(parts, Story::of_ci())).await
 }
 
 /// Two real servers agree without any explanation: what is found between the others is no noise of the comparison.
 pub async fn the_real_one_with_itself(parts: Parts, story: Story) -> Result<()> {
     let mut nothing = Allowed::parse("")?;
-    let outcome = Box::pin(play(&parts, [Kind::Real; 2], &story, 1, &mut nothing)).await?;
-    let text = told(&outcome);
-    if text.is_empty() {
-        Ok(())
-    } else {
-        bail!("{text}")
-    }
+    let verdict = again::judged(&story.name, async || {
+        play(&parts, [Kind::Real; 2], &story, 1, &mut nothing).await
+    })
+    .await;
+    tell_once(&verdict);
+    failed_with(lines(&verdict.lasting))
 }
 
-/// Random stories of the seeds 1 to `count`; in many of them, every entry of the list must have occurred.
-pub fn long(parts: Parts, count: u64) -> Result<()> {
+/// Random stories of these seeds.
+pub fn long(parts: Parts, seeds: RangeInclusive<u64>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let stories = (1..=count)
-        .map(|seed| Story::random(seed, LENGTH))
-        .collect();
-    LocalSet::new().block_on(&runtime, all(parts, stories, false))
+    let stories = seeds.map(|seed| Story::random(seed, LENGTH)).collect();
+    LocalSet::new().block_on(&runtime, all(parts, stories))
 }
 
-async fn all(parts: Parts, stories: Vec<Story>, short: bool) -> Result<()> {
+async fn all(parts: Parts, stories: Vec<Story>) -> Result<()> {
     let start = Instant::now();
     let count = stories.len();
     let mut results = Vec::new();
@@ -141,27 +139,28 @@ async fn all(parts: Parts, stories: Vec<Story>, short: bool) -> Result<()> {
         let parts = parts.clone();
         running.spawn_local(async move {
             let mut allowed = Allowed::read()?;
-            let outcome = Box::pin(play(&parts, BOTH, &story, seed, &mut allowed)).await?;
-            anyhow::Ok((outcome, allowed))
+            let verdict = again::judged(&story.name, async || {
+                play(&parts, BOTH, &story, seed, &mut allowed).await
+            })
+            .await;
+            anyhow::Ok((verdict, allowed))
         });
     }
     while let Some(result) = running.join_next().await {
         results.push(result);
     }
     let mut allowed = Allowed::read()?;
-    let (mut text, mut facts, mut seconds) = (String::new(), 0, 0.0);
+    let (mut failures, mut facts, mut seconds) = (Vec::new(), 0, 0.0);
     for result in results {
-        match result.context("a story panicked")? {
-            Ok((outcome, met)) => {
-                text.push_str(&told(&outcome));
-                facts += outcome.facts;
-                seconds += outcome.seconds;
-                allowed.add(&met);
-            }
-            Err(error) => {
-                let _ = writeln!(text, "{error:#}");
-            }
+        let (verdict, met) = result.context("a story panicked")??;
+        tell_once(&verdict);
+        for found in &verdict.lasting {
+            println!("    {}: lasting: {}", found.story, found.whole());
         }
+        failures.extend(lines(&verdict.lasting));
+        facts += verdict.facts;
+        seconds += verdict.seconds;
+        allowed.add(&met);
     }
     println!(
         "    {count} stories, {facts} facts, {seconds:.0} s of story in {:.0} s",
@@ -170,35 +169,34 @@ async fn all(parts: Parts, stories: Vec<Story>, short: bool) -> Result<()> {
     for (id, hits, reason) in allowed.met() {
         println!("    explained {hits} times: {id}: {reason}");
     }
-    // A few random stories may miss what is there.
-    if short || count >= MANY {
-        for id in allowed.unused(short) {
-            let _ = writeln!(text, "the explained difference {id} no longer occurs");
-        }
-    }
-    if text.is_empty() {
-        Ok(())
-    } else {
-        bail!("{text}")
+    failures.extend(
+        allowed
+            .unused()
+            .iter()
+            .map(|id| format!("the explained difference {id} no longer occurs")),
+    );
+    failed_with(failures)
+}
+
+fn lines(found: &[Found]) -> Vec<String> {
+    found.iter().map(Found::to_string).collect()
+}
+
+/// What showed in one playing of two is told and no failure.
+fn tell_once(verdict: &Verdict) {
+    for found in &verdict.once {
+        println!(
+            "    {}: seen once, not again: {}",
+            found.story,
+            found.whole()
+        );
     }
 }
 
-fn told(outcome: &Outcome) -> String {
-    let mut text = String::new();
-    for (chapter, difference) in &outcome.found {
-        let Difference {
-            label,
-            real,
-            simulated,
-        } = difference;
-        let _ = writeln!(
-            text,
-            "{}, chapter {chapter}: {label}\n      real:      {real}\n      simulated: {simulated}",
-            outcome.name
-        );
+fn failed_with(failures: Vec<String>) -> Result<()> {
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        bail!("{}", again::compact(failures))
     }
-    if let Some(why) = &outcome.broke {
-        let _ = writeln!(text, "{} broke off in {why}", outcome.name);
-    }
-    text
 }

@@ -1,9 +1,10 @@
 //! The simulated kube-apiserver beside the real one, and both with the plugin on a real Vault.
 //!
-//! `KMS_STORIES=N` plays N long random stories instead.
+//! `KMS_STORIES=N` plays the random stories 1 to N instead, `KMS_STORIES=A-B` those from A to B.
 
 #![expect(clippy::print_stdout, reason = "a story of minutes tells where it is")]
 
+mod again;
 mod allowed;
 mod choice;
 mod differential;
@@ -17,6 +18,7 @@ mod story;
 mod tap;
 #[path = "../common/tier.rs"]
 mod tier;
+mod times;
 mod world;
 
 use story::Story;
@@ -24,9 +26,9 @@ use world::{Kind, Parts, World};
 
 fn main() {
     let parts = Parts::find();
-    if let Some(count) = stories() {
+    if let Some(seeds) = stories() {
         let parts = parts.unwrap_or_else(|why| panic!("{why}"));
-        match differential::long(parts, count) {
+        match differential::long(parts, seeds) {
             Ok(()) => return,
             Err(error) => {
                 println!("{error:#}");
@@ -60,6 +62,12 @@ fn main() {
         choice::each_choice_serves,
     ));
     trials.push(tier::test(
+        "choice::a_run_puts_a_real_one_in_front",
+        parts.clone(),
+        choice::a_run_puts_a_real_one_in_front,
+    ));
+    let parts = parts.and_then(Parts::with_bao_if_required);
+    trials.push(tier::test(
         "differential::the_real_one_agrees_with_itself",
         parts.clone(),
         |parts| differential::the_real_one_with_itself(parts, Story::short()),
@@ -75,6 +83,11 @@ fn main() {
         selftest::differences_are_found_or_explained,
     ));
     trials.push(tier::test(
+        "comparison::what_lasts_fails_and_what_was_chance_is_told",
+        Ok::<_, String>(()),
+        selftest::what_lasts_fails_and_what_was_chance_is_told,
+    ));
+    trials.push(tier::test(
         "comparison::only_random_words_are_replaced",
         Ok::<_, String>(()),
         selftest::only_random_words_are_replaced,
@@ -82,8 +95,12 @@ fn main() {
     tier::run(trials)
 }
 
-/// How many random stories are wanted, if any.
-fn stories() -> Option<u64> {
+/// Which random stories are wanted, if any.
+fn stories() -> Option<std::ops::RangeInclusive<u64>> {
     let text = std::env::var("KMS_STORIES").ok()?;
-    Some(text.parse().expect("KMS_STORIES is a number"))
+    let number = |text: &str| text.parse().expect("KMS_STORIES is N or A-B");
+    Some(match text.split_once('-') {
+        Some((first, last)) => number(first)..=number(last),
+        None => 1..=number(&text),
+    })
 }

@@ -93,9 +93,17 @@ const ALL: [Request; 10] = [
 ];
 
 impl Story {
-    /// The short one of CI: each kind of event once.
+    /// The short ones of CI: each kind of event once, and every way in which a plugin can be sick.
+    pub fn of_ci() -> Vec<Self> {
+        let mut stories = vec![Self::short(), Self::reload()];
+        stories.extend(Self::sick());
+        stories.extend(Self::sick_at_start());
+        stories
+    }
+
+    /// Outage, rotation and restarts.
     pub fn short() -> Self {
-        use Event::{Back, Fault as Faulty, Gone, Nothing, Reload, Restart, Rotate};
+        use Event::{Back, Fault as Faulty, Gone, Nothing, Restart, Rotate};
         let chapters = [
             (Nothing, ALL.to_vec()),
             (
@@ -118,42 +126,71 @@ impl Story {
                 ],
             ),
             (Restart, ALL.to_vec()),
-            (
-                Reload(Config::Identity),
-                vec![Request::Create(4), Request::Noop(0), Request::Noop(1)],
-            ),
         ];
         Self::of("short", chapters)
     }
 
-    /// Every way in which a plugin can be sick, one after another: the same words on both servers.
-    pub fn sick() -> Self {
-        use Event::Fault as Faulty;
-        let probe = vec![Request::Create(2), Request::Get(0), Request::Noop(0)];
-        let refuse = |method, code, text| Faulty(Fault::Refuse(method, code, text));
-        let mut chapters = vec![(Event::Nothing, ALL.to_vec())];
-        for event in [
-            Faulty(Fault::Healthz("")),
-            Faulty(Fault::Healthz("OK")),
-            Faulty(Fault::Version("v3")),
-            Faulty(Fault::Version("v2")),
-            Faulty(Fault::Version("")),
-            Faulty(Fault::StatusKeyId(String::new())),
-            Faulty(Fault::StatusKeyId("k".repeat(1025))),
-            refuse(Method::Status, Code::Unavailable, "the key service is away"),
-            refuse(Method::Status, Code::PermissionDenied, "no \"access\""),
-            refuse(Method::Status, Code::Unauthenticated, ""),
-            refuse(Method::Status, Code::Cancelled, "cancelled"),
-            Faulty(Fault::Slow(Method::Status, Duration::from_secs(4))),
-        ] {
-            // A version that is accepted pins itself; the other accepted one is then a fault.
-            chapters.push((event, probe.clone()));
-        }
-        Self::of("sick", chapters)
+    /// A new configuration, with what was written under the old one.
+    fn reload() -> Self {
+        let chapters = [
+            (Event::Nothing, ALL.to_vec()),
+            (
+                Event::Reload(Config::Identity),
+                vec![
+                    Request::Create(4),
+                    Request::Noop(0),
+                    Request::Noop(0),
+                    Request::Noop(1),
+                    Request::Create(1),
+                    Request::Delete(1),
+                    Request::ListFromCache,
+                ],
+            ),
+        ];
+        Self::of("reload", chapters)
     }
 
-    /// Every way in which Encrypt can go wrong when a server starts: no seed, so nothing can be written or read.
-    pub fn sick_at_start() -> Self {
+    /// Every way in which Status can be wrong, one after another: the same words on both servers. In the first story the
+    /// seed stays in use, in the second it comes near its end (KMS2-STATUS-13), so that is the shorter one.
+    fn sick() -> [Self; 2] {
+        use Event::Fault as Faulty;
+        let probe = vec![Request::Create(2), Request::Get(0), Request::Noop(0)];
+        let refuse = |code, text| Faulty(Fault::Refuse(Method::Status, code, text));
+        let named = [
+            (
+                "sick",
+                vec![
+                    Faulty(Fault::Healthz("")),
+                    Faulty(Fault::Healthz("OK")),
+                    // A version that is accepted pins itself; the other accepted one is then a fault.
+                    Faulty(Fault::Version("v3")),
+                    Faulty(Fault::Version("v2")),
+                    Faulty(Fault::Version("")),
+                    Faulty(Fault::StatusKeyId(String::new())),
+                    Faulty(Fault::StatusKeyId("k".repeat(1025))),
+                ],
+            ),
+            (
+                "sick by status",
+                vec![
+                    refuse(Code::Unavailable, "the key service is away"),
+                    refuse(Code::PermissionDenied, "no \"access\""),
+                    refuse(Code::Unauthenticated, ""),
+                    refuse(Code::Cancelled, "cancelled"),
+                    Faulty(Fault::Slow(Method::Status, Duration::from_secs(4))),
+                ],
+            ),
+        ];
+        named.map(|(name, events)| {
+            let first = [(Event::Nothing, ALL.to_vec())];
+            let more = events.into_iter().map(|event| (event, probe.clone()));
+            Self::of(name, first.into_iter().chain(more))
+        })
+    }
+
+    /// Every way in which Encrypt can go wrong when a server starts: no seed, so nothing can be written or read. And a
+    /// Decrypt that is refused then.
+    fn sick_at_start() -> [Self; 2] {
         use Event::Fault as Faulty;
         let probe = vec![
             Request::Create(2),
@@ -161,32 +198,34 @@ impl Story {
             Request::Noop(0),
             Request::List,
         ];
-        let mut chapters = vec![(Event::Nothing, ALL.to_vec())];
-        let faults = [
-            Fault::EncryptKeyId("another".into()),
-            Fault::Ciphertext(0),
-            Fault::Ciphertext(1025),
-            Fault::Annotation("not-qualified"),
-            Fault::Refuse(Method::Encrypt, Code::FailedPrecondition, "sealed"),
+        let first = (Event::Nothing, ALL.to_vec());
+        let refuse = |method, code, text| Faulty(Fault::Refuse(method, code, text));
+        let encrypt = [
+            first.clone(),
+            (Faulty(Fault::EncryptKeyId("another".into())), Vec::new()),
+            (Event::Restart, probe.clone()),
+            (Faulty(Fault::Ciphertext(0)), Vec::new()),
+            (Faulty(Fault::Ciphertext(1025)), Vec::new()),
+            (Faulty(Fault::Annotation("not-qualified")), Vec::new()),
+            (
+                refuse(Method::Encrypt, Code::FailedPrecondition, "sealed"),
+                Vec::new(),
+            ),
+            (Faulty(Fault::None), ALL.to_vec()),
         ];
-        for (number, fault) in faults.into_iter().enumerate() {
-            chapters.push((Faulty(fault), Vec::new()));
-            if number == 0 {
-                chapters.push((Event::Restart, probe.clone()));
-            }
-        }
-        chapters.push((Faulty(Fault::None), ALL.to_vec()));
-        chapters.push((
-            Faulty(Fault::Refuse(
-                Method::Decrypt,
-                Code::Internal,
-                "no such key",
-            )),
-            Vec::new(),
-        ));
-        chapters.push((Event::Restart, probe));
-        chapters.push((Faulty(Fault::None), vec![Request::List, Request::Get(0)]));
-        Self::of("sick at start", chapters)
+        let decrypt = [
+            first,
+            (
+                refuse(Method::Decrypt, Code::Internal, "no such key"),
+                Vec::new(),
+            ),
+            (Event::Restart, probe),
+            (Faulty(Fault::None), vec![Request::List, Request::Get(0)]),
+        ];
+        [
+            Self::of("sick at start", encrypt),
+            Self::of("sick decrypt", decrypt),
+        ]
     }
 
     fn of(name: &str, chapters: impl IntoIterator<Item = (Event, Vec<Request>)>) -> Self {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use kms_harness::apiserver::choice;
 use kms_harness::apiserver::etcd::Etcd;
 use kms_harness::apiserver::flags::Settings;
 use kms_harness::apiserver::launched::{Launched, Program};
+use kms_harness::apiserver::parts;
 use kms_harness::subject::own::{self, Vocabulary};
 use kms_harness::subject::running::Running;
 use kms_harness::subject::values;
@@ -24,12 +24,12 @@ use tempfile::TempDir;
 /// What the provider is called in every configuration here.
 pub const PROVIDER: &str = "vault-kms";
 /// Limit for a server to be ready: several start at once on two cores.
-pub const READY: Duration = Duration::from_secs(60);
+pub const READY: Duration = Duration::from_secs(150);
 
 /// The real parts of this tier.
 #[derive(Clone)]
 pub struct Parts {
-    pub server: choice::Parts,
+    pub server: parts::Parts,
     pub plugin: Arc<PathBuf>,
     /// OpenBao, or why there is none.
     pub bao: Result<PathBuf, String>,
@@ -38,7 +38,7 @@ pub struct Parts {
 impl Parts {
     /// Finds the server, and builds the plugin alone where it is there.
     pub fn find() -> Result<Self, String> {
-        let server = choice::Parts::find().map_err(|error| format!("{error:#}"))?;
+        let server = parts::Parts::find().map_err(|error| format!("{error:#}"))?;
         let build = async {
             let workspace = own::workspace().context("the checkout with the plugin is gone")?;
             own::build(&workspace).await
@@ -60,6 +60,25 @@ impl Parts {
         }
     }
 
+    /// A Vault of one's own: OpenBao where it is there, else the simulated one.
+    pub async fn vault(&self, seed: u64, folder: &Path) -> Result<Box<dyn Breakable>> {
+        match &self.bao {
+            Ok(bao) => {
+                let server = Server::dev(Family::OpenBao, bao, folder).await?;
+                Ok(Box::new(server))
+            }
+            Err(_) => sim(seed).await,
+        }
+    }
+
+    /// The same, where OpenBao is there or nobody requires it.
+    pub fn with_bao_if_required(self) -> Result<Self, String> {
+        match &self.bao {
+            Err(why) if required() => Err(why.clone()),
+            _ => Ok(self),
+        }
+    }
+
     /// The same, where OpenBao is there, too.
     pub fn with_bao(self) -> Result<Self, String> {
         self.bao.clone().map(|_| self)
@@ -72,6 +91,10 @@ impl Parts {
             None => Err("no kubectl found beside kube-apiserver or on PATH".into()),
         }
     }
+}
+
+fn required() -> bool {
+    std::env::var_os("KMS_REQUIRE").is_some_and(|value| value == "all")
 }
 
 /// Whose server.

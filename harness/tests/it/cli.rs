@@ -126,6 +126,14 @@ fn wrong_usage() {
             &["1.NN"],
         ),
         (
+            &["apiserver", "--encryption-provider-config-automatic-reload"],
+            &["--encryption-provider-config"],
+        ),
+        (
+            &["run", "--subject", &subject, "--apiserver", "simulated"],
+            &["--apiserver simulated", "sim, real"],
+        ),
+        (
             &["check", "--socket", "unix:///a", "--server-version", "1.26"],
             &["1.27"],
         ),

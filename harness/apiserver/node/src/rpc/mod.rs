@@ -4,6 +4,7 @@
 //! grpc-go's (KMS2-WIRE-12), errors read like grpc-go's.
 
 mod dial;
+mod fields;
 mod greeting;
 mod status;
 
@@ -18,6 +19,7 @@ use kms_apiserver::seam::{DialError, Rpc, grpc_timeout};
 
 pub(crate) use dial::error_text;
 pub use dial::{Carried, Dialer, Io, Stream, UnixDialer};
+use fields::Fields;
 use greeting::Greeted;
 
 /// The prefix of a gRPC message: a flag and a length.
@@ -30,7 +32,6 @@ const RESETS_REMEMBERED: Duration = Duration::from_secs(24 * 3600);
 #[derive(Clone)]
 pub struct Connection {
     requests: SendRequest<Bytes>,
-    authority: String,
     user_agent: &'static str,
 }
 
@@ -46,7 +47,7 @@ pub async fn handshake(
     authority: String,
     user_agent: &'static str,
 ) -> Result<(Connection, Driver), DialError> {
-    let (stream, greeted) = Greeted::new(stream);
+    let (stream, greeted) = Greeted::new(Fields::new(stream, authority));
     let broken = |what: &str| DialError::Preface(format!("error reading server preface: {what}"));
     let (requests, connection) = h2::client::Builder::new()
         // the library's clock for this is the system's: in virtual time it must not run out by chance
@@ -68,18 +69,9 @@ pub async fn handshake(
     }
     let connection = Connection {
         requests,
-        authority: for_uri(authority),
         user_agent,
     };
     Ok((connection, driver))
-}
-
-/// The URI type takes no path as an authority, so servers older than 1.32 are shown with `localhost` here (KMS2-CONN-04).
-fn for_uri(authority: String) -> String {
-    match authority.parse::<http::uri::Authority>() {
-        Ok(_) => authority,
-        Err(_) => "localhost".to_owned(),
-    }
 }
 
 impl Connection {
@@ -90,7 +82,8 @@ impl Connection {
     pub async fn call(self, rpc: Rpc) -> Result<Vec<u8>, Status> {
         let request = Request::builder()
             .method(Method::POST)
-            .uri(format!("http://{}{}", self.authority, rpc.method.path()))
+            // the authority comes in on the way out
+            .uri(format!("http://localhost{}", rpc.method.path()))
             .header("content-type", "application/grpc")
             .header("user-agent", self.user_agent)
             .header("te", "trailers")

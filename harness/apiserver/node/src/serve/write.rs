@@ -43,14 +43,19 @@ impl Api {
             .object(resource, &namespace, &object.meta.name);
         let plain = protobuf::encode(&object);
         if query.text("dryRun").is_empty() {
-            let written = self
+            match self
                 .registry
                 .write(&key, &mut object, &plain, Expect::Absent)
-                .await;
-            written.map_err(|error| match error {
-                RegistryError::Changed => Refusal::already_exists(resource, &object.meta.name),
-                error => Refusal::of(error, resource, &object.meta.name),
-            })?;
+                .await
+            {
+                Ok(()) => {}
+                Err(RegistryError::Changed) => {
+                    // The real server reads what is there, to see whether it is being deleted; whether that works is all one.
+                    let _ = self.registry.get(resource, &key).await;
+                    return Err(Refusal::already_exists(resource, &object.meta.name));
+                }
+                Err(error) => return Err(Refusal::of(error, resource, &object.meta.name)),
+            }
         }
         Ok(Reply::Json {
             code: 201,
@@ -118,6 +123,9 @@ impl Api {
 
     /// Writes what `make` makes of the current object, unless that changes nothing and the stored value is not stale
     /// (KMS2-STALE-04, KMS2-WRITE-04).
+    ///
+    /// What the watch cache holds is taken for current as long as nothing speaks against it, as the real server does: a
+    /// change then reads no stored value, and works even where the stored one can no longer be decrypted.
     async fn change(
         &self,
         resource: Resource,
@@ -127,42 +135,69 @@ impl Api {
         make: impl Fn(&Object) -> Result<Object, Refusal>,
     ) -> Result<Reply, Refusal> {
         let key = self.registry.keys().object(resource, namespace, name);
-        let refuse = |error| Refusal::of(error, resource, name);
+        let read = async || {
+            let read = self.registry.get_for_update(resource, &key).await;
+            read.map_err(|error| Refusal::of(error, resource, name))
+        };
+        let dry_run = !query.text("dryRun").is_empty();
+        let cached = self.cached(resource, &key).filter(|_| !dry_run);
+        let mut fresh = cached.is_none();
+        let mut current = match cached {
+            Some(cached) => cached,
+            None => read().await?,
+        };
         for _ in 0..TRIES {
-            let current = self
-                .registry
-                .get_for_update(resource, &key)
-                .await
-                .map_err(refuse)?;
-            let mut wanted = make(&current.object)?;
-            let unconditional = wanted.meta.resource_version.is_empty();
-            carry_over(&current, &mut wanted)?;
-            wanted.set_defaults();
-            check(validate::update(&current.object, &wanted), &wanted)?;
+            let mut wanted = match next_state(&current, &make) {
+                Ok(wanted) => wanted,
+                Err(refusal) if fresh => return Err(refusal),
+                Err(refusal) => {
+                    let seen = current.mod_revision;
+                    current = read().await?;
+                    fresh = true;
+                    if current.mod_revision == seen {
+                        return Err(refusal);
+                    }
+                    continue;
+                }
+            };
             let plain = protobuf::encode(&wanted);
+            if plain == current.plain && !fresh {
+                // only the store knows whether the value is stale
+                current = read().await?;
+                fresh = true;
+                if plain != current.plain {
+                    continue;
+                }
+            }
             wanted
                 .meta
                 .resource_version
                 .clone_from(&current.object.meta.resource_version);
-            if (plain == current.plain && !current.stale) || !query.text("dryRun").is_empty() {
+            if (plain == current.plain && !current.stale) || dry_run {
                 return Ok(Reply::ok(wanted.to_json(true)));
             }
-            match self
-                .registry
-                .write(
-                    &key,
-                    &mut wanted,
-                    &plain,
-                    Expect::Revision(current.mod_revision),
-                )
-                .await
-            {
+            let expect = Expect::Revision(current.mod_revision);
+            match self.registry.write(&key, &mut wanted, &plain, expect).await {
                 Ok(()) => return Ok(Reply::ok(wanted.to_json(true))),
-                Err(RegistryError::Changed) if unconditional => {}
-                Err(error) => return Err(refuse(error)),
+                Err(RegistryError::Changed) => {
+                    current = read().await?;
+                    fresh = true;
+                }
+                Err(error) => return Err(Refusal::of(error, resource, name)),
             }
         }
         Err(Refusal::modified(resource, name))
+    }
+
+    /// What the watch cache holds under a key, as if it had been read. The real server asks it whether it is ready or not.
+    fn cached(&self, resource: Resource, key: &str) -> Option<Read> {
+        let object = self.cacher(resource).get(key)?;
+        Some(Read {
+            plain: protobuf::encode(&object),
+            mod_revision: object.meta.resource_version.parse().ok()?,
+            stale: false,
+            object: (*object).clone(),
+        })
     }
 
     /// Deletes an object.
@@ -184,7 +219,8 @@ impl Api {
             && options["ignoreStoreReadErrorWithClusterBreakingPotential"].as_bool() == Some(true);
         let key = self.registry.keys().object(resource, namespace, name);
         let refuse = |error| Refusal::of(error, resource, name);
-        for _ in 0..TRIES {
+        for attempt in 0..TRIES {
+            let first = attempt == 0;
             let current = match self.registry.get(resource, &key).await {
                 Ok(_) if unreadable_too => {
                     let fault = validate::Fault {
@@ -206,11 +242,16 @@ impl Api {
                 current => current.map_err(refuse)?,
             };
             precondition(&options, &current.object)?;
-            match self
-                .registry
-                .remove(&key, Expect::Revision(current.mod_revision))
-                .await
-            {
+            // The real server reads twice what its cache does not know, and believes its cache otherwise.
+            let revision = match self.cached(resource, &key).filter(|_| first) {
+                Some(cached) => cached.mod_revision,
+                None if first => {
+                    let again = self.registry.get_for_update(resource, &key).await;
+                    again.map_err(refuse)?.mod_revision
+                }
+                None => current.mod_revision,
+            };
+            match self.registry.remove(&key, Expect::Revision(revision)).await {
                 Ok(_) => {
                     let reply = status::deleted(resource, name, &current.object.meta.uid);
                     return Ok(Reply::ok(reply));
@@ -301,6 +342,18 @@ fn check(faults: Vec<validate::Fault>, object: &Object) -> Result<(), Refusal> {
             &faults,
         ))
     }
+}
+
+/// What is wanted of the current object, complete and allowed.
+fn next_state(
+    current: &Read,
+    make: impl Fn(&Object) -> Result<Object, Refusal>,
+) -> Result<Object, Refusal> {
+    let mut wanted = make(&current.object)?;
+    carry_over(current, &mut wanted)?;
+    wanted.set_defaults();
+    check(validate::update(&current.object, &wanted), &wanted)?;
+    Ok(wanted)
 }
 
 /// What a client cannot change comes from the current object; what it names of it must be right.

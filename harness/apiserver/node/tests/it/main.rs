@@ -4,6 +4,7 @@
 
 #[path = "../conformance/mod.rs"]
 mod conformance;
+mod link;
 mod object;
 mod plugin;
 mod properties;

@@ -30,6 +30,8 @@ pub struct State {
     /// Errors instead of answers, by method.
     pub failing: BTreeMap<&'static str, Status>,
     pub calls: Vec<(Duration, &'static str)>,
+    /// Names of the header fields of all requests.
+    pub header_names: BTreeSet<String>,
     pub at_a_time: usize,
     running: usize,
     wrapped: u64,
@@ -53,6 +55,7 @@ impl Plugin {
             decrypt_delay: Duration::ZERO,
             failing: BTreeMap::new(),
             calls: Vec::new(),
+            header_names: BTreeSet::new(),
             at_a_time: 0,
             running: 0,
             wrapped: 0,
@@ -190,8 +193,11 @@ impl Dialer for Plugin {
             }
             let (ours, theirs) = tokio::io::duplex(256 * 1024);
             let service = KeyManagementServiceServer::new(plugin.clone());
+            let seen = plugin.clone();
             let connection = tokio::spawn(async move {
                 let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
+                    let names = request.headers().keys().map(ToString::to_string);
+                    seen.with(|state| state.header_names.extend(names));
                     let mut service = service.clone();
                     async move { service.call(request).await }
                 });
