@@ -4,7 +4,7 @@ set -uo pipefail
 
 # What the harness needs for the tiers beyond those of the default build.
 # shellcheck disable=SC2034
-tier_features=kms-harness/container
+tier_features=kms-harness/container,kms-harness/kube
 
 passed=0 failed=0 ignored=0 steps=
 
