@@ -27,9 +27,6 @@ const SECRETS: usize = 20;
 const TAKEN_UP: Duration = Duration::from_secs(120);
 /// How often the server's health is asked meanwhile, as a kubelet does.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
-/// Limit for the server to be ready after a restart. The plugin is there by then, so its first dial succeeds.
-const READY: Duration = Duration::from_secs(60);
-
 /// A plugin and what is to be put in front of it.
 pub struct Passage {
     /// Which API server.
@@ -63,6 +60,7 @@ impl Passage {
         let walk = Walk {
             server: started.server(),
             recorder,
+            ready_within: self.choice.ready_within(),
         };
         walk.write_and_read().await?;
         if walk.rotated(self.rotate.as_deref()).await? {
@@ -110,6 +108,7 @@ impl Passage {
 struct Walk<'a> {
     server: &'a dyn ApiServer,
     recorder: &'a Recorder,
+    ready_within: Duration,
 }
 
 impl Walk<'_> {
@@ -219,7 +218,7 @@ impl Walk<'_> {
             return Ok(false);
         }
         self.server.restart().await.map_err(whole)?;
-        let came_back = ready(self.server, READY).await;
+        let came_back = ready(self.server, self.ready_within).await;
         if let Err(error) = &came_back {
             self.record(What::Note(format!("{error:#}")));
         }

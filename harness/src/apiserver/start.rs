@@ -25,8 +25,11 @@ use super::{
     launched::{Launched, Program},
 };
 
-/// Limit for a server to be ready.
+/// Limit for the simulated server to be ready. The plugin is there by then, so its first dial succeeds.
 const READY: Duration = Duration::from_secs(60);
+/// The same for a real one, on a machine that does much else: it must not be the machine that fails a subject.
+#[cfg(feature = "kube")]
+const READY_REAL: Duration = Duration::from_secs(180);
 
 /// A server, and what it leans on. Dropping it stops what the harness started.
 pub struct Started {
@@ -43,6 +46,15 @@ impl Started {
 }
 
 impl Choice {
+    /// Limit for it to be ready after a start.
+    pub fn ready_within(&self) -> Duration {
+        match self {
+            Self::Simulated => READY,
+            #[cfg(feature = "kube")]
+            Self::Real(_) | Self::Cluster(_) => READY_REAL,
+        }
+    }
+
     /// Starts it with the text of an encryption configuration and automatic reload; files and logs go to `folder`. A
     /// cluster has its own configuration and is only reached.
     pub async fn start(&self, encryption: &str, folder: &Path) -> Result<Started> {
@@ -73,7 +85,7 @@ impl Choice {
                 let program = Program::real(&parts.kube_apiserver);
                 let server =
                     Launched::start(&program, &settings, &folder.join("apiserver")).await?;
-                server.ready(READY).await?;
+                server.ready(READY_REAL).await?;
                 Ok(Started {
                     server: Box::new(server),
                     _etcd: Some(etcd),

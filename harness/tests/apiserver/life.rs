@@ -17,7 +17,7 @@ use crate::world::{PROVIDER, READY, World};
 const SECRETS: usize = 20;
 /// A rotation is taken up within the plugin's own look at the key (20 s), the good answer's cache (20 s, KMS2-STATUS-11)
 /// and the machine's slack.
-const TAKEN_UP: Duration = Duration::from_secs(60);
+const TAKEN_UP: Duration = Duration::from_secs(120);
 /// How often the server's health is asked meanwhile, as a kubelet does.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 

@@ -160,6 +160,7 @@ pub async fn only_random_words_are_replaced(_: ()) -> Result<()> {
                   uid UUID, v1.37.2, 127.0.0.1:443, 2026-01-02";
     ensure!(shown == wanted, "{shown}");
     let line = "apiserver_envelope_encryption_key_id_hash_total{apiserver_id_hash=\"sha256:1\",x=\"y\"} 3\n\
+                apiserver_storage_transformation_operations_total{status=\"Canceled\",transformation_type=\"from_storage\"} 1\n\
                 apiserver_request_total 7\n";
     let seen = metrics(&names, line);
     let label = "metrics: apiserver_envelope_encryption_key_id_hash_total{apiserver_id_hash=\"ID\",x=\"y\"}";

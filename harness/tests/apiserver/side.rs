@@ -34,6 +34,8 @@ const LISTENS: Duration = Duration::from_secs(180);
 const LISTEN_EVERY: Duration = Duration::from_millis(400);
 /// A bad answer is believed for 3 s.
 const BAD_NEWS_LASTS: Duration = Duration::from_millis(3200);
+/// A good answer is believed for 20 s, and the call after it takes up to 3 s (KMS2-STATUS-11).
+const GOOD_NEWS_LASTS: Duration = Duration::from_secs(25);
 /// Limit for a change to be noticed: a good answer is believed for 20 s, and one call takes at most 3 s
 /// (KMS2-STATUS-11).
 const NOTICES: Duration = Duration::from_secs(90);
@@ -124,9 +126,12 @@ impl Side {
                 self.slow = matches!(fault, Fault::Slow(..));
                 self.tap.fault(fault.clone());
                 self.well = false;
-                let before = self.tap.counts();
-                self.until(NOTICES, "a Status call", |calls, _| {
-                    calls.status > before.status
+                let (before, since) = (self.tap.counts(), Instant::now());
+                // The call may be that of a provider whose configuration was replaced a moment ago: as long as health is
+                // good it may also be a result of before.
+                self.until(NOTICES, "a Status call", |calls, health| {
+                    let fresh = health.code != 200 || since.elapsed() >= GOOD_NEWS_LASTS;
+                    calls.status > before.status && fresh
                 })
                 .await?;
                 facts.insert("health: texts".into(), self.listen().await?);

@@ -246,16 +246,20 @@ impl Story {
             event: Event::Nothing,
             requests: ALL.to_vec(),
         }];
-        let mut config = 0;
+        let (mut config, mut refused) = (0, false);
         while chapters.len() < length {
             let before = &chapters[chapters.len() - 1].event;
             let event = loop {
                 let event = event(&mut random, plugin, &mut config);
-                if event != *before {
+                // no server starts with a configuration that it refuses
+                if event != *before && !(refused && event == Event::Restart) {
                     break event;
                 }
             };
             plugin = plugin.after(&event);
+            if let Event::Reload(config) = event {
+                refused = config == Config::Unknown;
+            }
             let requests = (0..random.random_range(3..9))
                 .map(|_| request(&mut random))
                 .collect();

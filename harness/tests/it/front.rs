@@ -74,3 +74,34 @@ fn a_run_that_was_not_asked_has_no_row_of_it() {
     let report = run(&[&words[..], &["--out", &out]].concat()).json();
     assert!(results(&report).is_empty());
 }
+
+#[cfg(not(feature = "kube"))]
+#[test]
+fn a_real_server_needs_a_build_that_has_its_client() {
+    let home = folder();
+    let subject = toy_subject(home.path(), "").display().to_string();
+    for word in ["real", &subject] {
+        let said = run(&["run", "--subject", &subject, "--apiserver", word]).ended(2);
+        assert!(said.err.contains("--features kube"), "{}", said.err);
+    }
+}
+
+/// A running cluster's API server has a plugin of its own: what it shows says nothing about the one that `run` starts.
+#[cfg(feature = "kube")]
+#[test]
+fn a_clusters_server_cannot_be_put_in_front() {
+    let home = folder();
+    let subject = toy_subject(home.path(), "").display().to_string();
+    let config = home.path().join("config");
+    std::fs::write(&config, "apiVersion: v1\nkind: Config\nclusters: []\n").unwrap();
+    let config = config.display().to_string();
+    let said = run(&["run", "--subject", &subject, "--apiserver", &config]).ended(2);
+    assert!(
+        said.err.contains(&config) && said.err.contains("sim, real"),
+        "{}",
+        said.err
+    );
+    // neither a program nor a kubeconfig
+    let said = run(&["run", "--subject", &subject, "--apiserver", &subject]).ended(2);
+    assert!(said.err.contains("kubeconfig"), "{}", said.err);
+}

@@ -137,7 +137,8 @@ impl Encryption {
         }
     }
 
-    /// Asks the plugin for what a read lacks; the outcome comes as [`Event::Decrypted`]. `deadline`
+    /// Asks the plugin for what a read lacks; the outcome comes as
+    /// [`Event::Decrypted`](crate::seam::Event::Decrypted). `deadline`
     /// is the reader's own, if it has one (KMS2-DEC-09).
     pub fn decrypt(&mut self, now: Now, pending: &Pending, deadline: Option<Duration>) -> CallId {
         let id = pending.provider;
