@@ -6,8 +6,9 @@
 //!
 //! Reading order: [`result`], [`stimuli`] (the names both sides use), `tally`, then one module per
 //! area: `wire`, `status`, `encrypt`, `decrypt`, `robust`, `operator`,
-//! `nodes`, `process`.
+//! `nodes`, `process`, `beside`.
 
+mod beside;
 mod decrypt;
 mod encrypt;
 mod nodes;
@@ -53,6 +54,7 @@ pub fn checks() -> &'static [Check] {
             operator::CHECKS,
             nodes::CHECKS,
             process::CHECKS,
+            beside::CHECKS,
         ]
         .concat()
     });

@@ -8,28 +8,13 @@ use kms_contract::Who;
 /// required: a profile that holds one is not earned without it.
 const WITHOUT_CHECK: &[(&str, &[&str])] = &[
     (
-        "an outage that begins and ends at known times: recovery, or refused writes, are counted from there",
+        "a fault of the backend under the plugin that is judged, which no operator's ordinary action is: \
+         recovery, and refused writes, are counted from where it begins and ends",
         &["AVAIL-01", "AVAIL-02"],
     ),
     (
-        "a start while the backend is away: a restart command says nothing about the backend",
-        &["AVAIL-04"],
-    ),
-    (
-        "a backend that can be broken and whose requests can be counted",
+        "such a fault, with every login and request at the backend counted through it and after it",
         &["AVAIL-07"],
-    ),
-    (
-        "a backend at which Encrypt or Decrypt fails: on the socket a truthful and an untruthful plugin look alike until then",
-        &["AVAIL-10", "ROT-05"],
-    ),
-    (
-        "a false backend in the true one's place, and what the plugin sends there",
-        &["SEC-03"],
-    ),
-    (
-        "a key that may be deleted and made again, which destroys what was written with it",
-        &["ROT-04"],
     ),
 ];
 
