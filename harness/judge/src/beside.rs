@@ -245,25 +245,26 @@ fn made_again(check: &Check, history: &History) -> Vec<CheckResult> {
         "a key_id that was not there before, or an error",
     );
     let before = key_id_before(history, KEY_MADE_AGAIN);
-    let restarted = done(history, KEY_MADE_AGAIN, "restart-spare");
     let mut new = 0;
     if let Some(before) = before
         && done(history, KEY_MADE_AGAIN, "make-key").is_some()
     {
+        // The server asks Encrypt after a good Status only, and that may have been of a moment
+        // before the key was made.
+        let mut good = false;
         for call in cases(history, KEY_MADE_AGAIN, MADE_AGAIN) {
-            // What Status says may be of a moment before; what Encrypt uses is in etcd for good.
-            let counts =
-                call.sent.method == "Encrypt" || restarted.is_some_and(|at| at < call.seq());
-            if let Some(now) = key_id(&call).filter(|_| counts) {
+            if call.sent.method == "Status" {
+                good = is_good(&call);
+            } else if let Some(now) = key_id(&call).filter(|_| good) {
                 tally.holds(call.seq(), now != before, || {
-                    format!("{} under the old key_id {before:?}", call.sent.method)
+                    format!("Encrypt under the old key_id {before:?}")
                 });
                 new += 1;
             }
         }
     }
     vec![tally.finish(
-        format!("another key_id in {new} answers"),
+        format!("another key_id, {new} times"),
         "data of the old key, which nobody can read, would count as current and never be looked at",
     )]
 }

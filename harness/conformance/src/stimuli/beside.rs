@@ -85,6 +85,8 @@ pub(crate) async fn key_made_again(scene: Scene<'_>) {
         !is_good(&status.outcome)
     })
     .await;
+    // Servers tell when a key was made to the second, and no operator is faster.
+    sleep(scene.lab.options.watch / 2).await;
     if !act(scene, &*spare, Act::MakeKey).await {
         return;
     }
@@ -197,7 +199,9 @@ async fn watch(
     for look in 0..=looks {
         // Encrypt first: then a Status that knows nothing has had its chance.
         encrypt(scene, case, look).await;
-        if enough(&scene.status(case).await) || start.elapsed() >= limit + scene.lab.options.hook_limit {
+        if enough(&scene.status(case).await)
+            || start.elapsed() >= limit + scene.lab.options.hook_limit
+        {
             return;
         }
         sleep(pause).await;

@@ -31,6 +31,8 @@ pub(crate) async fn rotation(scene: Scene<'_>, shelf: &mut Shelf) {
         super::nodes::agree(nodes).await;
         return;
     };
+    // Before the first rotation: after it the nodes may differ until both have looked.
+    let two_nodes = super::nodes::agree(nodes).await;
     for round in 0..ROTATIONS {
         let reply = scene.status("").await;
         let before = reply.key_id.clone();
@@ -43,8 +45,6 @@ pub(crate) async fn rotation(scene: Scene<'_>, shelf: &mut Shelf) {
             .encrypt("", &scene.seed(format_args!("{round}/before")), uid)
             .await
             .1;
-        let last = round + 1 == ROTATIONS;
-        let two_nodes = last && super::nodes::agree(nodes).await;
         let changed = |outcome: &Outcome, key_id: &Bytes| {
             matches!(outcome, Outcome::Ok(_)) && *key_id != before
         };
@@ -71,7 +71,7 @@ pub(crate) async fn rotation(scene: Scene<'_>, shelf: &mut Shelf) {
                 scene.decrypt("key-id:other", &material, uid).await;
             }
         }
-        if two_nodes {
+        if two_nodes && round + 1 == ROTATIONS {
             super::nodes::agree_after_rotation(nodes, effect_ns).await;
         }
     }
