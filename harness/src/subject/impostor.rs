@@ -235,3 +235,67 @@ async fn request<S: AsyncRead + Unpin>(stream: &mut S) -> std::io::Result<Zeroiz
     text.truncate(length);
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vault::admin::Admin;
+
+    fn secret() -> Zeroizing<String> {
+        Zeroizing::new("hvs.planted".to_owned())
+    }
+
+    async fn start(falsehood: Falsehood) -> (Impostor, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let impostor = Impostor::start(falsehood, folder.path(), vec![secret()]).await;
+        (impostor.unwrap(), folder)
+    }
+
+    /// Asks with the token, as a plugin would that trusts `ca`.
+    async fn ask(address: &str, ca: &Path) -> Result<crate::vault::admin::Answer> {
+        let client = Admin::new(address, Some(ca), secret())?;
+        client.read("transit/keys/k").await
+    }
+
+    /// Whoever verifies tells nothing; whoever trusts the wrong authority tells everything, and that
+    /// is counted.
+    #[tokio::test]
+    async fn counts_what_a_trusting_client_tells_and_a_careful_one_does_not() {
+        for falsehood in [Falsehood::OtherAuthority, Falsehood::OtherName] {
+            let (impostor, _folder) = start(falsehood).await;
+            ask(impostor.address(), impostor.ca()).await.unwrap_err();
+            let careful = Seen {
+                contacts: 1,
+                ..Seen::default()
+            };
+            assert_eq!(impostor.seen(), careful, "{falsehood:?}");
+        }
+        let (impostor, folder) = start(Falsehood::OtherAuthority).await;
+        let wrong = folder.path().join("other/ca.pem");
+        assert_eq!(ask(impostor.address(), &wrong).await.unwrap().status, 503);
+        let told = Seen {
+            contacts: 1,
+            requests: 1,
+            credentials: 1,
+        };
+        assert_eq!(impostor.seen(), told);
+    }
+
+    #[tokio::test]
+    async fn counts_plain_requests_and_no_handshakes() {
+        let (impostor, _folder) = start(Falsehood::PlainHttp).await;
+        ask(impostor.address(), impostor.ca()).await.unwrap_err();
+        assert_eq!((impostor.seen().contacts, impostor.seen().requests), (1, 0));
+        let plain = impostor.address().replace("https", "http");
+        ask(&plain, impostor.ca()).await.unwrap();
+        assert_eq!(impostor.seen().credentials, 1);
+    }
+
+    #[tokio::test]
+    async fn a_redirect_is_a_contact_and_what_follows_it_is_counted() {
+        let (impostor, _folder) = start(Falsehood::ForeignRedirect).await;
+        let answer = ask(impostor.address(), impostor.ca()).await.unwrap();
+        assert_eq!(answer.status, 307);
+        assert_eq!((impostor.seen().contacts, impostor.seen().requests), (1, 0));
+    }
+}
