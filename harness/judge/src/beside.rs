@@ -206,13 +206,13 @@ fn truthful(check: &Check, history: &History) -> Vec<CheckResult> {
         let worked_before = cases(history, KEY_MADE_AGAIN, BEFORE).any(|call| is_good(&call));
         if let Some(failed) = failed.filter(|_| worked_before) {
             let since = failed.event.at_ns;
-            let statuses = calls.iter().filter(|call| {
+            let mut statuses = calls.iter().filter(|call| {
                 call.sent.method == "Status"
                     && call.event.at_ns >= since
                     && matches!(call.outcome(), Some(Outcome::Ok(_) | Outcome::Error { .. }))
             });
             let sick = statuses.clone().find(|call| !is_good(call));
-            match (sick, statuses.last()) {
+            match (sick, statuses.next_back()) {
                 (Some(sick), _) => {
                     let after = sick.event.at_ns - since;
                     seen = format!("bad {} after Encrypt failed", millis(after));

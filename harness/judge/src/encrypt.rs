@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use kms_history::{Annotation, Answer, Blob, Body, Call, History, Outcome, Request, Text, What};
+use kms_history::{Annotation, Answer, Blob, Body, Call, History, Outcome, Request, Text};
 
 use crate::status::judge_key_id_size;
 use crate::stimuli::{
-    AGREEMENT, BYSTANDERS, CONTACT, ENCRYPT, EQUAL, RESTART, ROTATION, ROUND_TRIPS, STOP, UIDS,
+    AGREEMENT, BYSTANDERS, CONTACT, ENCRYPT, EQUAL, RESTART, ROTATION, ROUND_TRIPS, UIDS,
 };
 use crate::tally::{Tally, code_name, describe, ending, millis, p99};
 use crate::{Check, CheckResult};
@@ -68,13 +68,6 @@ pub(crate) const CHECKS: &[Check] = &[
         title: "Annotations are small, since every stored object carries them",
         stimuli: WHERE,
         judge: annotation_cost,
-    },
-    Check {
-        id: "key-id-outlives-a-restart",
-        requirements: &["KMS2-ENC-14"],
-        title: "key_id is that of the remote key: a restart does not change it",
-        stimuli: &[RESTART, STOP],
-        judge: key_id_of_the_remote_key,
     },
     Check {
         id: "answers-are-distinct",
@@ -271,50 +264,6 @@ fn annotation_cost(check: &Check, history: &History) -> Vec<CheckResult> {
         format!("{most} bytes in each stored object"),
         "annotations are copied into every object in etcd",
     )]
-}
-
-fn key_id_of_the_remote_key(check: &Check, history: &History) -> Vec<CheckResult> {
-    let mut tally = Tally::new(
-        check,
-        history,
-        "KMS2-ENC-14",
-        "the same key_id before and after each restart",
-    );
-    for stimulus in [RESTART, STOP] {
-        let restarted = history.stimulus(stimulus).find(|event| {
-            matches!(&event.what, What::Hook(step) if step.hook == "restart" && step.error.is_none())
-        });
-        let Some(restarted) = restarted else { continue };
-        // What Encrypt says may differ from Status for reasons of its own.
-        let ids = |method: &'static str| {
-            let calls = history.calls_of(stimulus);
-            let calls = calls.filter(move |call| call.sent.method == method);
-            calls.filter_map(|call| Some((call.seq(), key_id(&call)?)))
-        };
-        for method in ["Status", "Encrypt"] {
-            let before = ids(method)
-                .take_while(|(seq, _)| *seq < restarted.seq)
-                .last();
-            let after = ids(method).find(|(seq, _)| *seq > restarted.seq);
-            if let (Some((_, before)), Some((seq, after))) = (before, after) {
-                tally.should(seq, before == after, || {
-                    format!("{before:?}, after a restart {after:?}")
-                });
-            }
-        }
-    }
-    let count = tally.count();
-    vec![tally.finish(
-        format!("unchanged, {count} times"),
-        "a key that each process makes for itself is not the one that the operator rotates and destroys",
-    )]
-}
-
-fn key_id<'a>(call: &Call<'a>) -> Option<&'a str> {
-    match &call.answer()?.body {
-        Body::Status { key_id, .. } | Body::Encrypt { key_id, .. } => Some(&key_id.text),
-        _ => None,
-    }
 }
 
 fn distinct(check: &Check, history: &History) -> Vec<CheckResult> {

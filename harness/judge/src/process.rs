@@ -1,6 +1,6 @@
 //! Judges of the subject as a process: how it ends and starts, what it takes, what it shows.
 
-use kms_history::{Call, History, HookStep, Outcome, What};
+use kms_history::{Body, Call, History, HookStep, Outcome, What};
 
 use crate::stimuli::{
     AFTERWARDS, BEFORE, CRASH, FROZEN, IN_FLIGHT, LATE, MEMORY, RESTART, SERIES, STOP,
@@ -36,6 +36,13 @@ pub(crate) const CHECKS: &[Check] = &[
         title: "After kill -9 it starts beside the socket that was left, and serves",
         stimuli: &[CRASH],
         judge: crash,
+    },
+    Check {
+        id: "key-id-outlives-a-restart",
+        requirements: &["KMS2-ENC-14"],
+        title: "key_id is that of the remote key: a restart does not change it",
+        stimuli: &[RESTART, STOP],
+        judge: key_id_of_the_remote_key,
     },
     Check {
         id: "connection-outlives-a-freeze",
@@ -244,4 +251,48 @@ fn frozen(check: &Check, history: &History) -> Vec<CheckResult> {
         seen,
         "the API server keeps its connection for years; how one does that was idle for an hour is not looked at",
     )]
+}
+
+fn key_id_of_the_remote_key(check: &Check, history: &History) -> Vec<CheckResult> {
+    let mut tally = Tally::new(
+        check,
+        history,
+        "KMS2-ENC-14",
+        "the same key_id before and after each restart",
+    );
+    for stimulus in [RESTART, STOP] {
+        let restarted = history.stimulus(stimulus).find(|event| {
+            matches!(&event.what, What::Hook(step) if step.hook == "restart" && step.error.is_none())
+        });
+        let Some(restarted) = restarted else { continue };
+        // What Encrypt says may differ from Status for reasons of its own.
+        let ids = |method: &'static str| {
+            let calls = history.calls_of(stimulus);
+            let calls = calls.filter(move |call| call.sent.method == method);
+            calls.filter_map(|call| Some((call.seq(), key_id(&call)?)))
+        };
+        for method in ["Status", "Encrypt"] {
+            let before = ids(method)
+                .take_while(|(seq, _)| *seq < restarted.seq)
+                .last();
+            let after = ids(method).find(|(seq, _)| *seq > restarted.seq);
+            if let (Some((_, before)), Some((seq, after))) = (before, after) {
+                tally.should(seq, before == after, || {
+                    format!("{before:?}, after a restart {after:?}")
+                });
+            }
+        }
+    }
+    let count = tally.count();
+    vec![tally.finish(
+        format!("unchanged, {count} times"),
+        "a key that each process makes for itself is not the one that the operator rotates and destroys",
+    )]
+}
+
+fn key_id<'a>(call: &Call<'a>) -> Option<&'a str> {
+    match &call.answer()?.body {
+        Body::Status { key_id, .. } | Body::Encrypt { key_id, .. } => Some(&key_id.text),
+        _ => None,
+    }
 }
