@@ -4,7 +4,8 @@
 //! thing wrong. Not for production: everybody who reads the file reads the data.
 //!
 //! ```text
-//! toy_plugin --socket PATH --key FILE [--break key-id|decrypt|start] [--say TEXT]
+//! toy_plugin --socket PATH --key FILE [--metrics-port PORT]
+//!            [--break key-id|decrypt|start] [--say TEXT]
 //! ```
 
 use std::io::{Read, Write};
@@ -22,7 +23,8 @@ use kms_v2_api::{
     DecryptRequest, DecryptResponse, EncryptRequest, EncryptResponse, StatusRequest, StatusResponse,
 };
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use tokio::net::UnixListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tonic::{Request, Response, Status};
 use tower::Service;
@@ -36,6 +38,9 @@ struct Args {
     socket: PathBuf,
     #[arg(long)]
     key: PathBuf,
+    /// Where it shows its only metric
+    #[arg(long)]
+    metrics_port: Option<u16>,
     /// What to do wrong
     #[arg(long = "break", default_value = "")]
     broken: String,
@@ -144,6 +149,10 @@ fn main() -> Result<()> {
         }
         let listener = UnixListener::bind(&args.socket).context("bind the socket")?;
         std::fs::set_permissions(&args.socket, std::fs::Permissions::from_mode(0o600))?;
+        if let Some(port) = args.metrics_port {
+            let metrics = TcpListener::bind(("127.0.0.1", port)).await;
+            tokio::spawn(show_metrics(metrics.context("bind the metrics port")?));
+        }
         let mut terminate = signal(SignalKind::terminate())?;
         let service = KeyManagementServiceServer::new(toy);
         loop {
@@ -161,6 +170,14 @@ fn main() -> Result<()> {
         }
         Ok(())
     })
+}
+
+async fn show_metrics(listener: TcpListener) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        // Whoever asks gets the same; one that breaks off gets nothing.
+        let _ = stream.read(&mut [0; 1024]).await;
+        let _ = stream.write_all(b"HTTP/1.0 200 OK\r\n\r\ntoy_up 1\n").await;
+    }
 }
 
 /// The key in the file; a new one when there is none.

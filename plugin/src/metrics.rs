@@ -15,7 +15,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 
 use crate::config::Config;
 use crate::event::{Event, Method, VaultOp};
@@ -120,15 +120,86 @@ impl Metrics {
     /// durations exist from the start, so that rates see the first failure.
     pub fn new(config: &Config) -> Self {
         let mut registry = Registry::with_prefix("vault_kubernetes_kms");
-        let calls = Family::<CallLabels, Counter>::default();
-        let failures = Family::<FailureLabels, Counter>::default();
-        let call_durations: Durations<CallLabels> = Family::new_with_constructor(histogram);
-        let vault_requests = Family::<VaultLabels, Counter>::default();
-        let vault_durations: Durations<OperationLabel> = Family::new_with_constructor(histogram);
-        let logins = Family::<ResultLabel, Counter>::default();
-        let renewals = Family::<ResultLabel, Counter>::default();
+        let r = &mut registry;
+        // In the order of the text.
+        let calls: Family<CallLabels, Counter> = add(r, "requests", "KMS calls answered");
+        let call_durations: Durations<CallLabels> = add_durations(
+            r,
+            "request_duration_seconds",
+            "Time from a whole KMS request to its answer",
+        );
+        let failures: Family<FailureLabels, Counter> =
+            add(r, "request_failures", "Failed KMS calls by what to look at");
+        let vault_requests: Family<VaultLabels, Counter> =
+            add(r, "vault_requests", "Requests to Vault");
+        let vault_durations: Durations<OperationLabel> = add_durations(
+            r,
+            "vault_request_duration_seconds",
+            "Time of a request to Vault",
+        );
+        let batches = add(
+            r,
+            "vault_batches",
+            "Requests to Vault that held several calls",
+        );
+        let batched = add(r, "vault_batched_calls", "Calls that went in such requests");
+        let coalesced = add(
+            r,
+            "coalesced_calls",
+            "Decrypts answered by an equal one in flight",
+        );
+        let waiting = add(r, "waiting_calls", "Calls waiting for Vault or in flight");
+        r.register(
+            "waiting_calls_limit",
+            "Calls over this number are refused",
+            constant(config.max_waiting),
+        );
+        let healthy = add(
+            r,
+            "healthy",
+            "1 when Status answers ok, 0 when it answers an error",
+        );
+        let key_version = add(
+            r,
+            "key_version",
+            "Version of the Transit key in use, 0 before the first",
+        );
+        let key_info = add(r, "key_info", "The key_id in use");
+        let token_expiry = add(
+            r,
+            "token_expiry_timestamp_seconds",
+            "When the token in use ends, 0 for never or unknown",
+        );
+        let token_ttl = add(
+            r,
+            "token_ttl_seconds",
+            "Time to live that the last login or renewal gave, 0 for none",
+        );
+        let logins = both_results(&add(r, "logins", "Logins"));
+        let renewals = both_results(&add(r, "token_renewals", "Renewals of the token"));
+        let former_places = add(
+            r,
+            "former_place_readable",
+            "1 when the key of a -decrypt-only place can be read",
+        );
+        let socket_rebinds = add(
+            r,
+            "socket_rebinds",
+            "How often the socket had gone from its path",
+        );
+        let warnings = add(r, "warnings", "Warnings in the log");
+        r.register(
+            "tls_verification_disabled",
+            "1 when Vault's certificate is not verified",
+            constant(usize::from(config.vault.tls.skip_verify)),
+        );
+        // A gauge like key_info, not OpenMetrics' own type, which plain Prometheus text lacks.
+        let build: Family<VersionLabel, Gauge> = add(r, "build_info", "The running version");
+        let version = env!("CARGO_PKG_VERSION");
+        build.get_or_create(&VersionLabel { version }).set(1);
+        r.register_collector(Box::new(Process));
 
-        let mut metrics = Self {
+        Self {
             calls: METHODS.map(|method| {
                 std::array::from_fn(|code| calls.get_or_create_owned(&call_labels(method, code)))
             }),
@@ -156,113 +227,22 @@ impl Metrics {
                     operation: op.as_str(),
                 })
             }),
-            logins: both_results(&logins),
-            renewals: both_results(&renewals),
-            batches: Counter::default(),
-            batched: Counter::default(),
-            coalesced: Counter::default(),
-            waiting: Gauge::default(),
-            healthy: Gauge::default(),
-            key_version: Gauge::default(),
-            key_info: Family::default(),
-            token_expiry: Gauge::default(),
-            token_ttl: Gauge::default(),
-            former_places: Family::default(),
-            socket_rebinds: Counter::default(),
-            warnings: Counter::default(),
-            registry: Registry::default(),
-        };
-
-        let m = &metrics;
-        registry.register("requests", "KMS calls answered", calls);
-        registry.register(
-            "request_duration_seconds",
-            "Time from a whole KMS request to its answer",
-            m.call_durations.clone(),
-        );
-        registry.register(
-            "request_failures",
-            "Failed KMS calls by what to look at",
-            failures,
-        );
-        registry.register("vault_requests", "Requests to Vault", vault_requests);
-        registry.register(
-            "vault_request_duration_seconds",
-            "Time of a request to Vault",
-            vault_durations,
-        );
-        registry.register(
-            "vault_batches",
-            "Requests to Vault that held several calls",
-            m.batches.clone(),
-        );
-        registry.register(
-            "vault_batched_calls",
-            "Calls that went in such requests",
-            m.batched.clone(),
-        );
-        registry.register(
-            "coalesced_calls",
-            "Decrypts answered by an equal one in flight",
-            m.coalesced.clone(),
-        );
-        registry.register(
-            "waiting_calls",
-            "Calls waiting for Vault or in flight",
-            m.waiting.clone(),
-        );
-        registry.register(
-            "waiting_calls_limit",
-            "Calls over this number are refused",
-            constant(config.max_waiting),
-        );
-        registry.register(
-            "healthy",
-            "1 when Status answers ok, 0 when it answers an error",
-            m.healthy.clone(),
-        );
-        registry.register(
-            "key_version",
-            "Version of the Transit key in use, 0 before the first",
-            m.key_version.clone(),
-        );
-        registry.register("key_info", "The key_id in use", m.key_info.clone());
-        registry.register(
-            "token_expiry_timestamp_seconds",
-            "When the token in use ends, 0 for never or unknown",
-            m.token_expiry.clone(),
-        );
-        registry.register(
-            "token_ttl_seconds",
-            "Time to live that the last login or renewal gave, 0 for none",
-            m.token_ttl.clone(),
-        );
-        registry.register("logins", "Logins", logins);
-        registry.register("token_renewals", "Renewals of the token", renewals);
-        registry.register(
-            "former_place_readable",
-            "1 when the key of a -decrypt-only place can be read",
-            m.former_places.clone(),
-        );
-        registry.register(
-            "socket_rebinds",
-            "How often the socket had gone from its path",
-            m.socket_rebinds.clone(),
-        );
-        registry.register("warnings", "Warnings in the log", m.warnings.clone());
-        registry.register(
-            "tls_verification_disabled",
-            "1 when Vault's certificate is not verified",
-            constant(usize::from(config.vault.tls.skip_verify)),
-        );
-        let build = Family::<VersionLabel, Gauge>::default();
-        let version = env!("CARGO_PKG_VERSION");
-        build.get_or_create(&VersionLabel { version }).set(1);
-        // A gauge like key_info, not OpenMetrics' own type, which plain Prometheus text lacks.
-        registry.register("build_info", "The running version", build);
-        registry.register_collector(Box::new(Process));
-        metrics.registry = registry;
-        metrics
+            batches,
+            batched,
+            coalesced,
+            waiting,
+            healthy,
+            key_version,
+            key_info,
+            token_expiry,
+            token_ttl,
+            logins,
+            renewals,
+            former_places,
+            socket_rebinds,
+            warnings,
+            registry,
+        }
     }
 
     /// All metrics as text, in the content type of [`CONTENT_TYPE`].
@@ -377,6 +357,24 @@ impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Metrics").finish_non_exhaustive()
     }
+}
+
+/// Makes a metric and registers it under its name.
+fn add<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+/// The same for durations, all of which have the same buckets.
+fn add_durations<L>(registry: &mut Registry, name: &str, help: &str) -> Durations<L>
+where
+    Durations<L>: Metric + Clone,
+    L: Clone + std::hash::Hash + Eq,
+{
+    let durations: Durations<L> = Family::new_with_constructor(histogram);
+    registry.register(name, help, durations.clone());
+    durations
 }
 
 fn histogram() -> Histogram {

@@ -1,12 +1,13 @@
 //! A real OpenBao in dev mode on loopback, with a Transit key and the identities the measurements use.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use http::Method;
-use kms_process::child::{Child, Launch};
+use kms_process::child::Child;
+use kms_process::{dev, parts};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
@@ -68,18 +69,18 @@ impl Server {
     /// Starts one with the key `kms-key` (aes256-gcm96) and the policies.
     pub async fn start(bao: &Path, tls: bool) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("kms-bench-").tempdir()?;
-        let at = free_address()?;
+        let [port] = parts::free_ports()?;
+        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let config = dir.path().join("server.hcl");
         std::fs::write(&config, CONFIG)?;
-        let mut launch = Launch::new("bao", bao, dir.path());
-        launch.args = vec![
-            "server".to_owned(),
-            "-dev".to_owned(),
-            "-dev-no-store-token".to_owned(),
-            format!("-dev-root-token-id={ROOT}"),
-            format!("-dev-listen-address={at}"),
-            format!("-config={}", config.display()),
-        ];
+        let mut launch = dev::launch(
+            parts::OPENBAO,
+            bao,
+            dir.path(),
+            &at.to_string(),
+            (dev::OPENBAO_ROOT_TOKEN, ROOT),
+        );
+        launch.args.push(format!("-config={}", config.display()));
         if tls {
             launch.args.push("-dev-tls".to_owned());
             launch
@@ -242,11 +243,6 @@ async fn answers(at: SocketAddr, ca: Option<&Path>) -> Result<Direct> {
     )
     .await??;
     Ok(root)
-}
-
-/// A port that was free a moment ago.
-fn free_address() -> Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
 #[cfg(test)]

@@ -38,8 +38,8 @@ pub(crate) struct Scene<'a> {
     pub lab: &'a Lab<'a>,
     pub name: &'static str,
     pub caller: u32,
-    /// Calls go to the other node.
-    pub elsewhere: bool,
+    /// Where calls go.
+    pub client: &'a Client,
 }
 
 /// How one call of ours is to be made and recorded.
@@ -91,7 +91,7 @@ impl<'a> Lab<'a> {
             lab: self,
             name,
             caller: 0,
-            elsewhere: false,
+            client: &self.client,
         }
     }
 }
@@ -105,16 +105,22 @@ impl<'a> Scene<'a> {
     /// The same stimulus on the other node, when there is one.
     pub fn elsewhere(self) -> Self {
         Scene {
-            elsewhere: true,
+            client: self.lab.other_node.as_ref().unwrap_or(self.client),
             ..self
         }
     }
 
-    fn client(&self) -> &'a Client {
-        match &self.lab.other_node {
-            Some(client) if self.elsewhere => client,
-            _ => &self.lab.client,
-        }
+    /// The same stimulus on another process.
+    pub fn on<'b>(self, client: &'b Client) -> Scene<'b>
+    where
+        'a: 'b,
+    {
+        Scene { client, ..self }
+    }
+
+    /// Another stimulus, in the middle of this one.
+    pub fn named(self, name: &'static str) -> Self {
+        Scene { name, ..self }
     }
 
     pub fn record(&self, what: What) -> u64 {
@@ -180,7 +186,7 @@ impl<'a> Scene<'a> {
             conn: None,
         }));
         let start = Instant::now();
-        let (outcome, decoded) = self.client().call(&method, body, limit, &spellings).await;
+        let (outcome, decoded) = self.client.call(&method, body, limit, &spellings).await;
         let elapsed_ns = nanos(start.elapsed());
         let (sealed, plaintext, key_id) = match decoded {
             Some(d) => (d.sealed, d.plaintext, d.key_id),
@@ -209,7 +215,10 @@ impl<'a> Scene<'a> {
             plaintext,
             key_id,
         };
+        // A spare may be silent without the subject being so.
+        let of_subject = std::ptr::eq(self.client, &raw const self.lab.client);
         match reply.reached() {
+            _ if !of_subject => {}
             true => self.lab.silent.store(0, Ordering::Relaxed),
             false => {
                 self.lab.silent.fetch_add(1, Ordering::Relaxed);

@@ -4,9 +4,10 @@
 //! a transcript; `kms-judge` gives the verdicts. A stimulus never decides whether the subject is
 //! right: it records facts, and the few that need payload bytes (does the ciphertext hold the
 //! plaintext?) it establishes on the spot. No fault of the backend is injected here and no process
-//! is started; the subject's own is signalled where the operator says how to bring it back.
+//! is started; the subject's own is signalled where the operator says how to bring it back, and what
+//! would cost it its key or its backend is asked of a [`spare`] that whoever runs the suite starts.
 //!
-//! Reading order: [`target`], [`process`], [`metrics`], [`options`], [`recorder`], `lab`, `client`,
+//! Reading order: [`target`], [`process`], [`spare`], [`metrics`], [`options`], [`recorder`], `lab`, `client`,
 //! `raw`, `stimuli`.
 
 mod client;
@@ -20,6 +21,7 @@ mod raw;
 pub mod recorder;
 mod run;
 mod seeds;
+pub mod spare;
 mod stimuli;
 pub mod target;
 
@@ -29,4 +31,5 @@ pub use options::{Options, OptionsError, Progress};
 pub use process::{Process, Signal};
 pub use recorder::Recorder;
 pub use run::run;
+pub use spare::{Act, Backend, Falsehood, Seen, Spare, Spares};
 pub use target::{BoxFuture, Connect, Hook, Metrics, Stream, Target, UnixSocket};

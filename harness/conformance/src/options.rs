@@ -47,6 +47,14 @@ pub struct Options {
     pub patience: Duration,
     /// Pause before calls that the log is searched for: a plugin may limit its lines per second.
     pub log_pause: Duration,
+    /// How long an unfit key may go unnoticed by Status before the suite stops looking (KMS2-AVAIL-10).
+    pub truth_limit: Duration,
+    /// How long to watch that nothing happens.
+    pub watch: Duration,
+    /// Rotations of a key between two looks at the subject's memory (KMS2-PERF-01).
+    pub rotations: u32,
+    /// How long the subject's process is frozen (KMS2-AVAIL-09).
+    pub frozen: Duration,
     /// Keep the bytes of inputs that the harness made in the transcript.
     pub keep_payloads: bool,
     /// Told after each step of long work.
@@ -74,6 +82,10 @@ impl Default for Options {
             hook_limit: Duration::from_secs(90),
             patience: Duration::from_millis(150),
             log_pause: Duration::from_millis(1100),
+            truth_limit: Duration::from_secs(25),
+            watch: Duration::from_secs(4),
+            rotations: 400,
+            frozen: Duration::from_secs(1),
             keep_payloads: false,
             progress: None,
         }
@@ -133,6 +145,7 @@ impl Options {
             ("errors", self.errors),
             ("pings", self.pings),
             ("flips", self.flips),
+            ("rotations", self.rotations),
         ];
         if let Some((name, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
             return Err(OptionsError::Zero(name));

@@ -5,6 +5,7 @@
 //! for a plugin it has yet to start.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
@@ -26,8 +27,15 @@ pub trait Process: Send + Sync {
     /// Signals the process that serves now. The text of an error goes into the transcript.
     fn signal(&self, signal: Signal) -> BoxFuture<'_, Result<(), String>>;
 
+    /// Freezes the process that serves now by SIGSTOP, and lets it go on by SIGCONT after `time`, or
+    /// when the future is dropped.
+    fn freeze(&self, time: Duration) -> BoxFuture<'_, Result<(), String>>;
+
     /// Memory resident now, in bytes.
     fn memory(&self) -> BoxFuture<'_, Result<u64, String>>;
+
+    /// Its command line and those of its children, as every user of the machine sees them.
+    fn arguments(&self) -> BoxFuture<'_, Result<Vec<u8>, String>>;
 }
 
 /// The process that listens on a unix socket.
@@ -66,6 +74,17 @@ impl Process for Peer {
         })
     }
 
+    fn freeze(&self, time: Duration) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async move {
+            let pid = self.pid().await?;
+            may_be_signalled(pid)?;
+            let frozen = Frozen::new(Pid::from_raw(pid))?;
+            tokio::time::sleep(time).await;
+            drop(frozen);
+            Ok(())
+        })
+    }
+
     fn memory(&self) -> BoxFuture<'_, Result<u64, String>> {
         Box::pin(async {
             let pid = self.pid().await?;
@@ -76,6 +95,41 @@ impl Process for Peer {
                 .ok_or_else(|| "its resident memory is not shown in kB".to_owned())
         })
     }
+
+    fn arguments(&self) -> BoxFuture<'_, Result<Vec<u8>, String>> {
+        Box::pin(async {
+            let pid = self.pid().await?;
+            let mut text = shown(&format!("/proc/{pid}/cmdline"))?;
+            // A child that has ended since is none.
+            let children = shown(&format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+            for child in String::from_utf8_lossy(&children).split_whitespace() {
+                text.extend(shown(&format!("/proc/{child}/cmdline")).unwrap_or_default());
+            }
+            Ok(text)
+        })
+    }
+}
+
+/// A process that does nothing until this is dropped.
+struct Frozen(Pid);
+
+impl Frozen {
+    fn new(pid: Pid) -> Result<Self, String> {
+        kill(pid, nix::sys::signal::Signal::SIGSTOP)
+            .map(|()| Frozen(pid))
+            .map_err(|error| format!("SIGSTOP to the socket's owner: {error}"))
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        // It fails for a process that has ended, and nothing else.
+        let _ = kill(self.0, nix::sys::signal::Signal::SIGCONT);
+    }
+}
+
+fn shown(path: &str) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|error| format!("{path}: {error}"))
 }
 
 fn kilobytes(text: &str) -> Option<u64> {

@@ -103,11 +103,36 @@ async fn everything(lab: &Lab<'_>) {
     stage(lab, names::SERIES, |s| stimuli::series::errors(s)).await;
     stage(lab, names::OVERSIZED, |s| stimuli::malformed::oversized(s)).await;
     stage(lab, names::MALFORMED, |s| stimuli::malformed::malformed(s)).await;
-    stage(lab, names::ROTATION, |s| {
-        stimuli::operator::rotation(s, &mut shelf)
+    stage(lab, names::FROZEN, |s| stimuli::process::frozen(s)).await;
+    stage(lab, names::SECRETS, |s| {
+        stimuli::secrets::planted(s, &shelf)
     })
     .await;
-    stage(lab, names::NODES, |s| stimuli::nodes::agree(s)).await;
+    // Each of them waits for most of its time, and they do not meet: the spares are other processes.
+    let rotation = stage(lab, names::ROTATION, |s| {
+        stimuli::operator::rotation(s, &mut shelf)
+    });
+    Box::pin(async {
+        tokio::join!(
+            rotation,
+            stage(lab, names::LATE_BACKEND, |s| stimuli::beside::late_backend(
+                s
+            )),
+            stage(lab, names::FALSE_BACKENDS, |s| {
+                stimuli::beside::false_backends(s)
+            }),
+            stage(lab, names::KEY_MADE_AGAIN, |s| {
+                stimuli::beside::key_made_again(s)
+            }),
+            stage(lab, names::ROTATION_IN_VAIN, |s| {
+                stimuli::beside::rotation_in_vain(s)
+            }),
+            stage(lab, names::MANY_ROTATIONS, |s| {
+                stimuli::beside::many_rotations(s)
+            }),
+        )
+    })
+    .await;
     stage(lab, names::RESTART, |s| {
         stimuli::operator::restart(s, &shelf)
     })

@@ -10,7 +10,10 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 
+use zeroize::Zeroizing;
+
 use crate::process::{Peer, Process};
+use crate::spare::Spares;
 
 /// A byte stream to the subject.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -60,6 +63,10 @@ pub struct Target {
     pub other_node: Option<Arc<dyn Connect>>,
     /// Its metrics.
     pub metrics: Option<Arc<dyn Metrics>>,
+    /// How to start it once more beside itself.
+    pub spares: Option<Arc<dyn Spares>>,
+    /// Credentials that it was given, to look for them where they must not be.
+    pub secrets: Arc<[Zeroizing<String>]>,
 }
 
 impl fmt::Debug for Target {
@@ -72,6 +79,8 @@ impl fmt::Debug for Target {
             .field("process", &self.process.is_some())
             .field("other_node", &self.other_node.is_some())
             .field("metrics", &self.metrics.is_some())
+            .field("spares", &self.spares.is_some())
+            .field("secrets", &self.secrets.len())
             .finish()
     }
 }
@@ -96,6 +105,8 @@ impl Target {
             process: None,
             other_node: None,
             metrics: None,
+            spares: None,
+            secrets: Arc::default(),
         }
     }
 }

@@ -353,13 +353,16 @@ pub struct SocketFacts {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HookStep {
-    /// `restart` or `rotate`; or `terminate` or `kill`, the signals.
+    /// `restart` or `rotate`; or `terminate`, `kill` or `freeze`, the signals; or what was done to
+    /// another process of the subject or its backend: `backend-silent`, `backend-comes`,
+    /// `rotate-spare`, `rotate-in-vain`, `delete-key`, `make-key`, `restart-spare`; or `other-node`,
+    /// which only waits until that one has seen a rotation.
     pub hook: String,
     /// Why it failed; absent when it worked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// Nanoseconds until its effect was seen: after a restart an answer of Status, after a rotation
-    /// another key_id. Absent when it was not seen.
+    /// another key_id; the length of a freeze. Absent when it was not seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effect_ns: Option<u64>,
 }
@@ -390,7 +393,9 @@ pub struct Needle {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Measure {
-    /// What: `resident-bytes`, `metric-series`, `socket-left` (1 or 0).
+    /// What: `resident-bytes`, `metric-series`, `socket-left` (1 or 0), `rotations`; by place
+    /// `searched:PLACE` (bytes), `credentials:PLACE` and `plaintexts:PLACE` (found there); by way of
+    /// being false `contacts:WAY`, `requests:WAY` and `credentials:WAY` of a false backend.
     pub name: Cow<'static, str>,
     /// How much.
     pub value: u64,

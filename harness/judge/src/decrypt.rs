@@ -349,8 +349,15 @@ fn bound(check: &Check, history: &History) -> Vec<CheckResult> {
             is_refused(&mut tally, &call);
         }
     }
+    let other = history
+        .calls_of(ROTATION)
+        .any(|call| call.sent.case == "key-id:other");
+    let seen = match other {
+        true => "all refused",
+        false => "all refused; another valid key_id was not presented, for the key was not rotated",
+    };
     vec![tally.finish(
-        "all refused",
+        seen,
         "nothing else binds them: whoever can write to etcd can present any key_id and annotations",
     )]
 }

@@ -262,7 +262,7 @@ fn annotation_cost(check: &Check, history: &History) -> Vec<CheckResult> {
     }
     vec![tally.finish(
         format!("{most} bytes in each stored object"),
-        "annotations are copied into every object in etcd; whether key_id names the remote key cannot be seen from outside",
+        "annotations are copied into every object in etcd",
     )]
 }
 

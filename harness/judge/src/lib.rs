@@ -6,8 +6,9 @@
 //!
 //! Reading order: [`result`], [`stimuli`] (the names both sides use), `tally`, then one module per
 //! area: `wire`, `status`, `encrypt`, `decrypt`, `robust`, `operator`,
-//! `nodes`, `process`; [`passage`] judges what only some runs ask for.
+//! `nodes`, `process`, `beside`; [`passage`] judges what only some runs ask for, [`invariant`] a chaos run.
 
+mod beside;
 mod decrypt;
 mod encrypt;
 pub mod invariant;
@@ -55,6 +56,7 @@ pub fn checks() -> &'static [Check] {
             operator::CHECKS,
             nodes::CHECKS,
             process::CHECKS,
+            beside::CHECKS,
         ]
         .concat()
     });

@@ -2,7 +2,8 @@
 
 use kms_history::{Body, Call, History, HookStep, LogSearch, Needle, Outcome, SocketFacts, What};
 
-use crate::stimuli::{BINDING, DAMAGE, LOGS, ROTATION, SOCKET};
+use crate::process::measures;
+use crate::stimuli::{BINDING, DAMAGE, LOGS, ROTATION, SECRETS, SOCKET};
 use crate::tally::Tally;
 use crate::{Check, CheckResult};
 
@@ -41,6 +42,13 @@ pub(crate) const CHECKS: &[Check] = &[
         title: "No plaintext stands in the log",
         stimuli: &[LOGS],
         judge: log_without_plaintext,
+    },
+    Check {
+        id: "no-secret-shown",
+        requirements: &["KMS2-SEC-01"],
+        title: "No credential and no plaintext stands in log, metrics or argument list",
+        stimuli: &[SECRETS],
+        judge: nothing_shown,
     },
 ];
 
@@ -240,6 +248,41 @@ fn log_without_plaintext(check: &Check, history: &History) -> Vec<CheckResult> {
     }
     vec![tally.finish(
         format!("none found in {bytes} bytes of log"),
-        "a seed in a log opens every object that was written with it; other secrets of the plugin are not known here",
+        "a seed in a log opens every object that was written with it",
+    )]
+}
+
+fn nothing_shown(check: &Check, history: &History) -> Vec<CheckResult> {
+    let mut tally = Tally::new(
+        check,
+        history,
+        "KMS2-SEC-01",
+        "not one of them, be it raw, hex, base64, escaped or a list of numbers",
+    );
+    let mut seen = Vec::new();
+    for place in ["log", "metrics", "arguments"] {
+        let number = |what: &str| {
+            let name = format!("{what}:{place}");
+            measures(history, SECRETS, &name).last()
+        };
+        let Some((_, bytes)) = number("searched").filter(|(_, bytes)| *bytes > 0) else {
+            continue;
+        };
+        seen.push(format!("{bytes} bytes of {place}"));
+        for what in ["credentials", "plaintexts"] {
+            let Some((seq, found)) = number(what) else {
+                continue;
+            };
+            let told = || format!("{found} {what} in the {place}");
+            match (place, what) {
+                // It may have been started like that by whoever runs it.
+                ("arguments", "credentials") => tally.should(seq, found == 0, told),
+                _ => tally.holds(seq, found == 0, told),
+            }
+        }
+    }
+    vec![tally.finish(
+        format!("none found in {}", seen.join(", ")),
+        "logs and metrics are read by many, argument lists by every user of the machine; core files are not looked at",
     )]
 }

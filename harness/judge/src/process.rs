@@ -1,9 +1,11 @@
 //! Judges of the subject as a process: how it ends and starts, what it takes, what it shows.
 
-use kms_history::{Call, History, HookStep, Outcome, What};
+use kms_history::{Body, Call, History, HookStep, Outcome, What};
 
-use crate::stimuli::{AFTERWARDS, CRASH, IN_FLIGHT, LATE, MEMORY, RESTART, SERIES, STOP};
-use crate::tally::{Tally, describe, works};
+use crate::stimuli::{
+    AFTERWARDS, BEFORE, CRASH, FROZEN, IN_FLIGHT, LATE, MEMORY, RESTART, SERIES, STOP,
+};
+use crate::tally::{Tally, describe, millis, works};
 use crate::{Check, CheckResult};
 
 pub(crate) const CHECKS: &[Check] = &[
@@ -35,6 +37,20 @@ pub(crate) const CHECKS: &[Check] = &[
         stimuli: &[CRASH],
         judge: crash,
     },
+    Check {
+        id: "key-id-outlives-a-restart",
+        requirements: &["KMS2-ENC-14"],
+        title: "key_id is that of the remote key: a restart does not change it",
+        stimuli: &[RESTART, STOP],
+        judge: key_id_of_the_remote_key,
+    },
+    Check {
+        id: "connection-outlives-a-freeze",
+        requirements: &["KMS2-AVAIL-09"],
+        title: "A connection goes on serving after the process was frozen",
+        stimuli: &[FROZEN],
+        judge: frozen,
+    },
 ];
 
 /// Growth that counts, per Decrypt of a burst; less is lost among what an allocator does.
@@ -45,7 +61,7 @@ const PER_BURST: u64 = 256 * 1024;
 /// Series that errors may add after the first few: a code that had not been seen, with its buckets.
 const MORE_SERIES: u64 = 50;
 
-fn measures<'a>(
+pub(crate) fn measures<'a>(
     history: &'a History,
     stimulus: &str,
     name: &'a str,
@@ -59,7 +75,11 @@ fn measures<'a>(
 }
 
 /// The step of a hook in a stimulus: where, and how it went.
-fn step<'a>(history: &'a History, stimulus: &str, hook: &str) -> Option<(u64, &'a HookStep)> {
+pub(crate) fn step<'a>(
+    history: &'a History,
+    stimulus: &str,
+    hook: &str,
+) -> Option<(u64, &'a HookStep)> {
     history
         .stimulus(stimulus)
         .find_map(|event| match &event.what {
@@ -112,8 +132,7 @@ fn memory(check: &Check, history: &History) -> Vec<CheckResult> {
     }
     vec![tally.finish(
         seen,
-        "what grows with each herd ends with the plugin killed in the middle of one; growth over \
-         rotations is not looked at",
+        "what grows with each herd ends with the plugin killed in the middle of one",
     )]
 }
 
@@ -202,4 +221,78 @@ fn crash(check: &Check, history: &History) -> Vec<CheckResult> {
         "it served; a second start beside a living owner was not tried",
         "a plugin that needs somebody to remove its socket stays down after each crash",
     )]
+}
+
+fn frozen(check: &Check, history: &History) -> Vec<CheckResult> {
+    let mut tally = Tally::new(
+        check,
+        history,
+        "KMS2-AVAIL-09",
+        "success on the connection of before",
+    );
+    let mut seen = String::new();
+    if let Some((_, step)) = step(history, FROZEN, "freeze")
+        && let Some(ns) = step.effect_ns
+    {
+        let served = |call: &Call<'_>| matches!(call.outcome(), Some(Outcome::Ok(_)));
+        let before = history.calls_of(FROZEN).find(|c| c.sent.case == BEFORE);
+        // One that never served this connection was not hurt by the freeze.
+        if before.as_ref().is_some_and(served) {
+            for call in history
+                .calls_of(FROZEN)
+                .filter(|call| call.sent.case == AFTERWARDS)
+            {
+                tally.holds(call.seq(), served(&call), || describe(&call));
+            }
+        }
+        seen = format!("it served after {}", millis(ns));
+    }
+    vec![tally.finish(
+        seen,
+        "the API server keeps its connection for years; how one does that was idle for an hour is not looked at",
+    )]
+}
+
+fn key_id_of_the_remote_key(check: &Check, history: &History) -> Vec<CheckResult> {
+    let mut tally = Tally::new(
+        check,
+        history,
+        "KMS2-ENC-14",
+        "the same key_id before and after each restart",
+    );
+    for stimulus in [RESTART, STOP] {
+        let restarted = history.stimulus(stimulus).find(|event| {
+            matches!(&event.what, What::Hook(step) if step.hook == "restart" && step.error.is_none())
+        });
+        let Some(restarted) = restarted else { continue };
+        // What Encrypt says may differ from Status for reasons of its own.
+        let ids = |method: &'static str| {
+            let calls = history.calls_of(stimulus);
+            let calls = calls.filter(move |call| call.sent.method == method);
+            calls.filter_map(|call| Some((call.seq(), key_id(&call)?)))
+        };
+        for method in ["Status", "Encrypt"] {
+            let before = ids(method)
+                .take_while(|(seq, _)| *seq < restarted.seq)
+                .last();
+            let after = ids(method).find(|(seq, _)| *seq > restarted.seq);
+            if let (Some((_, before)), Some((seq, after))) = (before, after) {
+                tally.should(seq, before == after, || {
+                    format!("{before:?}, after a restart {after:?}")
+                });
+            }
+        }
+    }
+    let count = tally.count();
+    vec![tally.finish(
+        format!("unchanged, {count} times"),
+        "a key that each process makes for itself is not the one that the operator rotates and destroys",
+    )]
+}
+
+fn key_id<'a>(call: &Call<'a>) -> Option<&'a str> {
+    match &call.answer()?.body {
+        Body::Status { key_id, .. } | Body::Encrypt { key_id, .. } => Some(&key_id.text),
+        _ => None,
+    }
 }

@@ -2,7 +2,7 @@
 
 use kms_history::{Answer, Body, Call, History, Outcome, Text, What};
 
-use crate::stimuli::{AGREEMENT, CONTACT, NODES, RESTART, ROTATION, STATUS, WAITING};
+use crate::stimuli::{AGREEMENT, BESIDE, CONTACT, NODES, RESTART, ROTATION, STATUS, WAITING};
 use crate::tally::{Tally, describe, millis, p99};
 use crate::{Check, CheckResult};
 
@@ -76,11 +76,13 @@ struct StatusAnswer<'a> {
     key_id: &'a Text,
 }
 
-/// Answers of the subject; those of a second node are another judge's business.
+/// Answers of the subject; those of a second node, and of processes with another key, are other
+/// judges' business.
 fn answers(history: &History) -> impl Iterator<Item = StatusAnswer<'_>> {
     history
         .calls()
         .filter(|call| call.event.stimulus != NODES || call.sent.case.is_empty())
+        .filter(|call| !BESIDE.contains(&call.event.stimulus.as_ref()))
         .filter_map(|call| match &call.answer()?.body {
             Body::Status {
                 version, key_id, ..

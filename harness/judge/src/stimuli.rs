@@ -63,6 +63,29 @@ pub const STOP: &str = "graceful-stop";
 pub const CRASH: &str = "crash";
 /// The subject's log, when told where.
 pub const LOGS: &str = "log-search";
+/// A connection over a time in which the process is frozen, when told how to start it again.
+pub const FROZEN: &str = "frozen";
+/// Credentials and plaintexts in what the subject shows, when told the credentials.
+pub const SECRETS: &str = "planted-secrets";
+/// A start without the backend, which comes later. On a process of its own.
+pub const LATE_BACKEND: &str = "late-backend";
+/// Backends in the right one's place. On processes of their own.
+pub const FALSE_BACKENDS: &str = "false-backends";
+/// A key that is deleted and made again. On a process of its own.
+pub const KEY_MADE_AGAIN: &str = "key-made-again";
+/// A rotation that is refused. On a process of its own.
+pub const ROTATION_IN_VAIN: &str = "rotation-in-vain";
+/// Many rotations beside the memory. On a process of its own.
+pub const MANY_ROTATIONS: &str = "many-rotations";
+
+/// Stimuli on other processes than the subject's main one: they have other keys, or none.
+pub const BESIDE: [&str; 5] = [
+    LATE_BACKEND,
+    FALSE_BACKENDS,
+    KEY_MADE_AGAIN,
+    ROTATION_IN_VAIN,
+    MANY_ROTATIONS,
+];
 
 /// Secrets written and read through an API server in front of the subject, when one is asked for.
 pub const PASSAGE: &str = "through-an-apiserver";
@@ -81,3 +104,21 @@ pub const LATE: &str = "late";
 
 /// Case of a call to the second node.
 pub const OTHER_NODE: &str = "other-node";
+
+/// Case of a call while nobody listens at the backend's address.
+pub const AWAY: &str = "away";
+
+/// Case of a call while the backend takes connections and answers nobody.
+pub const SILENT: &str = "silent";
+
+/// Case of a call before what the stimulus is about.
+pub const BEFORE: &str = "before";
+
+/// Case of a call while the key is deleted.
+pub const KEYLESS: &str = "keyless";
+
+/// Case of a call after the key was made again.
+pub const MADE_AGAIN: &str = "made-again";
+
+/// Case of a call after a rotation that was refused.
+pub const IN_VAIN: &str = "in-vain";

@@ -311,6 +311,6 @@ fn pings(check: &Check, history: &History) -> Vec<CheckResult> {
     }
     vec![tally.finish(
         format!("{sent} PINGs on one connection"),
-        "grpc-go measures the bandwidth after nearly every answer; an hour's idling and a frozen process are not tried here",
+        "grpc-go measures the bandwidth after nearly every answer; an hour's idling is not tried",
     )]
 }

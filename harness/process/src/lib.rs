@@ -1,6 +1,7 @@
-//! Real processes, for the harness's process arm and for measurements: [`child`] runs them,
-//! [`parts`] finds servers, [`own`] builds the plugin.
+//! Real processes, for the harness's process arm and for measurements: [`child`] runs them, [`parts`]
+//! finds servers, [`dev`] says how they start in dev mode, [`own`] builds the plugin.
 
 pub mod child;
+pub mod dev;
 pub mod own;
 pub mod parts;

@@ -173,11 +173,12 @@ fn admin_token(path: Option<&Path>, plan: &mut Planned) -> Result<Zeroizing<Stri
 }
 
 /// Which plugin.
+#[derive(Clone, Debug)]
 pub enum Plugin {
     /// Ours, still to be built from this checkout.
     Checkout(PathBuf),
-    /// Ours, as a binary.
-    Binary(PathBuf),
+    /// Ours, as a binary, and the version that it gives once it is ready.
+    Binary(PathBuf, Option<String>),
     /// Any other.
     Described(Box<SubjectFile>),
 }
@@ -194,7 +195,7 @@ impl Plugin {
                 );
                 let found = find_program(path)
                     .with_context(|| format!("--plugin {}: no executable file", path.display()))?;
-                Self::Binary(std::path::absolute(found)?)
+                Self::Binary(std::path::absolute(found)?, None)
             }
             (None, Some(file)) => {
                 let subject = SubjectFile::read(file)?;
@@ -227,7 +228,7 @@ impl Plugin {
     /// What the report calls it.
     pub fn name(&self) -> &str {
         match self {
-            Self::Checkout(_) | Self::Binary(_) => own::PACKAGE,
+            Self::Checkout(_) | Self::Binary(..) => own::PACKAGE,
             Self::Described(subject) => &subject.name,
         }
     }
@@ -236,34 +237,36 @@ impl Plugin {
     fn program(&self) -> Option<PathBuf> {
         match self {
             Self::Checkout(_) => None,
-            Self::Binary(path) => Some(path.clone()),
+            Self::Binary(path, _) => Some(path.clone()),
             Self::Described(subject) => find_program(Path::new(subject.command[0].source())),
         }
     }
 
     /// Builds what has to be built.
     pub async fn ready(self) -> Result<Self> {
-        match self {
+        let binary = match self {
             Self::Checkout(workspace) => {
                 console::tell("building the plugin alone");
-                own::build(&workspace).await.map(Self::Binary)
+                own::build(&workspace).await?
             }
-            ready => Ok(ready),
-        }
+            Self::Binary(path, _) => path,
+            Self::Described(subject) => return Ok(Self::Described(subject)),
+        };
+        let version = own::version(&binary).await;
+        Ok(Self::Binary(binary, version))
     }
 
-    /// How it is started.
-    pub async fn describe(self, values: &Values) -> Result<SubjectFile> {
+    /// How it is started with these values.
+    pub fn describe(&self, values: &Values) -> Result<SubjectFile> {
         match self {
-            Self::Binary(path) => {
-                let subject = own::describe(&path, Vocabulary::Sidecar, values);
-                let version = own::version(&path).await;
+            Self::Binary(path, version) => {
+                let subject = own::describe(path, Vocabulary::Sidecar, values);
                 Ok(SubjectFile {
-                    version,
-                    ..own::without_listeners(subject)
+                    version: version.clone(),
+                    ..own::with_metrics(subject)
                 })
             }
-            Self::Described(subject) => Ok(*subject),
+            Self::Described(subject) => Ok(SubjectFile::clone(subject)),
             Self::Checkout(_) => Err(anyhow!("the plugin was not built")),
         }
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use kms_conformance::{BoxFuture, Hook, Target};
+use kms_conformance::{BoxFuture, Hook, HttpMetrics, Target, UnixSocket};
 use kms_report::model::{Artifact, ArtifactDigest, ArtifactKind, Launch, LaunchKind, Subject};
 use kms_report::redact;
 use tempfile::TempDir;
@@ -12,17 +12,18 @@ use tokio::sync::Mutex;
 
 use super::choice::{Plugin, Vault};
 use super::front;
-use super::session::{Judged, LOG, Session};
-use crate::bundle::sha256;
+use super::session::{Judged, LOG, OTHER_LOG, SPARES_LOG, Session};
+use crate::bundle::{Bundle, sha256};
 use crate::child::find_program;
 use crate::cli::RunArgs;
 use crate::exit::{Failure, OrUsage};
 use crate::interrupt::Interrupt;
 use crate::plan::Planned;
+use crate::subject::beside::Beside;
 use crate::subject::file::{SubjectFile, Values};
 use crate::subject::own::{self};
 use crate::subject::running::Running;
-use crate::subject::values;
+use crate::subject::{place, values};
 use crate::vault::admin::Admin;
 use crate::vault::provision::{Access, Wanted};
 use crate::vault::{Product, VaultBackend};
@@ -36,15 +37,15 @@ pub async fn run(args: RunArgs, mut plan: Planned, interrupt: Interrupt) -> Resu
     let mut session = Session::start(&args.suite, &args.output, plan, plugin.name())?;
 
     let plugin = interrupt.or(plugin.ready()).await??;
-    let log = session.bundle().path(LOG);
-    let world = World::start(vault, plugin, log, args.suite.seed, &interrupt).await?;
-    let judged = world.judged()?;
+    let world = World::start(vault, plugin, session.bundle(), args.suite.seed, &interrupt).await?;
+    let mut judged = world.judged()?;
     let target = world.target();
     if let Some(front) = front {
         let place = world.folder.path().join("front");
         session.at_last(front::passage(front, &target, &world.socket, place));
     }
     let sent = session.send(&target, &judged, &interrupt).await?;
+    judged.secrets.extend(world.beside.secrets());
     world.stop().await?;
     session.finish(sent, judged)
 }
@@ -52,7 +53,11 @@ pub async fn run(args: RunArgs, mut plan: Planned, interrupt: Interrupt) -> Resu
 /// A plugin on a Vault. Fields are dropped in this order: the plugin, its Vault, the files.
 struct World {
     plugin: Arc<Mutex<Running>>,
+    other_node: Option<Running>,
+    beside: Arc<Beside>,
+    metrics: Option<HttpMetrics>,
     vault: Box<dyn VaultBackend>,
+    wanted: Wanted,
     access: Access,
     borrowed: bool,
     on_this_vault: bool,
@@ -66,7 +71,7 @@ impl World {
     async fn start(
         chosen: Vault,
         plugin: Plugin,
-        log: PathBuf,
+        bundle: &Bundle,
         seed: u64,
         interrupt: &Interrupt,
     ) -> Result<Self, Failure> {
@@ -84,9 +89,23 @@ impl World {
         };
         // Not to be interrupted half-way: what it makes in somebody else's Vault has to go again.
         let access = wanted.create(&vault.admin(), folder.path()).await?;
-        let values = values(vault.as_ref(), &access, folder.path());
+        let mut values = values(vault.as_ref(), &access, folder.path());
+        place(&mut values, folder.path())?;
+        let log = bundle.path(LOG);
+        let beside = Arc::new(Beside::new(
+            {
+                let plugin = plugin.clone();
+                Box::new(move |values: &Values| plugin.describe(values))
+            },
+            &values,
+            vault.as_ref(),
+            folder.path(),
+            bundle.path(SPARES_LOG),
+        ));
         let started = async {
-            let description = plugin.describe(&values).await?;
+            let description = plugin.describe(&values)?;
+            let metrics = description.metrics.as_ref();
+            let metrics = metrics.map(|place| place.at(&values)).transpose()?;
             let subject = subject(&description, &values)?;
             // A plugin that was not told where this Vault is has its key elsewhere.
             let on_this_vault = description.mentions("vault");
@@ -96,19 +115,24 @@ impl World {
                 description.name
             ));
             let plugin = Running::start(description, values.clone(), log.clone()).await?;
-            Ok::<_, anyhow::Error>((plugin, subject, on_this_vault))
+            let other_node = beside.other_node(bundle.path(OTHER_LOG)).await?;
+            Ok::<_, anyhow::Error>((plugin, other_node, metrics, subject, on_this_vault))
         };
         let started = interrupt
             .or(started)
             .await
             .and_then(|started| started.map_err(Failure::from));
         if started.is_err() && borrowed {
-            access.remove(&vault.admin()).await?;
+            wanted.remove(&vault.admin()).await?;
         }
-        let (plugin, subject, on_this_vault) = started?;
+        let (plugin, other_node, metrics, subject, on_this_vault) = started?;
         Ok(Self {
             plugin: Arc::new(Mutex::new(plugin)),
+            other_node,
+            beside,
+            metrics,
             vault,
+            wanted,
             access,
             borrowed,
             on_this_vault,
@@ -129,6 +153,15 @@ impl World {
             }));
         }
         target.logs = Some(self.log.clone());
+        if let Some(metrics) = &self.metrics {
+            target.metrics = Some(Arc::new(metrics.clone()));
+        }
+        if let Some(other) = &self.other_node {
+            target.other_node = Some(Arc::new(UnixSocket(other.socket().to_owned())));
+        }
+        target.spares = Some(self.beside.clone());
+        let secrets = self.access.secrets().map(|secret| secret.to_owned().into());
+        target.secrets = Arc::from(secrets);
         target
     }
 
@@ -146,8 +179,13 @@ impl World {
     /// Stops the plugin, so that its log is whole, and gives a borrowed Vault back as it was.
     async fn stop(self) -> Result<()> {
         self.plugin.lock().await.stop().await?;
+        if let Some(mut other) = self.other_node {
+            other.stop().await?;
+        }
         if self.borrowed {
-            self.access.remove(&self.vault.admin()).await?;
+            let cleaned = self.beside.clean_up().await;
+            self.wanted.remove(&self.vault.admin()).await?;
+            cleaned?;
         }
         Ok(())
     }

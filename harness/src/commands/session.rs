@@ -34,6 +34,11 @@ pub const REPORT: &str = "report.json";
 /// Name of the plugin's log in a bundle.
 pub const LOG: &str = "plugin.log";
 
+/// Name of the log of a second node in a bundle.
+pub const OTHER_LOG: &str = "other-node.log";
+/// Name of the log of all processes that were started for one question each.
+pub const SPARES_LOG: &str = "spares.log";
+
 /// What was judged, and where.
 pub struct Judged {
     /// The plugin.
@@ -169,7 +174,10 @@ impl Session {
         judged.environment.load_after = environment::load();
         judged.subject.observed.status_version = evidence::status_version(&sent.history);
         judged.subject.observed.key_id_hash = evidence::key_id_hash(&sent.history);
-        let findings = self.clean_log(&judged.secrets)?;
+        let mut findings = Vec::new();
+        for log in [LOG, OTHER_LOG, SPARES_LOG] {
+            findings.extend(self.clean_log(log, &judged.secrets)?);
+        }
         self.bundle
             .write("plan.toml", self.plan.to_toml().as_bytes())?;
         self.bundle
@@ -253,26 +261,26 @@ impl Session {
     }
 
     /// A credential in the plugin's log is a finding about the plugin, and is taken out of our copy.
-    fn clean_log(&self, secrets: &[String]) -> Result<Vec<Finding>, Failure> {
-        let Ok(log) = std::fs::read(self.bundle.path(LOG)) else {
-            return Ok(Vec::new());
+    fn clean_log(&self, name: &str, secrets: &[String]) -> Result<Option<Finding>, Failure> {
+        let Ok(log) = std::fs::read(self.bundle.path(name)) else {
+            return Ok(None);
         };
         let wanted: Vec<&str> = secrets.iter().map(String::as_str).collect();
         if !holds(&log, &wanted) {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let mut text = String::from_utf8_lossy(&log).into_owned();
         for secret in wanted.iter().filter(|secret| !secret.is_empty()) {
             text = text.replace(secret, "[credential]");
         }
-        self.bundle.write(LOG, text.as_bytes())?;
-        Ok(vec![Finding {
+        self.bundle.write(name, text.as_bytes())?;
+        Ok(Some(Finding {
             title: "the plugin's log holds a credential that it was given".to_owned(),
             severity: Severity::High,
             requirements: vec!["KMS2-SEC-01".to_owned()],
             scenario_runs: Vec::new(),
-            evidence: vec![LOG.to_owned()],
-        }])
+            evidence: vec![name.to_owned()],
+        }))
     }
 }
 
@@ -339,7 +347,7 @@ pub fn generated_by() -> String {
 
 /// The files of a bundle besides the report and its renderings, with digests.
 pub fn attachments(bundle: &Bundle) -> Result<Vec<Attachment>, Failure> {
-    const KNOWN: [(&str, &str, &str, &str); 5] = [
+    const KNOWN: [(&str, &str, &str, &str); 7] = [
         (
             HISTORY,
             "application/jsonl",
@@ -351,6 +359,18 @@ pub fn attachments(bundle: &Bundle) -> Result<Vec<Attachment>, Failure> {
             "text/plain",
             "credentials of the run replaced",
             "what the plugin printed, over all its starts",
+        ),
+        (
+            OTHER_LOG,
+            "text/plain",
+            "credentials of the run replaced",
+            "what the same plugin printed as a second node",
+        ),
+        (
+            SPARES_LOG,
+            "text/plain",
+            "credentials of the run replaced",
+            "what it printed as the processes that were started for one question each",
         ),
         (
             "plan.toml",

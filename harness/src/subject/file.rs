@@ -16,7 +16,14 @@
 //!
 //! [restart]             # left out: stop, then start again
 //! command = ["acme-ctl", "restart", "{socket}"]
+//!
+//! [metrics]             # with "--metrics=127.0.0.1:{metrics_port}" in the command
+//! url = "http://127.0.0.1:{metrics_port}/metrics"
 //! ```
+//!
+//! `several = true`, above the tables, says that more of it may run at once, each with a `{socket}`,
+//! `{folder}` and `{metrics_port}` of its own: a second node, and processes that are started for one
+//! question each, such as how it bears a false Vault.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -24,7 +31,8 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use kms_conformance::HttpMetrics;
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Deserializer};
 
@@ -53,6 +61,27 @@ pub struct SubjectFile {
     pub stop: Stop,
     /// How it is restarted; stop and start when left out.
     pub restart: Option<Restart>,
+    /// Where it shows its metrics; nowhere when left out.
+    pub metrics: Option<MetricsPlace>,
+    /// Whether more of it may run at once.
+    #[serde(default)]
+    pub several: bool,
+}
+
+/// Where a plugin shows its metrics.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricsPlace {
+    /// `http://HOST:PORT/PATH`, with placeholders.
+    pub url: Template,
+}
+
+impl MetricsPlace {
+    /// The address in a run with these values.
+    pub fn at(&self, values: &Values) -> Result<HttpMetrics> {
+        let url = self.url.fill(values)?;
+        HttpMetrics::parse(&url).map_err(|error| anyhow!("metrics.url: {error}"))
+    }
 }
 
 /// When a plugin counts as started: its socket is there and Status is good.
@@ -126,6 +155,20 @@ impl SubjectFile {
                 "restart.command is empty: give a program, or leave [restart] out"
             );
         }
+        if let Some(metrics) = &subject.metrics {
+            // Any value does for a look at its form.
+            let any = PLACEHOLDERS.map(|(name, _)| (name, "1".to_owned()));
+            metrics.at(&Values::from(any))?;
+        }
+        ensure!(
+            !subject.several || subject.mentions("socket"),
+            "several: command and environment have no {{socket}}, so each would take the socket of the one before"
+        );
+        let own_port = |metrics: &MetricsPlace| metrics.url.mentions("metrics_port");
+        ensure!(
+            !subject.several || subject.metrics.as_ref().is_none_or(own_port),
+            "several: metrics.url has no {{metrics_port}}, and two of them cannot have one port"
+        );
         Ok(subject)
     }
 
@@ -181,9 +224,10 @@ enum Part {
 }
 
 /// What can be filled in: name and meaning.
-pub const PLACEHOLDERS: [(&str, &str); 18] = [
+pub const PLACEHOLDERS: [(&str, &str); 19] = [
     ("socket", "path of the unix socket"),
     ("folder", "an empty folder of this run, mode 0700"),
+    ("metrics_port", "a free port on loopback"),
     ("vault", "address of Vault, http[s]://host:port"),
     ("ca", "CA bundle of that address; empty for plain http"),
     ("namespace", "Vault namespace, empty for the root"),
@@ -327,6 +371,8 @@ mod tests {
         within = "500ms"
         [restart]
         command = ["ctl", "restart"]
+        [metrics]
+        url = "http://127.0.0.1:{metrics_port}/m"
     "#;
 
     #[test]
@@ -357,6 +403,12 @@ mod tests {
             }
         );
         assert_eq!(subject.readiness.within, Duration::from_secs(2));
+        let values = Values::from([("metrics_port", "9090".to_owned())]);
+        let metrics = subject.metrics.unwrap().at(&values).unwrap();
+        assert_eq!(
+            metrics,
+            HttpMetrics::parse("http://127.0.0.1:9090/m").unwrap()
+        );
     }
 
     #[test]
@@ -365,6 +417,8 @@ mod tests {
         assert_eq!(subject.readiness, Readiness::default());
         assert_eq!(subject.stop, Stop::default());
         assert_eq!(subject.restart, None);
+        assert_eq!(subject.metrics, None);
+        assert!(!subject.several);
     }
 
     /// Each mistake gets an error that says where it is and what would be right.
@@ -403,6 +457,16 @@ mod tests {
             ),
             ("name = \"a\"\ncommand = [\"{socket\"]", &["lone brace"]),
             ("name = \"a\"\ncommand = [\"a}\"]", &["lone brace"]),
+            (
+                &format!("{good}[metrics]\nurl = \"localhost:9090\""),
+                &["metrics.url", "localhost:9090", "http://127.0.0.1"],
+            ),
+            (&format!("{good}[metrics]\nport = 1"), &["port", "line 4"]),
+            (&format!("{good}several = true"), &["several", "{socket}"]),
+            (
+                "name = \"a\"\ncommand = [\"{socket}\"]\nseveral = true\n[metrics]\nurl = \"http://127.0.0.1:1/\"",
+                &["several", "metrics.url", "{metrics_port}"],
+            ),
             ("name = 3\ncommand = [\"a\"]", &["line 1"]),
         ] {
             let error = format!("{:#}", SubjectFile::parse(text).unwrap_err());

@@ -1,28 +1,63 @@
 //! The plugin that is judged: where it comes from and how it is run.
 //!
 //! In reading order: [`mod@file`] (how any plugin is described), [`own`] (the description of ours, and
-//! its build), [`running`] (a started one).
+//! its build), [`running`] (a started one), [`beside`] (more of them, each for one question; its Vault
+//! behind [`gateway`], or [`impostor`] in the Vault's place).
 
+pub mod beside;
 pub mod file;
+pub mod gateway;
+pub mod impostor;
 pub mod own;
 pub mod running;
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
+use anyhow::{Context, Result};
 use file::Values;
+use kms_process::parts::free_ports;
 
 use crate::vault::VaultBackend;
 use crate::vault::provision::Access;
 
-/// What can be filled into a subject's command in a run on this Vault.
+/// What can be filled into a subject's command in a run on this Vault; its port for metrics comes by
+/// [`place`].
 pub fn values(vault: &dyn VaultBackend, access: &Access, folder: &Path) -> Values {
     let path = |path: &Path| path.display().to_string();
-    Values::from([
+    let mut values = credentials(access);
+    values.extend([
         ("socket", path(&folder.join("kms.sock"))),
         ("folder", path(folder)),
         ("vault", vault.addresses().join(",")),
         ("ca", vault.ca().map(path).unwrap_or_default()),
         ("namespace", String::new()),
+    ]);
+    values
+}
+
+/// Socket, folder and port of a process of its own, made where they have to be.
+pub fn place(values: &mut Values, folder: &Path) -> Result<()> {
+    let path = |path: &Path| path.display().to_string();
+    if !folder.exists() {
+        std::fs::DirBuilder::new()
+            .mode(0o700)
+            .create(folder)
+            .with_context(|| format!("make the folder {}", folder.display()))?;
+    }
+    let [port] = free_ports()?;
+    values.extend([
+        ("socket", path(&folder.join("kms.sock"))),
+        ("folder", path(folder)),
+        ("metrics_port", port.to_string()),
+    ]);
+    Ok(())
+}
+
+/// Key and credentials.
+fn credentials(access: &Access) -> Values {
+    let path = |path: &Path| path.display().to_string();
+    Values::from([
         ("mount", access.mount.clone()),
         ("key", access.key.clone()),
         ("token", access.token.to_string()),

@@ -9,7 +9,7 @@ pub use kms_process::own::{PACKAGE, build, workspace};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::file::{Readiness, Stop, SubjectFile, Template, Values};
+use super::file::{MetricsPlace, Readiness, Stop, SubjectFile, Template, Values};
 
 /// Limit for a binary to say its version.
 const VERSION_LIMIT: Duration = Duration::from_secs(2);
@@ -107,14 +107,22 @@ pub fn describe(plugin: &Path, vocabulary: Vocabulary, values: &Values) -> Subje
         readiness: Readiness::default(),
         stop: Stop::default(),
         restart: None,
+        metrics: None,
+        several: true,
     }
 }
 
-/// The same plugin without listeners for health and metrics, so that runs side by side do not meet.
-pub fn without_listeners(mut subject: SubjectFile) -> SubjectFile {
+/// The same plugin with its metrics on a port of its own, and no listener for health.
+pub fn with_metrics(mut subject: SubjectFile) -> SubjectFile {
     subject
         .command
-        .extend(["-health-port=0", "-metrics-port=0"].map(known));
+        .retain(|word| !word.source().starts_with("-metrics-port"));
+    subject
+        .command
+        .extend(["-health-port=0", "-metrics-port={metrics_port}"].map(known));
+    subject.metrics = Some(MetricsPlace {
+        url: known("http://127.0.0.1:{metrics_port}/metrics"),
+    });
     subject
 }
 

@@ -6,8 +6,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use tokio::net::UnixStream;
 use tokio::process::Command;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::file::{Stop, SubjectFile, Template, Values};
 use crate::child::{Child, Launch, Stopped, describe, log_tail};
@@ -29,18 +30,34 @@ pub struct Running {
 impl Running {
     /// Starts the plugin with `values` filled in and waits until its Status is good.
     pub async fn start(subject: SubjectFile, values: Values, log: PathBuf) -> Result<Self> {
+        let mut running = Self::spawn(subject, values, log)?;
+        running.wait_ready().await?;
+        Ok(running)
+    }
+
+    /// Starts the plugin and waits for nothing.
+    pub fn spawn(subject: SubjectFile, values: Values, log: PathBuf) -> Result<Self> {
         let socket = PathBuf::from(values.get("socket").context("the run has no socket")?);
         let launch = launch(&subject, &values, log)?;
         let child = Child::spawn(&launch)?;
-        let mut running = Self {
+        Ok(Self {
             subject,
             values,
             launch,
             socket,
             child,
-        };
-        running.wait_ready().await?;
-        Ok(running)
+        })
+    }
+
+    /// Waits until somebody listens on its socket, it has ended, or the time is up.
+    pub async fn wait_listening(&mut self, within: Duration) {
+        let deadline = Instant::now() + within;
+        while UnixStream::connect(&self.socket).await.is_err()
+            && self.child.exited().is_none()
+            && Instant::now() < deadline
+        {
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Path of its socket.

@@ -24,6 +24,19 @@ pub struct Certificates {
 impl Certificates {
     /// Makes them inside `folder`.
     pub fn create(folder: &Path) -> Result<Self> {
+        let mut server = CertificateParams::new(vec!["localhost".to_owned()])?;
+        server
+            .subject_alt_names
+            .push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+        Self::issue(folder, server)
+    }
+
+    /// The same for a server that calls itself `name`, and is not on loopback.
+    pub fn create_for(folder: &Path, name: &str) -> Result<Self> {
+        Self::issue(folder, CertificateParams::new(vec![name.to_owned()])?)
+    }
+
+    fn issue(folder: &Path, server: CertificateParams) -> Result<Self> {
         let mut ca = CertificateParams::default();
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -32,10 +45,6 @@ impl Certificates {
         let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate()?)?;
 
         let key = KeyPair::generate()?;
-        let mut server = CertificateParams::new(vec!["localhost".to_owned()])?;
-        server
-            .subject_alt_names
-            .push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
         let certificate = server.signed_by(&key, &ca)?;
 
         let files = Self {

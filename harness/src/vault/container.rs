@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use kms_conformance::BoxFuture;
+use kms_process::dev;
 use testcontainers::bollard::query_parameters::RemoveContainerOptionsBuilder;
 use testcontainers::core::IntoContainerPort;
 use testcontainers::core::client::docker_client_instance;
@@ -22,7 +23,7 @@ use super::admin::Admin;
 use super::certificates::Certificates;
 use super::family::{self, Family};
 use super::image::Image;
-use super::server::{Listen, dev_arguments, raft_settings};
+use super::server::{Listen, raft_settings};
 use super::state::{self, ANSWERS};
 use super::{Breakable, Product, VaultBackend};
 use kms_process::parts::free_ports;
@@ -53,7 +54,7 @@ impl Container {
     /// Dev mode: plain HTTP, storage in memory, unsealed.
     pub async fn dev(image: &Image) -> Result<Self> {
         let root_token = Zeroizing::new(format!("root-{}", uuid::Uuid::new_v4().simple()));
-        let mut request = request(image, dev_arguments(&format!("0.0.0.0:{PORT}")));
+        let mut request = request(image, dev::arguments(&format!("0.0.0.0:{PORT}")));
         for family in [Family::OpenBao, Family::Vault] {
             request = request.with_env_var(family.root_token_variable(), root_token.as_str());
         }

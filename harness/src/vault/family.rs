@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use kms_process::dev;
 use kms_process::parts::{self, Part};
 use serde_json::Value;
 
@@ -37,12 +38,11 @@ impl Family {
         }
     }
 
-    /// The variable that gives a dev server its root token. Among its arguments every user could
-    /// read it.
+    /// The variable that gives a dev server its root token.
     pub(super) fn root_token_variable(self) -> &'static str {
         match self {
-            Self::OpenBao => "BAO_DEV_ROOT_TOKEN_ID",
-            Self::Vault => "VAULT_DEV_ROOT_TOKEN_ID",
+            Self::OpenBao => dev::OPENBAO_ROOT_TOKEN,
+            Self::Vault => dev::VAULT_ROOT_TOKEN,
         }
     }
 }

@@ -92,19 +92,12 @@ impl Wanted {
 
     /// Sets it up; credentials go into files in `folder`.
     pub async fn create(&self, admin: &Admin, folder: &Path) -> Result<Access> {
-        let named = |plain: &str| {
-            if self.suffix.is_empty() {
-                plain.to_owned()
-            } else {
-                format!("{plain}-{}", self.suffix)
-            }
-        };
         let access = Access {
             mount: self.mount.clone(),
             key: self.key.clone(),
-            approle_mount: named("approle"),
-            userpass_mount: named("userpass"),
-            policy: named(WHO),
+            approle_mount: self.named("approle"),
+            userpass_mount: self.named("userpass"),
+            policy: self.named(WHO),
             token: Zeroizing::default(),
             token_file: folder.join("token"),
             role_id: String::new(),
@@ -115,13 +108,35 @@ impl Wanted {
             password: Zeroizing::new(format!("pw-{}", uuid::Uuid::new_v4().simple())),
             password_file: folder.join("password"),
         };
-        let paths = access.paths();
         let filled = self.fill(admin, access).await;
         if filled.is_err() && !self.suffix.is_empty() {
             // Somebody else's Vault: half a set-up is not left there. The first error is the one to tell.
-            let _ = remove(admin, &paths).await;
+            let _ = self.remove(admin).await;
         }
         filled.context("set up Vault for the plugin")
+    }
+
+    /// Takes away what [`Wanted::create`] made; what is not there is an error, and the rest goes.
+    pub async fn remove(&self, admin: &Admin) -> Result<()> {
+        let paths = [
+            format!("sys/auth/{}", self.named("approle")),
+            format!("sys/auth/{}", self.named("userpass")),
+            format!("sys/policies/acl/{}", self.named(WHO)),
+            format!("sys/mounts/{}", self.mount),
+        ];
+        let mut done = Ok(());
+        for path in paths {
+            let deleted = admin.delete(&path).await.map(drop);
+            done = done.and(deleted);
+        }
+        done.context("clean Vault up after the run")
+    }
+
+    fn named(&self, plain: &str) -> String {
+        match self.suffix.as_str() {
+            "" => plain.to_owned(),
+            suffix => format!("{plain}-{suffix}"),
+        }
     }
 
     async fn fill(&self, admin: &Admin, mut access: Access) -> Result<Access> {
@@ -231,30 +246,6 @@ impl Access {
             .and_then(Value::as_u64)
             .context("the key has no latest_version")
     }
-
-    /// Takes everything away again that [`Wanted::create`] made.
-    pub async fn remove(&self, admin: &Admin) -> Result<()> {
-        remove(admin, &self.paths()).await
-    }
-
-    fn paths(&self) -> [String; 4] {
-        [
-            format!("sys/auth/{}", self.approle_mount),
-            format!("sys/auth/{}", self.userpass_mount),
-            format!("sys/policies/acl/{}", self.policy),
-            format!("sys/mounts/{}", self.mount),
-        ]
-    }
-}
-
-/// Deletes all of them, whatever becomes of each; the first error.
-async fn remove(admin: &Admin, paths: &[String]) -> Result<()> {
-    let mut done = Ok(());
-    for path in paths {
-        let deleted = admin.delete(path).await.map(drop);
-        done = done.and(deleted);
-    }
-    done.context("clean Vault up after the run")
 }
 
 fn text(answer: &Value, pointer: &str) -> Result<String> {

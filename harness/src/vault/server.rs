@@ -1,7 +1,6 @@
 //! A real server of either product on loopback: in dev mode, or on raft storage with TLS, one node
 //! or three.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,6 +19,7 @@ use super::family::{Family, version};
 use super::state::{self, ANSWERS, COMES_UP, LOOK_EVERY, UNSEALED};
 use super::{Breakable, Product, VaultBackend};
 use crate::child::{Child, Launch, describe, log_tail};
+use kms_process::dev;
 use kms_process::parts::free_ports;
 
 /// Limit for all nodes to vote, on a machine that does other things, too.
@@ -49,12 +49,9 @@ impl Server {
     pub async fn dev(family: Family, binary: &Path, folder: &Path) -> Result<Self> {
         let root_token = Zeroizing::new(format!("root-{}", uuid::Uuid::new_v4().simple()));
         let [port] = free_ports()?;
-        let mut launch = launch(binary, folder, family.part().program);
-        launch.args = dev_arguments(&format!("127.0.0.1:{port}"));
-        launch.environment.insert(
-            family.root_token_variable().to_owned(),
-            root_token.to_string(),
-        );
+        let listen = format!("127.0.0.1:{port}");
+        let token = (family.root_token_variable(), root_token.as_str());
+        let launch = dev::launch(family.part(), binary, folder, &listen, token);
         let mut server = Self {
             binary: binary.to_owned(),
             product: version(binary)?,
@@ -131,7 +128,7 @@ impl Server {
         };
         let settings = raft_settings(name, &data, &listen, certificates);
         std::fs::write(&config, settings.to_string()).context("write the configuration")?;
-        let mut launch = launch(&self.binary, folder, name);
+        let mut launch = Launch::new(name, &self.binary, folder);
         launch.args = vec!["server".into(), format!("-config={}", config.display())];
         Ok(Node {
             name: name.into(),
@@ -367,26 +364,4 @@ pub(super) fn raft_settings(
         "disable_mlock": true,
         "ui": false,
     })
-}
-
-/// The arguments of a dev server that listens there.
-pub(super) fn dev_arguments(listen: &str) -> Vec<String> {
-    vec![
-        "server".into(),
-        "-dev".into(),
-        "-dev-no-store-token".into(),
-        format!("-dev-listen-address={listen}"),
-    ]
-}
-
-fn launch(binary: &Path, folder: &Path, name: &str) -> Launch {
-    // The CLI half of the binary would write into the user's home.
-    let home = folder.display().to_string();
-    Launch {
-        name: name.to_owned(),
-        program: binary.to_owned(),
-        args: Vec::new(),
-        environment: BTreeMap::from([("HOME".to_owned(), home)]),
-        log: folder.join(format!("{name}.log")),
-    }
 }

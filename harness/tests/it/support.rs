@@ -90,10 +90,14 @@ pub fn toy_subject(folder: &Path, broken: &str) -> PathBuf {
 /// Status of a requirement in a report.
 #[track_caller]
 pub fn status<'a>(report: &'a Value, id: &str) -> &'a str {
+    row(report, id)["status"].as_str().unwrap()
+}
+
+/// A requirement in a report.
+#[track_caller]
+pub fn row<'a>(report: &'a Value, id: &str) -> &'a Value {
     let rows = report["requirements"].as_array().unwrap();
-    let row = rows
-        .iter()
+    rows.iter()
         .find(|row| row["id"] == id)
-        .unwrap_or_else(|| panic!("no row {id}"));
-    row["status"].as_str().unwrap()
+        .unwrap_or_else(|| panic!("no row {id}"))
 }

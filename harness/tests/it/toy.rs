@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{folder, run, status, toy, toy_subject};
+use crate::support::{folder, row, run, status, toy, toy_subject};
 
 /// Everything of a bundle is there, fits together, and `judge` says the same again.
 #[test]
@@ -323,6 +323,49 @@ fn check_looks_at_metrics_and_at_another_node_when_told_where() {
     .json();
     for id in ["KMS2-ROT-02", "KMS2-OBS-02"] {
         assert_eq!(status(&report, id), "pass", "{id}");
+    }
+}
+
+/// A run starts a second node and looks at metrics where the description says that and how. What
+/// needs a Vault that the plugin is told of says so.
+#[test]
+fn run_starts_a_second_node_and_reads_metrics_when_told_that_it_may() {
+    let home = folder();
+    let subject = home.path().join("several.toml");
+    let key = home.path().join("shared.key");
+    let command = [
+        toy().display().to_string(),
+        "--socket={socket}".into(),
+        format!("--key={}", key.display()),
+        "--metrics-port={metrics_port}".into(),
+    ];
+    let told = "several = true\n[metrics]\nurl = \"http://127.0.0.1:{metrics_port}/metrics\"";
+    for (more, result) in [(told, "pass"), ("", "not_run")] {
+        let text = format!("name = \"toy\"\ncommand = {command:?}\n{more}\n");
+        fs::write(&subject, text).unwrap();
+        let out = home.path().join(result).display().to_string();
+        let subject = subject.display().to_string();
+        let report = run(&[
+            "run",
+            "--subject",
+            &subject,
+            "--format",
+            "json",
+            "--out",
+            &out,
+        ])
+        .ended(0)
+        .json();
+        for id in ["KMS2-ROT-02", "KMS2-OBS-02"] {
+            assert_eq!(status(&report, id), result, "{id} with {more:?}");
+        }
+        let row = row(&report, "KMS2-SEC-03").to_string();
+        let reason = if more.is_empty() {
+            "several = true"
+        } else {
+            "{vault}"
+        };
+        assert!(row.contains("not-told: ") && row.contains(reason), "{row}");
     }
 }
 

@@ -7,15 +7,7 @@ use sim_vault::{Action, Fault};
 use tokio::time::Instant;
 use tonic::Code;
 
-use crate::world::{Host, SEED_POLICY, World, both, seconds};
-
-fn sealed() -> Action {
-    Action::Status {
-        code: 503,
-        body: r#"{"errors":["Vault is sealed"]}"#.into(),
-        headers: Vec::new(),
-    }
-}
+use crate::world::{Host, SEED_POLICY, World, both, sealed, seconds};
 
 /// The credential is dead at boot; ten minutes later an operator puts a good one in its place.
 #[test]

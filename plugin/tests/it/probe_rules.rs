@@ -8,19 +8,7 @@ use sim_vault::{Action, Fault};
 use tonic::Code;
 use vault_kubernetes_kms::config::Place;
 
-use crate::world::{SEED_POLICY, World, both, seconds};
-
-fn answer(code: u16, text: &str) -> Action {
-    Action::Status {
-        code,
-        body: json!({ "errors": [text] }).to_string().into(),
-        headers: Vec::new(),
-    }
-}
-
-fn sealed() -> Action {
-    answer(503, "Vault is sealed")
-}
+use crate::world::{SEED_POLICY, World, answer, both, sealed, seconds};
 
 fn plaintext(base64: &str) -> Action {
     Action::Status {

@@ -11,20 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tonic::Code;
 
-use crate::world::{Host, SEED_POLICY, World, both, seconds};
-
-fn answer(code: u16, text: &str) -> Action {
-    Action::Status {
-        code,
-        body: json!({ "errors": [text] }).to_string().into(),
-        headers: Vec::new(),
-    }
-}
-
-fn may_also(world: &World, path: &str) {
-    let policy = format!("{SEED_POLICY}\npath \"{path}\" {{ capabilities = [\"update\"] }}");
-    world.vault.put_policy("kms", &policy).expect("policy");
-}
+use crate::world::{Host, SEED_POLICY, World, answer, both, seconds};
 
 fn mint(world: &World, ttl: u64) -> String {
     world.vault.create_token(&TokenSettings {
@@ -146,7 +133,7 @@ fn a_dead_token_says_whether_its_file_has_changed() {
 fn bug_009_a_static_token_outlives_the_plugin() {
     both(|flavour| async move {
         let mut world = World::new(flavour);
-        may_also(&world, "auth/token/revoke-self");
+        world.may_also("auth/token/revoke-self");
         let token = mint(&world, 3600);
         world.use_token(&token);
         world.start_good().await.stop().await;
@@ -159,7 +146,7 @@ fn bug_009_a_static_token_outlives_the_plugin() {
 fn bug_001_a_renewal_that_meets_a_dead_token_logs_in_at_once() {
     both(|flavour| async move {
         let world = World::new(flavour);
-        may_also(&world, "auth/token/renew-self");
+        world.may_also("auth/token/renew-self");
         world.role(json!({ "token_ttl": "20s" }));
         let mut running = world.start_good().await;
         world.vault.revoke_all_tokens_of("approle");
@@ -176,7 +163,7 @@ fn bug_002_a_lease_at_its_end_is_not_renewed_again_and_again() {
     both(|flavour| async move {
         for text in ["past the max TTL", "failed to renew entry"] {
             let world = World::new(flavour);
-            may_also(&world, "auth/token/renew-self");
+            world.may_also("auth/token/renew-self");
             world.role(json!({ "token_ttl": "60s" }));
             let mut running = world.start_good().await;
             let refused = world

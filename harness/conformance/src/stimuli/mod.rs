@@ -1,5 +1,6 @@
 //! The stimuli, by what they ask about.
 
+pub(crate) mod beside;
 pub(crate) mod decrypt;
 pub(crate) mod encrypt;
 pub(crate) mod malformed;
@@ -7,6 +8,7 @@ pub(crate) mod nodes;
 pub(crate) mod operator;
 pub(crate) mod process;
 pub(crate) mod round_trips;
+pub(crate) mod secrets;
 pub(crate) mod series;
 pub(crate) mod status;
 pub(crate) mod tamper;

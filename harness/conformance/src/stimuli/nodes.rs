@@ -2,32 +2,34 @@
 
 use std::time::Duration;
 
-use kms_history::{HookStep, Outcome, What};
+use kms_history::{HookStep, What};
 use kms_judge::stimuli::{OTHER_NODE, WAITING};
 use tokio::time::{Instant, sleep};
 
-use super::operator::use_hook;
 use crate::lab::Scene;
 use crate::recorder::nanos;
 
-/// Both report, and each opens what the other wrote; straight after a rotation, too.
-pub(crate) async fn agree(scene: Scene<'_>) {
+/// Both report, and each opens what the other wrote. False when there is no second node.
+pub(crate) async fn agree(scene: Scene<'_>) -> bool {
     if scene.lab.other_node.is_none() {
         scene.not_run("no-node: not told of a second node");
-        return;
+        return false;
     }
-    let before = scene.status("").await.key_id;
+    scene.status("").await;
     scene.elsewhere().status(OTHER_NODE).await;
     exchange(scene, "before").await;
-    let Some(rotate) = &scene.lab.target.rotate else {
-        return;
-    };
-    let changed = |outcome: &Outcome, key_id: &bytes::Bytes| {
-        matches!(outcome, Outcome::Ok(_)) && *key_id != before
-    };
-    if !use_hook(scene, rotate.as_ref(), "rotate", changed).await {
-        return;
-    }
+    true
+}
+
+/// The same straight after a rotation that the first node has seen; then the other one gets time to
+/// see it, too. One rotation serves this and the stimulus that is about rotations: a plugin may look
+/// at its key a few times a minute only.
+pub(crate) async fn agree_after_rotation(scene: Scene<'_>, effect_ns: u64) {
+    scene.record(What::Hook(HookStep {
+        hook: "rotate".into(),
+        error: None,
+        effect_ns: Some(effect_ns),
+    }));
     // The other node may not have seen it yet, and has to open it all the same.
     exchange(scene, "after").await;
     let now = scene.status("").await.key_id;

@@ -8,6 +8,8 @@ use bytes::Bytes;
 use kms_history::{HookStep, LogSearch, Needle, Outcome, SocketFacts, What};
 use tokio::time::{Instant, sleep};
 
+use kms_judge::stimuli::NODES;
+
 use crate::facts::Spellings;
 use crate::lab::{Material, Scene};
 use crate::recorder::nanos;
@@ -20,12 +22,17 @@ const ROTATIONS: u32 = 2;
 /// Old material presented again, per key_id.
 const OLD: usize = 10;
 
-/// Rotates the remote key and looks at both sides of it (KMS2-ROT-01, ROT-03, DEC-05, STALE-05).
+/// Rotates the remote key and looks at both sides of it (KMS2-ROT-01, ROT-03, DEC-05, STALE-05), and
+/// at two nodes around the last rotation (KMS2-ROT-02).
 pub(crate) async fn rotation(scene: Scene<'_>, shelf: &mut Shelf) {
+    let nodes = scene.named(NODES);
     let Some(hook) = &scene.lab.target.rotate else {
         scene.not_run("no-hook: not told how to rotate the key");
+        super::nodes::agree(nodes).await;
         return;
     };
+    // Before the first rotation: after it the nodes may differ until both have looked.
+    let two_nodes = super::nodes::agree(nodes).await;
     for round in 0..ROTATIONS {
         let reply = scene.status("").await;
         let before = reply.key_id.clone();
@@ -41,9 +48,9 @@ pub(crate) async fn rotation(scene: Scene<'_>, shelf: &mut Shelf) {
         let changed = |outcome: &Outcome, key_id: &Bytes| {
             matches!(outcome, Outcome::Ok(_)) && *key_id != before
         };
-        if !use_hook(scene, hook.as_ref(), "rotate", changed).await {
+        let Some(effect_ns) = use_hook(scene, hook.as_ref(), "rotate", changed).await else {
             return;
-        }
+        };
         scene.status("").await;
         let uid = scene.uid(format_args!("{round}/after"));
         let new = scene
@@ -63,6 +70,9 @@ pub(crate) async fn rotation(scene: Scene<'_>, shelf: &mut Shelf) {
                 let uid = scene.uid(format_args!("{round}/other/{case}"));
                 scene.decrypt("key-id:other", &material, uid).await;
             }
+        }
+        if two_nodes && round + 1 == ROTATIONS {
+            super::nodes::agree_after_rotation(nodes, effect_ns).await;
         }
     }
 }
@@ -84,7 +94,10 @@ pub(crate) async fn restart(scene: Scene<'_>, shelf: &Shelf) {
         Outcome::Error { .. } => !worked,
         _ => false,
     };
-    if !use_hook(scene, hook.as_ref(), "restart", served).await {
+    if use_hook(scene, hook.as_ref(), "restart", served)
+        .await
+        .is_none()
+    {
         return;
     }
     for (i, material) in current.iter().enumerate() {
@@ -117,13 +130,13 @@ async fn present(scene: Scene<'_>, materials: &[Material], label: &str) {
     }
 }
 
-/// Calls a hook and waits for its effect on Status. False if there was none.
+/// Calls a hook and waits for its effect on Status: how long it took, if it came.
 pub(super) async fn use_hook(
     scene: Scene<'_>,
     hook: &dyn Hook,
     name: &str,
     effect: impl Fn(&Outcome, &Bytes) -> bool,
-) -> bool {
+) -> Option<u64> {
     let start = Instant::now();
     let mut step = HookStep {
         hook: name.into(),
@@ -134,10 +147,10 @@ pub(super) async fn use_hook(
         scene.not_run(format!("hook-failed: {error}"));
         step.error = Some(error);
         scene.record(What::Hook(step));
-        return false;
+        return None;
     }
     // These polls are no ordinary calls: failing is allowed while the effect is awaited.
-    let client = &scene.lab.client;
+    let client = scene.client;
     let mut pause = Duration::from_millis(20);
     while step.effect_ns.is_none() && start.elapsed() < scene.lab.options.hook_limit {
         let none = Spellings::of(b"");
@@ -152,9 +165,9 @@ pub(super) async fn use_hook(
             pause = (pause * 2).min(Duration::from_millis(500));
         }
     }
-    let seen = step.effect_ns.is_some();
+    let effect_ns = step.effect_ns;
     scene.record(What::Hook(step));
-    seen
+    effect_ns
 }
 
 /// Looks at the socket's permissions (KMS2-SEC-02, CONN-15).
@@ -254,7 +267,7 @@ fn found(text: &[u8], needle: &[u8]) -> bool {
     text.windows(needle.len()).any(|window| window == needle)
 }
 
-fn read_from(path: &Path, offset: u64) -> std::io::Result<Vec<u8>> {
+pub(super) fn read_from(path: &Path, offset: u64) -> std::io::Result<Vec<u8>> {
     use std::io::{Read, Seek, SeekFrom};
     let mut file = std::fs::File::open(path)?;
     file.seek(SeekFrom::Start(offset))?;

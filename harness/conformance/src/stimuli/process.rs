@@ -1,19 +1,21 @@
 //! The subject as a process: its memory under load, its end by SIGTERM and by SIGKILL.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
 use kms_history::{HookStep, Measure, Outcome, What};
-use kms_judge::stimuli::{AFTERWARDS, IN_FLIGHT, LATE};
+use kms_judge::stimuli::{AFTERWARDS, BEFORE, IN_FLIGHT, LATE, WAITING};
 use tokio::time::{Instant, sleep};
 
 use super::decrypt::{all_at_once, wrap};
 use super::operator::use_hook;
-use super::wire::{grpc_go_fields, open, path_of};
+use super::wire::{grpc_go_fields, open, path_of, raw_call, status_plan};
 use crate::lab::{Scene, side_by_side};
 use crate::process::{Process, Signal};
 use crate::raw::conn::RawCall;
 use crate::raw::frame;
+use crate::recorder::nanos;
 use crate::target::Hook;
 
 /// Bursts of Decrypts; the first one warms up.
@@ -47,7 +49,7 @@ pub(crate) async fn memory(scene: Scene<'_>) {
     }
 }
 
-fn measured(scene: Scene<'_>, name: &'static str, value: u64) {
+pub(super) fn measured(scene: Scene<'_>, name: impl Into<Cow<'static, str>>, value: u64) {
     scene.record(What::Measured(Measure {
         name: name.into(),
         value,
@@ -111,6 +113,38 @@ pub(crate) async fn stop(scene: Scene<'_>) {
     }
 }
 
+/// A connection over a time in which the process is frozen (KMS2-AVAIL-09).
+pub(crate) async fn frozen(scene: Scene<'_>) {
+    let Some((process, _)) = mortal(scene) else {
+        return;
+    };
+    let limit = scene.lab.options.timeout;
+    let Some(mut conn) = open(scene).await else {
+        return;
+    };
+    raw_call(&mut conn, status_plan(), BEFORE, "localhost", limit).await;
+    conn.send(frame::Frame::bdp_ping()).await;
+    let time = scene.lab.options.frozen;
+    let error = process.freeze(time).await.err();
+    if let Some(error) = &error {
+        scene.not_run(format!("no-process: {error}"));
+    }
+    let thawed = error.is_none();
+    scene.record(What::Hook(HookStep {
+        hook: "freeze".into(),
+        effect_ns: thawed.then(|| nanos(time)),
+        error,
+    }));
+    if !thawed {
+        return;
+    }
+    for _ in 0..3 {
+        raw_call(&mut conn, status_plan(), AFTERWARDS, "localhost", limit).await;
+    }
+    // Other connections of before may be gone with this one, and that is told once.
+    scene.status(WAITING).await;
+}
+
 /// SIGKILL, and a start beside the socket that was left (KMS2-AVAIL-05).
 pub(crate) async fn crash(scene: Scene<'_>) {
     let Some((process, restart)) = mortal(scene) else {
@@ -168,5 +202,5 @@ async fn back(scene: Scene<'_>, restart: &dyn Hook, worked: bool) -> bool {
         Outcome::Error { .. } => !worked,
         _ => false,
     };
-    use_hook(scene, restart, "restart", served).await
+    use_hook(scene, restart, "restart", served).await.is_some()
 }

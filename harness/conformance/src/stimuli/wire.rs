@@ -179,7 +179,7 @@ pub(crate) async fn raw_call<'a>(
     }
 }
 
-fn status_plan() -> Plan {
+pub(super) fn status_plan() -> Plan {
     Plan {
         method: "Status".into(),
         case: "".into(),

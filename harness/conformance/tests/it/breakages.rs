@@ -108,6 +108,18 @@ breakages! {
     old_socket_stops_start: OldSocketStopsStart fails ["AVAIL-05"] warns [];
     nodes_name_keys_apart: NodesNameKeysApart fails ["ROT-02"] warns [];
     other_node_lags: OtherNodeLags fails ["ROT-02"] warns [];
+    no_start_without_backend: NoStartWithoutBackend fails ["AVAIL-04"] warns [];
+    silent_backend_hangs: SilentBackendHangs fails ["AVAIL-03"] warns [];
+    status_knows_nothing: StatusKnowsNothing fails ["AVAIL-10", "SEC-03"] warns [];
+    sick_with_key_id: SickWithKeyId fails [] warns ["AVAIL-10"];
+    name_is_the_key_id: NameIsTheKeyId fails ["ROT-04"] warns [];
+    refused_rotation_taken_up: RefusedRotationTakenUp fails ["ROT-05"] warns [];
+    any_backend_trusted: AnyBackendTrusted fails ["SEC-03"] warns [];
+    versions_are_kept_whole: VersionsAreKeptWhole fails ["PERF-01"] warns [];
+    freeze_drops_connections: FreezeDropsConnections fails ["AVAIL-09"] warns [];
+    credential_in_metrics: CredentialInMetrics fails ["SEC-01"] warns [];
+    credential_in_arguments: CredentialInArguments fails [] warns ["SEC-01"];
+    local_key_per_start: LocalKeyPerStart fails [] warns ["ENC-14"];
     key_id_ignored: KeyIdIgnored
         fails ["DEC-04", "SEC-04"] warns [];
 }
@@ -128,6 +140,10 @@ pub fn small() -> Options {
         hook_limit: Duration::from_secs(2),
         patience: Duration::from_millis(20),
         log_pause: Duration::from_millis(1),
+        truth_limit: Duration::from_millis(200),
+        watch: Duration::from_millis(40),
+        rotations: 20,
+        frozen: Duration::from_millis(20),
         ..Options::default()
     }
 }

@@ -10,3 +10,4 @@ mod honest;
 mod hostile;
 mod plugin;
 mod server;
+mod spare;

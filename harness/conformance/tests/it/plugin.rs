@@ -40,17 +40,34 @@ pub struct Plugin {
     sick: AtomicBool,
     was_restarted: AtomicBool,
     errors: AtomicU64,
+    /// What its remote KMS is like.
+    pub remote: Mutex<Remote>,
+    /// It is a further process beside the main one.
+    pub beside: bool,
 }
+
+/// State of the remote KMS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remote {
+    There,
+    Away,
+    Silent,
+}
+
+/// A credential that it was given.
+pub const CREDENTIAL: &str = "hvs.CAESIJ-planted-credential";
 
 type Annotations = BTreeMap<String, Bytes>;
 
-fn key(number: u8) -> LessSafeKey {
-    let unbound = UnboundKey::new(&AES_256_GCM, &[number; 32]).unwrap();
+fn key(number: u16) -> LessSafeKey {
+    let mut bytes = [number as u8; 32];
+    bytes[0] = (number >> 8) as u8;
+    let unbound = UnboundKey::new(&AES_256_GCM, &bytes).unwrap();
     LessSafeKey::new(unbound)
 }
 
 /// The key_id of the numbered key.
-fn name(breakage: Option<Breakage>, number: u8) -> String {
+fn name(breakage: Option<Breakage>, number: u16) -> String {
     match breakage {
         Some(Breakage::KeyIdTooLong) => format!("{number:k>1025}"),
         Some(Breakage::KeyIdAtItsLimit) => format!("{number:k>1024}"),
@@ -84,6 +101,8 @@ impl Plugin {
             sick: AtomicBool::new(false),
             was_restarted: AtomicBool::new(false),
             errors: AtomicU64::new(0),
+            remote: Mutex::new(Remote::There),
+            beside: false,
         }
     }
 
@@ -97,7 +116,7 @@ impl Plugin {
             return;
         }
         let mut keys = self.keys.lock().unwrap();
-        let number = self.rotations.fetch_add(1, Ordering::Relaxed) as u8 + 2;
+        let number = self.rotations.fetch_add(1, Ordering::Relaxed) as u16 + 2;
         if self.is(Breakage::KeyIdComesBack) && number == 3 {
             // Back to the first key under its old name.
             let first = keys.remove(0);
@@ -110,6 +129,28 @@ impl Plugin {
         keys.push((name(self.breakage, number), key(number)));
     }
 
+    /// A rotation that the remote KMS refuses.
+    pub fn rotate_in_vain(&self) {
+        if self.is(Breakage::RefusedRotationTakenUp) {
+            self.rotate();
+        }
+    }
+
+    /// The key is gone, and all its versions.
+    pub fn delete_key(&self) {
+        self.keys.lock().unwrap().clear();
+    }
+
+    /// Another key of the same name.
+    pub fn make_key(&self) {
+        let number = 1000;
+        let id = match self.is(Breakage::NameIsTheKeyId) {
+            true => name(self.breakage, 1),
+            false => name(self.breakage, number),
+        };
+        self.keys.lock().unwrap().push((id, key(number)));
+    }
+
     /// Bytes in memory, as far as anybody can see.
     pub fn memory(&self) -> u64 {
         let each = if self.is(Breakage::MemoryGrows) {
@@ -117,7 +158,14 @@ impl Plugin {
         } else {
             0
         };
-        (20 << 20) + each * self.calls.load(Ordering::Relaxed)
+        let version = if self.is(Breakage::VersionsAreKeptWhole) {
+            1 << 20
+        } else {
+            0
+        };
+        (20 << 20)
+            + each * self.calls.load(Ordering::Relaxed)
+            + version * self.rotations.load(Ordering::Relaxed)
     }
 
     /// Its metrics.
@@ -127,12 +175,23 @@ impl Plugin {
         if self.is(Breakage::SeriesForEachError) {
             (0..errors).for_each(|n| text.push_str(&format!("error{{uid=\"{n}\"}} 1\n")));
         }
+        if self.is(Breakage::CredentialInMetrics) {
+            text.push_str(&format!("login{{token=\"{CREDENTIAL}\"}} 1\n"));
+        }
         text
+    }
+
+    /// Its command line.
+    pub fn arguments(&self) -> String {
+        match self.is(Breakage::CredentialInArguments) {
+            true => format!("plugin\0--token={CREDENTIAL}\0"),
+            false => "plugin\0--token-file=/run/token\0".into(),
+        }
     }
 
     /// What the second node makes of an answer.
     pub fn other_node(&self, method: &str, answer: Result<Bytes, Status>) -> Result<Bytes, Status> {
-        let rotated = self.keys.lock().unwrap().len() > 3;
+        let rotated = self.keys.lock().unwrap().len() > 2;
         match (self.breakage, method) {
             (Some(Breakage::NodesNameKeysApart), "Status") => {
                 let mut status = StatusResponse::decode(answer?).unwrap();
@@ -157,10 +216,28 @@ impl Plugin {
         self.was_restarted.store(true, Ordering::Relaxed);
         if self.is(Breakage::RestartLosesKeys) {
             let mut keys = self.keys.lock().unwrap();
-            let fresh = keys.len() as u8 + 100;
+            let fresh = keys.len() as u16 + 100;
             for (_, key) in keys.iter_mut() {
                 *key = self::key(fresh);
             }
+        }
+        if self.is(Breakage::LocalKeyPerStart) {
+            let mut keys = self.keys.lock().unwrap();
+            let number = keys.len() as u16 + 500;
+            keys.push((name(self.breakage, number), key(number)));
+        }
+    }
+
+    /// What every call that needs the remote KMS meets there.
+    async fn ask_remote(&self) -> Result<(), Status> {
+        let remote = *self.remote.lock().unwrap();
+        match remote {
+            Remote::Silent if self.is(Breakage::SilentBackendHangs) => std::future::pending().await,
+            Remote::There if self.keys.lock().unwrap().is_empty() => {
+                Err(Status::failed_precondition("the key is missing"))
+            }
+            Remote::There => Ok(()),
+            Remote::Away | Remote::Silent => Err(Status::unavailable("no remote KMS")),
         }
     }
 
@@ -263,14 +340,22 @@ impl Plugin {
         let mut answer = StatusResponse {
             version: "v2".into(),
             healthz: "ok".into(),
-            key_id: self.current(),
+            key_id: name(self.breakage, 1),
         };
+        match self.ask_remote().await {
+            Ok(()) => answer.key_id = self.current(),
+            Err(_) if self.is(Breakage::StatusKnowsNothing) => {}
+            Err(status) if self.is(Breakage::SickWithKeyId) => {
+                answer.healthz = status.message().into();
+            }
+            Err(status) => return Err(status),
+        }
         match self.breakage {
             Some(Breakage::VersionUnknown) => answer.version = "v3".into(),
             Some(Breakage::VersionFlips) if number % 5 == 4 => answer.version = "v2beta1".into(),
             Some(Breakage::HealthzUpperCase) => answer.healthz = "OK".into(),
             Some(Breakage::StatusRefuses) => return Err(Status::unavailable("not ready")),
-            Some(Breakage::KeyIdFlipFlops) if (8..10).contains(&statuses) => {
+            Some(Breakage::KeyIdFlipFlops) if (8..10).contains(&statuses) && !self.beside => {
                 answer.key_id.push('x')
             }
             Some(Breakage::KeyIdNames) => {
@@ -299,6 +384,7 @@ impl Plugin {
     }
 
     async fn wrap(&self, plaintext: &Bytes, uid: &str) -> Result<EncryptResponse, Status> {
+        self.ask_remote().await?;
         if uid.is_empty() && self.is(Breakage::EmptyUidInternal) {
             return Err(Status::internal("no uid"));
         }

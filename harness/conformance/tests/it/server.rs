@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes};
 use hyper::body::Incoming;
@@ -24,7 +25,8 @@ use tonic::{Request, Response, Status};
 
 use crate::breakages::Breakage;
 use crate::faults::{Unfinished, Wire};
-use crate::plugin::Plugin;
+use crate::plugin::{CREDENTIAL, Plugin};
+use crate::spare::Beside;
 
 /// A served plugin. The socket goes with it.
 pub struct Served {
@@ -39,12 +41,21 @@ impl Drop for Served {
     }
 }
 
-struct Life {
-    plugin: Arc<Plugin>,
-    socket: PathBuf,
+/// A plugin on a socket: started, stopped, killed.
+pub struct Life {
+    pub plugin: Arc<Plugin>,
+    pub socket: PathBuf,
     running: Mutex<Option<JoinHandle<()>>>,
     /// True once it is to stop.
     stop: watch::Sender<bool>,
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        if let Some(task) = self.running.get_mut().take() {
+            task.abort();
+        }
+    }
 }
 
 impl Served {
@@ -53,12 +64,7 @@ impl Served {
         plugin.log = Some(folder.path().join("plugin.log"));
         let plugin = Arc::new(plugin);
         let socket = folder.path().join("kms.sock");
-        let life = Arc::new(Life {
-            plugin: plugin.clone(),
-            socket: socket.clone(),
-            running: Mutex::new(None),
-            stop: watch::Sender::new(false),
-        });
+        let life = Arc::new(Life::new(plugin.clone(), socket.clone()));
         life.start().await;
         let mut target = Target::unix(socket);
         target.restart = Some(Arc::new(Restart(life.clone())));
@@ -66,6 +72,8 @@ impl Served {
         target.logs = plugin.log.clone();
         target.process = Some(life);
         target.metrics = Some(plugin.clone());
+        target.secrets = Arc::from([CREDENTIAL.to_owned().into()]);
+        target.spares = Some(Arc::new(Beside::new(plugin.breakage, folder.path())));
         let other_node = folder.path().join("other.sock");
         let listener = UnixListener::bind(&other_node).unwrap();
         // A node that never stops: its sender lives as long as it does.
@@ -90,7 +98,24 @@ impl Served {
 }
 
 impl Life {
-    async fn start(&self) {
+    pub fn new(plugin: Arc<Plugin>, socket: PathBuf) -> Self {
+        Life {
+            plugin,
+            socket,
+            running: Mutex::new(None),
+            stop: watch::Sender::new(false),
+        }
+    }
+
+    /// Ends it, socket and all, and starts it again.
+    pub async fn restart(&self) {
+        self.kill().await;
+        let _ = std::fs::remove_file(&self.socket);
+        self.plugin.restarted();
+        self.start().await;
+    }
+
+    pub async fn start(&self) {
         let listener = UnixListener::bind(&self.socket).unwrap();
         let open = self.plugin.is(Breakage::SocketForEverybody);
         let mode = |mode| Permissions::from_mode(mode);
@@ -130,8 +155,24 @@ impl Process for Life {
         })
     }
 
+    fn freeze(&self, time: Duration) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async move {
+            tokio::time::sleep(time).await;
+            if self.plugin.is(Breakage::FreezeDropsConnections) {
+                self.kill().await;
+                std::fs::remove_file(&self.socket).map_err(|e| e.to_string())?;
+                self.start().await;
+            }
+            Ok(())
+        })
+    }
+
     fn memory(&self) -> BoxFuture<'_, Result<u64, String>> {
         Box::pin(async { Ok(self.plugin.memory()) })
+    }
+
+    fn arguments(&self) -> BoxFuture<'_, Result<Vec<u8>, String>> {
+        Box::pin(async { Ok(self.plugin.arguments().into_bytes()) })
     }
 }
 
@@ -151,12 +192,7 @@ impl Hook for Restart {
             if crashed && self.0.plugin.is(Breakage::OldSocketStopsStart) {
                 return Err("address in use".into());
             }
-            self.0.kill().await;
-            if self.0.socket.exists() {
-                std::fs::remove_file(&self.0.socket).map_err(|e| e.to_string())?;
-            }
-            self.0.plugin.restarted();
-            self.0.start().await;
+            self.0.restart().await;
             Ok(())
         })
     }

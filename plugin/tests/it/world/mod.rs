@@ -1,20 +1,21 @@
 //! A world in virtual time: simulated Vaults, an in-memory network, files, and the plugin in it.
 //!
 //! Both server families run the same tests: see [`both`].
+//!
+//! In reading order: this file, [`network`], [`client`], [`answers`] (what Vault may say).
+
+mod answers;
+mod client;
+mod network;
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use kms_v2_api::client::KeyManagementServiceClient;
-use kms_v2_api::{
-    DecryptRequest, DecryptResponse, EncryptRequest, EncryptResponse, StatusRequest, StatusResponse,
-};
 use serde_json::{Value, json};
 use sim_vault::{Flavour, Options, SimVault};
 use tokio::io::DuplexStream;
@@ -22,16 +23,17 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::transport::{Channel, Endpoint};
 use vault_kubernetes_kms::config::{
-    Auth, Config, Credential, LogFormat, LogLevel, Place, StatusVersion, Tls, Vault, VaultAddress,
+    Auth, Config, Credential, LogFormat, LogLevel, Place, StatusVersion, Tls, Vault,
 };
 use vault_kubernetes_kms::event::Event;
 use vault_kubernetes_kms::plugin::Plugin;
-use vault_kubernetes_kms::seam::{
-    BoxFuture, BoxIo, Connector, Entropy, Env, HostPort, Observer, SecretSource, WallClock,
-};
+use vault_kubernetes_kms::seam::{Entropy, Env, Observer, SecretSource, WallClock};
 use zeroize::Zeroizing;
+
+pub use answers::{answer, raw_answer, sealed};
+pub use client::Client;
+pub use network::{Host, Network, address};
 
 /// The seed procedure's policy, word for word what an operator is told to write.
 pub const SEED_POLICY: &str = r#"
@@ -99,80 +101,6 @@ impl SecretSource for Files {
             Some(_) => Err(io::ErrorKind::InvalidData.into()),
             None => Err(io::ErrorKind::NotFound.into()),
         }
-    }
-}
-
-/// What a host on the in-memory network does with a connection.
-#[derive(Clone)]
-pub enum Host {
-    /// Serves a simulated Vault in plain HTTP.
-    Serves(SimVault),
-    /// The same behind TLS.
-    Tls(SimVault, tokio_rustls::TlsAcceptor),
-    /// Refuses.
-    Refuses,
-    /// Never completes a handshake.
-    Silent,
-    /// Hands the server's end to the test.
-    Raw(mpsc::UnboundedSender<DuplexStream>),
-}
-
-/// The in-memory network.
-#[derive(Clone, Default)]
-pub struct Network {
-    hosts: Arc<Mutex<BTreeMap<HostPort, Host>>>,
-    pub dialled: Arc<Mutex<Vec<HostPort>>>,
-}
-
-impl Network {
-    pub fn put(&self, host: &str, port: u16, what: Host) {
-        self.hosts.lock().expect("no panic").insert(
-            HostPort {
-                host: host.into(),
-                port,
-            },
-            what,
-        );
-    }
-}
-
-impl Connector for Network {
-    fn connect<'a>(&'a self, to: &'a HostPort) -> BoxFuture<'a, io::Result<BoxIo>> {
-        Box::pin(async move {
-            self.dialled.lock().expect("no panic").push(to.clone());
-            let host = self.hosts.lock().expect("no panic").get(to).cloned();
-            match host {
-                Some(Host::Serves(vault)) => {
-                    let (ours, theirs) = tokio::io::duplex(256 * 1024);
-                    tokio::spawn(async move {
-                        vault
-                            .serve_io(theirs, IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)))
-                            .await;
-                    });
-                    Ok(Box::new(ours) as BoxIo)
-                }
-                Some(Host::Tls(vault, acceptor)) => {
-                    let (ours, theirs) = tokio::io::duplex(256 * 1024);
-                    tokio::spawn(async move {
-                        if let Ok(io) = acceptor.accept(theirs).await {
-                            vault
-                                .serve_io(io, IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)))
-                                .await;
-                        }
-                    });
-                    Ok(Box::new(ours) as BoxIo)
-                }
-                Some(Host::Raw(sender)) => {
-                    let (ours, theirs) = tokio::io::duplex(256 * 1024);
-                    sender
-                        .send(theirs)
-                        .map_err(|_| io::ErrorKind::ConnectionRefused)?;
-                    Ok(Box::new(ours) as BoxIo)
-                }
-                Some(Host::Silent) => std::future::pending().await,
-                Some(Host::Refuses) | None => Err(io::ErrorKind::ConnectionRefused.into()),
-            }
-        })
     }
 }
 
@@ -316,6 +244,37 @@ impl World {
         self.files.write("/creds/secret-id", &secret_id);
     }
 
+    /// Gives the plugin's policy one more path, for `update`.
+    pub fn may_also(&self, path: &str) {
+        let policy = format!("{SEED_POLICY}\npath \"{path}\" {{ capabilities = [\"update\"] }}");
+        self.vault.put_policy("kms", &policy).expect("policy");
+    }
+
+    /// Everything that the plugin needs once more in a namespace that exists, and the credentials of
+    /// that one.
+    pub fn move_to_namespace(&self, namespace: &str) {
+        let admin = |method: &str, path: &str, body: Value| {
+            let (status, answer) = self.vault.admin_in(namespace, method, path, &body);
+            assert!((200..300).contains(&status), "{path}: {status} {answer}");
+            answer
+        };
+        admin("POST", "sys/mounts/transit", json!({ "type": "transit" }));
+        admin("POST", "transit/keys/kms-key", json!({}));
+        self.vault
+            .put_policy_in(namespace, "kms", SEED_POLICY)
+            .expect("policy");
+        admin("POST", "sys/auth/approle", json!({ "type": "approle" }));
+        let role = json!({ "token_policies": ["kms"], "token_no_default_policy": true });
+        admin("POST", "auth/approle/role/kms", role);
+        let role_id = admin("GET", "auth/approle/role/kms/role-id", json!({}));
+        let secret_id = admin("POST", "auth/approle/role/kms/secret-id", json!({}));
+        let text = |value: &Value| value.as_str().expect("a text").to_owned();
+        self.files
+            .write("/creds/role-id", &text(&role_id["data"]["role_id"]));
+        self.files
+            .write("/creds/secret-id", &text(&secret_id["data"]["secret_id"]));
+    }
+
     /// Uses a static token from a file.
     pub fn use_token(&mut self, token: &str) {
         self.files.write("/creds/token", token);
@@ -405,129 +364,5 @@ impl Running {
         self.begin_stop();
         self.task.await.expect("no panic in the plugin");
         began.elapsed()
-    }
-}
-
-/// A plain-HTTP address on the in-memory network.
-pub fn address(host: &str, port: u16) -> VaultAddress {
-    VaultAddress {
-        https: false,
-        at: HostPort {
-            host: host.into(),
-            port,
-        },
-        prefix: String::new(),
-    }
-}
-
-/// A client on the plugin's socket, with the API server's default timeout.
-#[derive(Clone)]
-pub struct Client {
-    inner: KeyManagementServiceClient<Channel>,
-    pub timeout: Duration,
-}
-
-impl Client {
-    async fn new(dial: mpsc::UnboundedSender<io::Result<DuplexStream>>) -> Self {
-        let connector = tower::service_fn(move |_| {
-            let dial = dial.clone();
-            async move {
-                let (ours, theirs) = tokio::io::duplex(256 * 1024);
-                dial.send(Ok(theirs))
-                    .map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;
-                Ok::<_, io::Error>(hyper_util::rt::TokioIo::new(ours))
-            }
-        });
-        let channel =
-            Endpoint::from_static("http://localhost").connect_with_connector_lazy(connector);
-        Self {
-            inner: KeyManagementServiceClient::new(channel),
-            timeout: Duration::from_secs(3),
-        }
-    }
-
-    fn request<T>(&self, message: T) -> tonic::Request<T> {
-        let mut request = tonic::Request::new(message);
-        request.set_timeout(self.timeout);
-        request
-    }
-
-    pub async fn status(&mut self) -> Result<StatusResponse, tonic::Status> {
-        let request = self.request(StatusRequest {});
-        self.inner
-            .status(request)
-            .await
-            .map(tonic::Response::into_inner)
-    }
-
-    pub async fn encrypt(&mut self, plaintext: &[u8]) -> Result<EncryptResponse, tonic::Status> {
-        let message = EncryptRequest {
-            plaintext: plaintext.to_vec().into(),
-            uid: "u-123".into(),
-        };
-        let request = self.request(message);
-        self.inner
-            .encrypt(request)
-            .await
-            .map(tonic::Response::into_inner)
-    }
-
-    pub async fn decrypt(
-        &mut self,
-        sealed: &EncryptResponse,
-    ) -> Result<DecryptResponse, tonic::Status> {
-        self.decrypt_raw(DecryptRequest {
-            ciphertext: sealed.ciphertext.clone(),
-            uid: "u-124".into(),
-            key_id: sealed.key_id.clone(),
-            annotations: sealed.annotations.clone(),
-        })
-        .await
-    }
-
-    pub async fn decrypt_raw(
-        &mut self,
-        message: DecryptRequest,
-    ) -> Result<DecryptResponse, tonic::Status> {
-        let request = self.request(message);
-        self.inner
-            .decrypt(request)
-            .await
-            .map(tonic::Response::into_inner)
-    }
-
-    /// Encrypts and decrypts; panics with the reason when either fails.
-    pub async fn round_trip(&mut self, plaintext: &[u8]) -> EncryptResponse {
-        let sealed = self.encrypt(plaintext).await.expect("encrypt");
-        assert_eq!(
-            self.decrypt(&sealed).await.expect("decrypt").plaintext,
-            plaintext
-        );
-        sealed
-    }
-
-    /// Polls Status each 100 ms until it is good; how long that took.
-    pub async fn wait_good(&mut self, limit_s: u64) -> Option<Duration> {
-        self.wait(limit_s, |status| status.is_ok()).await
-    }
-
-    /// Polls Status each 100 ms until it is bad; how long that took.
-    pub async fn wait_bad(&mut self, limit_s: u64) -> Option<Duration> {
-        self.wait(limit_s, |status| status.is_err()).await
-    }
-
-    async fn wait(
-        &mut self,
-        limit_s: u64,
-        until: impl Fn(&Result<StatusResponse, tonic::Status>) -> bool,
-    ) -> Option<Duration> {
-        let began = Instant::now();
-        while began.elapsed() < Duration::from_secs(limit_s) {
-            if until(&self.status().await) {
-                return Some(began.elapsed());
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        None
     }
 }
