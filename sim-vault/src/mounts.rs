@@ -71,6 +71,11 @@ impl Backend {
         }
     }
 
+    /// Whether failed logins are counted.
+    pub(crate) fn locks_users(&self) -> bool {
+        matches!(self, Self::Userpass(_) | Self::Approle(_))
+    }
+
     /// Paths that need no token.
     pub(crate) fn is_login(&self, path: &str) -> bool {
         match self {

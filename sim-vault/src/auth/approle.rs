@@ -30,13 +30,20 @@ pub(crate) struct Approle {
 pub(crate) struct Role {
     pub role_id: String,
     pub bind_secret_id: bool,
-    pub secret_id_bound_cidrs: Vec<String>,
+    /// `None` until they are given, if only as an empty list: reading shows the difference.
+    pub secret_id_bound_cidrs: Option<Vec<String>>,
     pub secret_id_num_uses: i64,
     pub secret_id_ttl: Duration,
     pub local_secret_ids: bool,
     pub params: TokenParams,
     /// By the secret itself.
     pub secrets: BTreeMap<String, SecretId>,
+}
+
+impl Role {
+    fn blocks(&self) -> &[String] {
+        self.secret_id_bound_cidrs.as_deref().unwrap_or_default()
+    }
 }
 
 /// One secret id.
@@ -85,7 +92,13 @@ pub(crate) const TABLE: &[Endpoint] = &[
     Endpoint {
         pattern: "login",
         fields: &[("role_id", Kind::Text), ("secret_id", Kind::Text)],
-        ops: &[(Op::Update, login)],
+        ops: &[
+            (Op::Update, login),
+            (Op::Read, look_ahead),
+            (Op::Delete, look_ahead),
+            (Op::Header, look_ahead),
+            (Op::Patch, look_ahead),
+        ],
         exists: None,
     },
     Endpoint {
@@ -229,9 +242,9 @@ impl roles::Role for Role {
             .opt_texts("secret_id_bound_cidrs")
             .or_else(|| args.opt_texts("bound_cidr_list"))
         {
-            self.secret_id_bound_cidrs = cidrs;
+            self.secret_id_bound_cidrs = Some(cidrs);
         }
-        check_blocks(&self.secret_id_bound_cidrs, "CIDR blocks")?;
+        check_blocks(self.blocks(), "CIDR blocks")?;
         self.params.update_old(args, Self::OLD)?;
         if let Some(n) = args.opt_int("secret_id_num_uses") {
             self.secret_id_num_uses = n;
@@ -242,10 +255,7 @@ impl roles::Role for Role {
         if let Some(d) = args.opt_seconds("secret_id_ttl") {
             self.secret_id_ttl = d;
         }
-        if !self.bind_secret_id
-            && self.secret_id_bound_cidrs.is_empty()
-            && self.params.bound_cidrs.is_empty()
-        {
+        if !self.bind_secret_id && self.blocks().is_empty() && self.params.bound_cidrs.is_empty() {
             // The real servers' plugin answers with a warning and an error at once then, which is a 400.
             let warned = self.params.token_type.starts_with("default-");
             return Err(Refused::Wrapped(
@@ -265,11 +275,10 @@ impl roles::Role for Role {
     }
 
     fn describe(&self, _: &Core) -> Value {
-        let cidrs = (!self.secret_id_bound_cidrs.is_empty()).then_some(&self.secret_id_bound_cidrs);
         json!({
             "bind_secret_id": self.bind_secret_id,
             "local_secret_ids": self.local_secret_ids,
-            "secret_id_bound_cidrs": cidrs,
+            "secret_id_bound_cidrs": self.secret_id_bound_cidrs,
             "secret_id_num_uses": self.secret_id_num_uses,
             "secret_id_ttl": self.secret_id_ttl.as_secs(),
         })
@@ -336,13 +345,22 @@ fn new_secret(core: &mut Core, call: &Call) -> Outcome {
         return Err(Refused::bad("bind_secret_id is not set on the role"));
     }
     for (field, of_role, what) in [
-        ("cidr_list", &wanted.secret_id_bound_cidrs, "CIDR blocks"),
+        ("cidr_list", wanted.blocks(), "CIDR blocks"),
         (
             "token_bound_cidrs",
             &wanted.params.bound_cidrs,
             "token CIDR blocks",
         ),
     ] {
+        // a single address is kept without its length
+        let whole = |b: &String| {
+            if b.contains('/') {
+                b.clone()
+            } else {
+                format!("{b}/32")
+            }
+        };
+        let of_role: &[String] = &of_role.iter().map(whole).collect::<Vec<_>>();
         let blocks = call.args.texts(field);
         check_blocks(&blocks, what)?;
         if !blocks.is_empty() && !of_role.is_empty() && !blocks.iter().all(|b| inside(b, of_role)) {
@@ -544,8 +562,28 @@ fn tidy(core: &mut Core, call: &Call) -> Outcome {
     ))
 }
 
+const INVALID: &str = "invalid role or secret ID";
+
+fn no_alias(core: &Core) -> Refused {
+    let text = if core.flavour.is_openbao() {
+        "missing role_id"
+    } else {
+        "failed to determine alias name from login request"
+    };
+    Refused::Login(500, text.to_owned())
+}
+
+/// Who is to be counted is asked before whether logins are made so at all.
+fn look_ahead(core: &mut Core, call: &Call) -> Outcome {
+    let (_, lockout) = core.lockout_of(call);
+    if call.args.text("role_id").is_empty() && !lockout.disabled {
+        return Err(no_alias(core));
+    }
+    Err(Refused::unsupported_operation())
+}
+
 fn login(core: &mut Core, call: &Call) -> Outcome {
-    let invalid = || Refused::bad("invalid role or secret ID");
+    let invalid = || Refused::bad(INVALID);
     let role_id = call.args.text("role_id");
     let (_, lockout) = core.lockout_of(call);
     if role_id.is_empty() && lockout.disabled {
@@ -557,12 +595,7 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
         }));
     }
     if role_id.is_empty() {
-        let text = if core.flavour.is_openbao() {
-            "missing role_id"
-        } else {
-            "failed to determine alias name from login request"
-        };
-        return Err(Refused::Plain(500, text.to_owned()));
+        return Err(no_alias(core));
     }
     let (accessor, lockout) = core.lockout_of(call);
     let (now, openbao) = (core.now, core.flavour.is_openbao());
@@ -574,7 +607,7 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
         return Err(invalid());
     };
     if core.lockouts.is_locked(&accessor, role_id, lockout, now) {
-        return Err(Refused::denied());
+        return Err(super::locked());
     }
     let cidr_fault = |what: &str| {
         let peer = call.peer;
@@ -596,7 +629,7 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
             .filter(|s| !(openbao && s.expired(now)));
         let Some(id) = id else {
             core.lockouts.failed(&accessor, role_id, lockout, now);
-            return Err(invalid());
+            return Err(Refused::Login(400, INVALID.to_owned()));
         };
         if !within(call.peer, &id.cidrs) {
             if id.uses == 0 {
@@ -607,7 +640,7 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
             }
             return Err(cidr_fault("secret ID"));
         }
-        if !within(call.peer, &role.secret_id_bound_cidrs) {
+        if !within(call.peer, role.blocks()) {
             return Err(cidr_fault("role"));
         }
         metadata.clone_from(&id.metadata);
@@ -629,7 +662,7 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
                 }
             }
         }
-    } else if !within(call.peer, &role.secret_id_bound_cidrs) {
+    } else if !within(call.peer, role.blocks()) {
         return Err(cidr_fault("role"));
     }
     core.lockouts.clear(&accessor, role_id);

@@ -15,7 +15,10 @@ fn counts() -> Value {
 }
 
 fn policies() -> Value {
-    json!([["p"], [], "p,default", ["root"], "p", "", ["P", "q"], ["p", "p"], [" p "], 5, null, ["default"], { "a": 1 }])
+    json!([
+        ["p"], [], "p,default", ["root"], "p", "", ["P", "q"], ["p", "p"], [" p "], 5, null, ["default"], { "a": 1 },
+        ["root", "p"], ["", "p"], "p,,q", [""]
+    ])
 }
 
 fn kinds() -> Value {
@@ -39,7 +42,9 @@ fn networks() -> Value {
         [],
         ["nonsense"],
         ["10.0.0.0/8", "127.0.0.0/8"],
-        ""
+        "",
+        "127.0.0.1,",
+        [""]
     ])
 }
 
@@ -195,7 +200,7 @@ pub fn userpass() -> Vec<Row> {
         Row::new(1, "DELETE", "auth/x/users/{u|v}"),
         Row::new(1, "LIST|GET", "auth/x/users"),
         Row::new(1, "POST", "auth/x/users/{u|v|w}/password").body([("password", passwords())]),
-        Row::new(1, "POST", "auth/x/users/{u|v|w}/policies").body([("token_policies", json!([["p"], ["q", "p"], "p", []]))]),
+        Row::new(1, "POST", "auth/x/users/{u|v|w}/policies").body([("token_policies", json!([["p"], ["q", "p"], "p", [], ["P", "", "p"], "q,,P"]))]),
         Row::new(10, "POST|PUT", "auth/x/login/{u|u|u|U|v|w}").by("  $t1").body([("password", passwords())]),
         Row::new(4, "POST", "auth/x/login/u").by("").body([("password!", json!(["bad", "pw"]))]),
         Row::new(1, "POST", "sys/auth/x/tune").body([(
