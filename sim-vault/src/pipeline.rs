@@ -13,6 +13,7 @@ use crate::{
     reply::{Outcome, Refused, Reply},
     sys,
     token::{Entry, TokenKind},
+    transit,
 };
 
 mod front;
@@ -29,6 +30,7 @@ impl Core {
     pub fn handle(&mut self, now: Duration, request: &Request) -> Response {
         self.now = self.now.max(now);
         self.tokens.expire(self.now);
+        transit::rotate_due(self);
         let mut limits = Vec::new();
         let mut response = self.dispatch(request, &mut limits);
         if response.status != 0 {
@@ -50,13 +52,20 @@ impl Core {
     }
 
     fn dispatch(&mut self, request: &Request, limits: &mut Vec<(String, String)>) -> Response {
-        let page = matches!(request.method.as_str(), "GET" | "HEAD");
-        let target = match Target::parse(&request.path, page) {
+        let target = match Target::parse(&request.path) {
             Ok(target) => target,
             Err(response) => return self.redirected(response),
         };
+        if target.path.chars().any(char::is_control) {
+            return self.refuse(Refused::Bodiless(400));
+        }
+        let page = matches!(request.method.as_str(), "GET" | "HEAD");
+        let cleaned = target.clean.as_ref().map(|to| url::redirect(to, page));
         let Some(path) = target.path.strip_prefix("/v1/") else {
-            return self.outside(request, &target);
+            return match cleaned {
+                Some(response) => self.redirected(response),
+                None => self.outside(request, &target),
+            };
         };
         if request.body.len() > self.options.max_request_size {
             let mut response = self.too_large();
@@ -80,6 +89,9 @@ impl Core {
                 return self.refuse(Refused::Plain(429, text));
             }
         }
+        if let Some(response) = cleaned {
+            return self.redirected(response);
+        }
         if let Some(response) = self.front(request, path, &target) {
             return response;
         }
@@ -95,9 +107,6 @@ impl Core {
     fn logical(&mut self, request: &Request, path: &str, target: &Target) -> Done {
         if self.flavour.is_openbao() && path.split('/').any(|s| s == "..") {
             return Done::plain(Refused::bad("relative paths not supported"));
-        }
-        if path.chars().any(|c| c.is_control()) {
-            return Done::plain(Refused::Bodiless(400));
         }
         let early = self.flavour.is_vault() || !self.seal.initialised || self.node.uninitialised;
         if early && self.sealed() {

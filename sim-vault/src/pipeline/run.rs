@@ -186,7 +186,13 @@ impl Core {
         path: &str,
     ) -> Option<(&'t route::Endpoint, Map<String, Value>)> {
         let found = route::find(table, path)?;
-        (self.flavour.is_openbao() || !found.0.pattern.contains("soft-delete")).then_some(found)
+        let pattern = found.0.pattern;
+        let foreign = if self.flavour.is_openbao() {
+            pattern.starts_with("revoke-")
+        } else {
+            pattern.contains("soft-delete")
+        };
+        (!foreign).then_some(found)
     }
 
     pub(crate) fn sealed(&self) -> bool {

@@ -8,6 +8,7 @@ mod faults;
 mod fuzz;
 mod http;
 mod model;
+mod policies;
 #[path = "../../examples/transcripts/replay.rs"]
 mod replay;
 mod rules;
