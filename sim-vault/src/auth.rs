@@ -225,7 +225,7 @@ impl TokenParams {
 }
 
 /// Networks and addresses; a single address shows without its length.
-fn addresses(texts: Vec<String>) -> Result<Vec<String>, Refused> {
+pub(crate) fn addresses(texts: Vec<String>) -> Result<Vec<String>, Refused> {
     texts.into_iter().map(address).collect()
 }
 

@@ -162,6 +162,14 @@ impl Mount {
                 .unwrap_or("default-service")
                 .into();
         }
+        if let Some(said) = self.lockout_tuned {
+            config["user_lockout_config"] = json!({
+                "user_lockout_counter_reset_duration": said.reset.as_secs(),
+                "user_lockout_disable": said.disabled,
+                "user_lockout_duration": said.duration.as_secs(),
+                "user_lockout_threshold": said.threshold,
+            });
+        }
         match self.kind.as_str() {
             "system" => config["passthrough_request_headers"] = json!(["Accept"]),
             "identity" => config["passthrough_request_headers"] = json!(["Authorization"]),

@@ -188,7 +188,10 @@ impl Core {
         let found = route::find(table, path)?;
         let pattern = found.0.pattern;
         let foreign = if self.flavour.is_openbao() {
-            pattern.starts_with("revoke-")
+            matches!(
+                pattern.split('/').next(),
+                Some("revoke-prefix" | "revoke-force")
+            )
         } else {
             pattern.contains("soft-delete")
         };
