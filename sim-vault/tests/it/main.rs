@@ -2,6 +2,7 @@
 
 mod binary;
 mod cluster;
+mod control;
 mod determinism;
 mod enterprise;
 mod faults;
