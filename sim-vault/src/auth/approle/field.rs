@@ -170,6 +170,9 @@ fn set(role: &mut Role, field: &str, args: &Args) -> Result<(), Refused> {
         _ => {
             let given = args.opt_texts("secret_id_bound_cidrs");
             if let Some(cidrs) = given.or_else(|| args.opt_texts("bound_cidr_list")) {
+                if cidrs.is_empty() {
+                    return Err(missing("bound_cidr_list"));
+                }
                 check_blocks(&cidrs, "CIDR blocks").map_err(|fault| match fault {
                     Refused::Wrapped(_, text) => Refused::bad(text),
                     other => other,
@@ -215,6 +218,8 @@ fn reset(role: &mut Role, field: &str) {
         "bind-secret-id" => role.bind_secret_id = true,
         "secret-id-num-uses" => role.secret_id_num_uses = 0,
         "secret-id-ttl" => role.secret_id_ttl = Duration::ZERO,
-        _ => role.secret_id_bound_cidrs = None,
+        "secret-id-bound-cidrs" => role.secret_id_bound_cidrs = None,
+        // what was written under the old name lies under the new one, and stays
+        _ => {}
     }
 }

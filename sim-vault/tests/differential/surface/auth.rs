@@ -452,7 +452,6 @@ pub fn cert() -> Vec<Row> {
             ],
         ),
         Row::new(2, "DELETE", "auth/x/certs/{u|v|w}"),
-        Row::new(3, "GET", "auth/x/certs/{u|v|w}"),
         Row::new(1, "LIST|GET", "auth/x/certs"),
         Row::new(3, "POST", "auth/x/login")
             .by("")
