@@ -203,7 +203,7 @@ pub(crate) const TABLE: &[Endpoint] = &[
     },
     Endpoint {
         pattern: "leases/revoke-force/{prefix:any}",
-        fields: PREFIX,
+        fields: &[PREFIX[0]],
         ops: &[
             (Op::Update, leases::revoke_prefix),
             (Op::List, leases::list),
@@ -221,7 +221,7 @@ pub(crate) const TABLE: &[Endpoint] = &[
     },
     Endpoint {
         pattern: "revoke-force/{prefix:any}",
-        fields: PREFIX,
+        fields: &[PREFIX[0]],
         ops: &[
             (Op::Update, leases::revoke_prefix),
             (Op::List, leases::list),

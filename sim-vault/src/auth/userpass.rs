@@ -163,7 +163,9 @@ fn set_password(core: &mut Core, call: &Call) -> Outcome {
 fn set_policies(core: &mut Core, call: &Call) -> Outcome {
     let params = &mut existing(core, call)?.params;
     params.update(&call.args, User::OLD)?;
-    params.policies = super::effective_policies(&params.policies, true);
+    if call.args.has("policies") || call.args.has("token_policies") {
+        params.policies = super::effective_policies(&params.policies, true);
+    }
     done()
 }
 

@@ -79,7 +79,7 @@ impl Core {
             data: reply.data.as_ref(),
             wrap_info: reply.wrap_info.as_ref(),
             warnings: (!reply.warnings.is_empty()).then_some(&reply.warnings),
-            auth: reply.auth.as_ref().map(|a| AuthJson::new(a)),
+            auth: reply.auth.as_ref().map(AuthJson::new),
             mount_type,
         };
         let text = serde_json::to_string(&body).unwrap_or_default();

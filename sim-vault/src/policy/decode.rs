@@ -96,8 +96,31 @@ fn unknown_keys(items: &[Item], known: &[&str]) -> Vec<String> {
         .iter()
         .filter_map(|item| Some((&item.keys.first()?.name, item.assigned)))
         .filter(|(name, _)| !known.contains(&name.as_str()))
-        .map(|(name, line)| format!("invalid key {name:?} on line {line}"))
+        .map(|(name, line)| format!("invalid key {} on line {line}", quoted(name)))
         .collect()
+}
+
+/// A text as Go's `%q` prints it.
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{7}' => out.push_str("\\a"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{b}' => out.push_str("\\v"),
+            '\u{c}' => out.push_str("\\f"),
+            c if c.is_ascii_control() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
 }
 
 /// Errors as Go's list of errors prints them.
@@ -132,7 +155,7 @@ const OF_VAULT: [&str; 1] = ["subscribe_event_types"];
 fn path_rule(item: &Item, flavour: Flavour) -> Result<Rule, String> {
     let key = item.keys.first().map_or("path", |k| k.name.as_str());
     let openbao = flavour.is_openbao();
-    let with_path = |fault: String| format!("path {key:?}: {fault}");
+    let with_path = |fault: String| format!("path {}: {fault}", quoted(key));
     // OpenBao names the path in front of every fault, also of those that name it themselves
     let twice = |fault: String| {
         if openbao { with_path(fault) } else { fault }
@@ -243,12 +266,13 @@ impl Block {
     }
 
     fn rule(self, key: &str, flavour: Flavour) -> Result<Rule, String> {
-        let with_path = |fault: String| Err(format!("path {key:?}: {fault}"));
+        let with_path = |fault: String| Err(format!("path {}: {fault}", quoted(key)));
         let mut rule = Rule::on(key);
         if rule.pattern.contains("+*") {
             let shown = key.strip_prefix('/').unwrap_or(key);
             return Err(format!(
-                "path {shown:?}: invalid use of wildcards ('+*' is forbidden)"
+                "path {}: invalid use of wildcards ('+*' is forbidden)",
+                quoted(shown)
             ));
         }
         let mut capabilities = self.capabilities;
@@ -261,7 +285,7 @@ impl Block {
             "read" => &["read", "list"],
             "write" => &["create", "read", "update", "delete", "list"],
             "sudo" => &["create", "read", "update", "delete", "list", "sudo"],
-            other => return with_path(format!("invalid policy {other:?}")),
+            other => return with_path(format!("invalid policy {}", quoted(other))),
         };
         capabilities.extend(old.iter().map(|&c| c.to_owned()));
         for name in &capabilities {
@@ -273,7 +297,7 @@ impl Block {
             }
             match Cap::named(name, flavour) {
                 Some(cap) => rule.caps.add(cap),
-                None => return with_path(format!("invalid capability {name:?}")),
+                None => return with_path(format!("invalid capability {}", quoted(name))),
             }
         }
         let limit = |node: Option<Node>, name: &str| match node {
@@ -300,7 +324,8 @@ impl Block {
             && count.parse::<i64>().is_err()
         {
             return with_path(format!(
-                "strconv.ParseInt: parsing {count:?}: invalid syntax"
+                "strconv.ParseInt: parsing {}: invalid syntax",
+                quoted(count)
             ));
         }
         if self.filter && !rule.caps.has(Cap::List) && !rule.caps.has(Cap::Scan) {

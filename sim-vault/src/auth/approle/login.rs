@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Role, all};
 use crate::{
     Core,
-    auth::{Login, TokenParams, locked, roles},
+    auth::{Login, TokenParams, addresses, locked, roles},
     call::Call,
     mounts::MountId,
     pipeline::within,
@@ -96,7 +96,7 @@ pub(super) fn login(core: &mut Core, call: &Call) -> Outcome {
         }
         metadata.clone_from(&id.metadata);
         if !id.token_cidrs.is_empty() {
-            params.bound_cidrs.clone_from(&id.token_cidrs);
+            params.bound_cidrs = addresses(id.token_cidrs.clone())?;
         }
         if let Some(kept) = all(core, call)?.get_mut(&name) {
             let uses = id.uses;
