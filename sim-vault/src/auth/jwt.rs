@@ -337,7 +337,7 @@ impl Role {
         if now + skew < start {
             return Err("invalid not before (nbf) claim: token not yet valid");
         }
-        if now - skew > end {
+        if now - skew >= end {
             return Err("invalid expiration time (exp) claim: token is expired");
         }
         Ok(())
@@ -422,15 +422,16 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
     if !role.bound_subject.is_empty() && text("sub") != role.bound_subject {
         return Err(invalid("invalid subject (sub) claim"));
     }
-    check_audience(&claims, &role.bound_audiences).map_err(invalid)?;
+    let bound = !role.bound_audiences.is_empty();
+    if bound {
+        check_audience(&claims, &role.bound_audiences).map_err(invalid)?;
+    }
     role.check_times(&claims, now).map_err(invalid)?;
-    for (claim, wanted) in role.bound_claims.iter().flatten() {
-        let fits = |w: &Value| claims.get(claim) == Some(w);
-        if !fits(wanted) && !wanted.as_array().is_some_and(|list| list.iter().any(fits)) {
-            return Err(Refused::bad(format!(
-                "error validating claims: claim {claim:?} does not match any associated bound claim values"
-            )));
-        }
+    let named = |aud: &Value| aud.is_string() || aud.as_array().is_some_and(|l| !l.is_empty());
+    if !bound && claims.get("aud").is_some_and(named) {
+        return Err(Refused::bad(
+            "audience claim found in JWT but no audiences bound to the role",
+        ));
     }
     let alias = text(&role.user_claim).to_owned();
     if alias.is_empty() {
@@ -438,6 +439,14 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
             "claim {:?} not found in token",
             role.user_claim
         )));
+    }
+    for (claim, wanted) in role.bound_claims.iter().flatten() {
+        let fits = |w: &Value| claims.get(claim) == Some(w);
+        if !fits(wanted) && !wanted.as_array().is_some_and(|list| list.iter().any(fits)) {
+            return Err(Refused::bad(format!(
+                "error validating claims: claim {claim:?} does not match any associated bound claim values"
+            )));
+        }
     }
     let metadata = BTreeMap::from([("role".to_owned(), name.clone())]);
     core.issue(

@@ -121,14 +121,14 @@ fn set(role: &mut Role, field: &str, args: &Args) -> Result<(), Refused> {
         "policies" => {
             let new = args.opt_texts("token_policies");
             let old = args.opt_texts("policies");
-            note(role, "policies", old.is_some() && new.is_none());
+            note(role, "policies", old.is_some());
             let policies = new.or(old).ok_or_else(|| missing("token_policies"))?;
             role.params.policies = effective_policies(&policies, true);
         }
         "period" => {
             let new = args.opt_seconds("token_period");
             let old = args.opt_seconds("period");
-            note(role, "period", old.is_some() && new.is_none());
+            note(role, "period", old.is_some());
             role.params.period = new.or(old).ok_or_else(|| missing("period"))?;
         }
         "token-ttl" => {
