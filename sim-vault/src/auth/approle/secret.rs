@@ -51,6 +51,11 @@ pub(super) fn new_secret(core: &mut Core, call: &Call) -> Outcome {
         return Err(Refused::bad("missing secret_id"));
     }
     let wanted = role(core, call)?.clone();
+    if wanted.secrets.contains_key(call.args.text("secret_id")) {
+        return Err(Refused::internal(
+            "failed to store secret_id: SecretID is already registered",
+        ));
+    }
     if !wanted.bind_secret_id {
         return Err(Refused::bad("bind_secret_id is not set on the role"));
     }
