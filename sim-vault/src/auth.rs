@@ -1,6 +1,9 @@
 //! Auth methods: what they check differs, the token they issue does not.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 
@@ -8,6 +11,7 @@ use crate::{
     Core,
     call::Call,
     fields::{Args, Field, Kind},
+    flavour::Flavour,
     pipeline::auth_block,
     reply::{Outcome, Refused, Reply},
     token::{Entry, TokenKind},
@@ -186,6 +190,27 @@ impl TokenParams {
         out
     }
 
+    /// Whether a token's policies are still those of its user: `default` does not count, and OpenBao takes another case for
+    /// another policy.
+    pub(crate) fn still_grants(&self, flavour: Flavour, entry: &Entry) -> Result<(), Refused> {
+        let own = |names: &[String]| -> BTreeSet<String> {
+            let lower = |name: &String| {
+                if flavour.is_vault() {
+                    name.to_lowercase()
+                } else {
+                    name.clone()
+                }
+            };
+            names.iter().map(lower).filter(|n| n != "default").collect()
+        };
+        if own(&self.policies) == own(&entry.policies) {
+            return Ok(());
+        }
+        Err(Refused::internal(
+            "failed to renew entry: policies have changed, not renewing",
+        ))
+    }
+
     fn limits(&self, increment: Duration, default_ttl: Duration, mount_max: Duration) -> Limits {
         Limits {
             increment,
@@ -200,7 +225,7 @@ impl TokenParams {
 }
 
 /// Networks and addresses; a single address shows without its length.
-fn addresses(texts: Vec<String>) -> Result<Vec<String>, Refused> {
+pub(crate) fn addresses(texts: Vec<String>) -> Result<Vec<String>, Refused> {
     texts.into_iter().map(address).collect()
 }
 
@@ -228,6 +253,11 @@ fn address(text: String) -> Result<String, Refused> {
     }
 }
 
+/// Too many logins have failed.
+pub(crate) fn locked() -> Refused {
+    Refused::Login(403, "permission denied".to_owned())
+}
+
 /// Who has just proven to be who.
 pub(crate) struct Login<'a> {
     pub params: &'a TokenParams,
@@ -247,6 +277,10 @@ pub(crate) fn effective_policies(policies: &[String], no_default: bool) -> Vec<S
         .collect();
     if !no_default && !out.iter().any(|p| p == "root" || p == "default") {
         out.push("default".to_owned());
+    }
+    if out.iter().any(|p| p == "root") {
+        // nothing else counts beside it
+        return vec!["root".to_owned()];
     }
     out.sort();
     out.dedup();
@@ -285,12 +319,13 @@ impl Core {
         );
         let entity_id = self.entity_of(&call.ns, &accessor, login.alias);
         if self.identity.is_invalid(&entity_id) {
-            return Err(Refused::denied());
+            return Err(locked());
         }
         let params = login.params;
         let policies = effective_policies(&params.policies, params.no_default_policy);
         if policies.iter().any(|p| p == "root") {
-            return Err(Refused::bad("auth methods cannot create root tokens"));
+            let text = "auth methods cannot create root tokens".to_owned();
+            return Err(Refused::Login(400, text));
         }
         let batch = params.token_type == "batch";
         let limits = params.limits(Duration::ZERO, default_ttl, max_ttl);

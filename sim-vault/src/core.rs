@@ -126,6 +126,8 @@ pub struct Core {
     pub(crate) audit_broken: bool,
     /// Items of the latest Transit request.
     pub(crate) items: usize,
+    /// Up to then, in seconds, keys have been rotated that rotate by themselves.
+    pub(crate) rotations_checked: u64,
     pub(crate) cluster_id: String,
     pub(crate) cluster_name: String,
 }
@@ -152,6 +154,7 @@ impl Core {
             node: Node::default(),
             audit_broken: false,
             items: 0,
+            rotations_checked: 0,
             cluster_id: String::new(),
             cluster_name: String::new(),
             options,

@@ -115,13 +115,7 @@ pub(crate) fn convert(kind: Kind, value: &Value) -> Result<Value, String> {
         (Kind::Texts, Value::Array(items)) => {
             let texts: Result<Vec<Value>, String> =
                 items.iter().map(|v| convert(Kind::Text, v)).collect();
-            Value::Array(
-                texts?
-                    .into_iter()
-                    .map(trimmed)
-                    .filter(|v| v.as_str() != Some(""))
-                    .collect(),
-            )
+            Value::Array(texts?.into_iter().map(trimmed).collect())
         }
         (Kind::Texts, Value::Object(_)) => {
             return Err(format!(
@@ -131,13 +125,9 @@ pub(crate) fn convert(kind: Kind, value: &Value) -> Result<Value, String> {
         }
         (Kind::Texts, v) => {
             let text = convert(Kind::Text, v)?;
-            let parts = text
-                .as_str()
-                .unwrap_or_default()
-                .split(',')
-                .map(str::trim)
-                .filter(|s| !s.is_empty());
-            Value::Array(parts.map(Value::from).collect())
+            let text = text.as_str().unwrap_or_default();
+            let parts = text.split(',').map(str::trim).map(Value::from);
+            Value::Array(parts.filter(|_| !text.is_empty()).collect())
         }
         (Kind::Names, Value::Object(_)) => {
             return Err("decoding failed due to the following error(s):\n\n'[0]' expected type 'string', got unconvertible type 'map[string]interface {}'".to_owned());

@@ -71,6 +71,11 @@ impl Backend {
         }
     }
 
+    /// Whether failed logins are counted.
+    pub(crate) fn locks_users(&self) -> bool {
+        matches!(self, Self::Userpass(_) | Self::Approle(_))
+    }
+
     /// Paths that need no token.
     pub(crate) fn is_login(&self, path: &str) -> bool {
         match self {
@@ -156,6 +161,14 @@ impl Mount {
                 .as_deref()
                 .unwrap_or("default-service")
                 .into();
+        }
+        if let Some(said) = self.lockout_tuned {
+            config["user_lockout_config"] = json!({
+                "user_lockout_counter_reset_duration": said.reset.as_secs(),
+                "user_lockout_disable": said.disabled,
+                "user_lockout_duration": said.duration.as_secs(),
+                "user_lockout_threshold": said.threshold,
+            });
         }
         match self.kind.as_str() {
             "system" => config["passthrough_request_headers"] = json!(["Accept"]),

@@ -6,12 +6,14 @@ use serde_json::{Map, Value};
 
 use crate::{
     Core, Request, Response,
+    acl::Asked,
     call::Op,
     mounts::{Backend, MountId},
     node::Answered,
     reply::{Outcome, Refused, Reply},
     sys,
-    token::Entry,
+    token::{Entry, TokenKind},
+    transit,
 };
 
 mod front;
@@ -20,6 +22,7 @@ mod run;
 mod url;
 
 pub(crate) use render::auth_block;
+use run::wrap_ttl;
 pub(crate) use url::Target;
 
 impl Core {
@@ -27,6 +30,7 @@ impl Core {
     pub fn handle(&mut self, now: Duration, request: &Request) -> Response {
         self.now = self.now.max(now);
         self.tokens.expire(self.now);
+        transit::rotate_due(self);
         let mut limits = Vec::new();
         let mut response = self.dispatch(request, &mut limits);
         if response.status != 0 {
@@ -48,13 +52,20 @@ impl Core {
     }
 
     fn dispatch(&mut self, request: &Request, limits: &mut Vec<(String, String)>) -> Response {
-        let page = matches!(request.method.as_str(), "GET" | "HEAD");
-        let target = match Target::parse(&request.path, page) {
+        let target = match Target::parse(&request.path) {
             Ok(target) => target,
             Err(response) => return self.redirected(response),
         };
+        if target.path.chars().any(char::is_control) {
+            return self.refuse(Refused::Bodiless(400));
+        }
+        let page = matches!(request.method.as_str(), "GET" | "HEAD");
+        let cleaned = target.clean.as_ref().map(|to| url::redirect(to, page));
         let Some(path) = target.path.strip_prefix("/v1/") else {
-            return self.outside(request, &target);
+            return match cleaned {
+                Some(response) => self.redirected(response),
+                None => self.outside(request, &target),
+            };
         };
         if request.body.len() > self.options.max_request_size {
             let mut response = self.too_large();
@@ -78,6 +89,9 @@ impl Core {
                 return self.refuse(Refused::Plain(429, text));
             }
         }
+        if let Some(response) = cleaned {
+            return self.redirected(response);
+        }
         if let Some(response) = self.front(request, path, &target) {
             return response;
         }
@@ -93,9 +107,6 @@ impl Core {
     fn logical(&mut self, request: &Request, path: &str, target: &Target) -> Done {
         if self.flavour.is_openbao() && path.split('/').any(|s| s == "..") {
             return Done::plain(Refused::bad("relative paths not supported"));
-        }
-        if path.chars().any(|c| c.is_control()) {
-            return Done::plain(Refused::Bodiless(400));
         }
         let early = self.flavour.is_vault() || !self.seal.initialised || self.node.uninitialised;
         if early && self.sealed() {
@@ -205,14 +216,21 @@ impl Core {
             return Done::plain(refused.clone());
         }
         let token = caller.ok().flatten();
-        let system = self
-            .route(&ns, &path)
-            .is_some_and(|m| matches!(m.backend, Backend::System));
+        let mount = self.route(&ns, &path);
+        let system = mount.is_some_and(|m| matches!(m.backend, Backend::System));
+        // Vault then looks into the token for the user whose failures to forget, and finds none
+        let panics = self.flavour.is_vault()
+            && token.as_ref().is_some_and(|t| t.kind == TokenKind::Batch)
+            && mount.is_some_and(|m| m.backend.locks_users() && !m.lockout.disabled);
         let token = if system { token } else { None };
         let full = path.clone();
         let (outcome, mount) = self.run(request, op, ns, path, raw, token);
         let outcome = outcome.map_err(|refused| match refused {
-            Refused::Wrapped(status, text) if !system || self.flavour.is_vault() => {
+            Refused::Login(..) => refused,
+            _ if panics => Refused::Panic,
+            Refused::Wrapped(status, text)
+                if !system || self.flavour.is_vault() || status == 405 =>
+            {
                 Refused::Plain(status, text)
             }
             other => other,
@@ -261,12 +279,19 @@ impl Core {
         }
         // A mount that was named without its slash is checked by that name.
         let asked = request.path.split('?').next().unwrap_or_default();
-        let listing = matches!(op, Op::List | Op::Scan);
+        let plain = matches!(op, Op::Read | Op::Delete | Op::Header);
         let named = match path.strip_suffix('/') {
-            Some(bare) if !listing && !asked.ends_with('/') => bare,
+            Some(bare) if plain && !asked.ends_with('/') => bare,
             _ => &path,
         };
-        if verdict.is_ok() && !self.may(&token, op, &ns, named, &raw) {
+        let asked = Asked {
+            op,
+            path: named,
+            raw: &raw,
+            wrap: wrap_ttl(request),
+            sudo: false,
+        };
+        if verdict.is_ok() && !self.may(&token, &ns, asked) {
             verdict = Err(Refused::Wrapped(403, "permission denied".to_owned()));
         }
         let token = self.spend_use(token);
@@ -389,22 +414,19 @@ impl Core {
     }
 
     /// Policies of the token's namespace speak of paths relative to it.
-    fn may(&self, token: &Entry, op: Op, ns: &str, path: &str, raw: &Map<String, Value>) -> bool {
+    /// Whether the token may do that on a path of a namespace, at or below its own.
+    fn may(&self, token: &Entry, ns: &str, asked: Asked<'_>) -> bool {
         let Some(inner) = ns.strip_prefix(token.ns.as_str()) else {
             return false;
         };
-        let relative = if inner.is_empty() {
-            path.to_owned()
-        } else {
-            format!("{inner}{path}")
+        let sudo = crate::sys::needs_sudo(asked.path, asked.op);
+        let path = format!("{inner}{}", asked.path);
+        let asked = Asked {
+            path: &path,
+            sudo,
+            ..asked
         };
-        let listed = if matches!(op, Op::List | Op::Scan) {
-            relative.clone()
-        } else {
-            relative
-        };
-        self.allowed(token, op, &listed, raw)
-            && (!crate::sys::needs_sudo(path, op) || self.has_sudo(token, &listed))
+        self.allowed(token, asked)
     }
 }
 

@@ -1,11 +1,12 @@
 //! Policies: the rules, and the two notations they are written in (HCL and JSON).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::Value;
 
 use crate::flavour::Flavour;
 
+mod decode;
 mod hcl;
 
 /// One capability.
@@ -35,6 +36,19 @@ const NAMES: [(&str, Cap); 10] = [
     ("scan", Cap::Scan),
     ("subscribe", Cap::Subscribe),
 ];
+
+impl Cap {
+    /// The newest capabilities are each product's own.
+    fn named(name: &str, flavour: Flavour) -> Option<Self> {
+        let (_, cap) = NAMES.iter().find(|(n, _)| *n == name)?;
+        let foreign = match cap {
+            Self::Scan => flavour.is_vault(),
+            Self::Subscribe => flavour.is_openbao(),
+            _ => false,
+        };
+        (!foreign).then_some(*cap)
+    }
+}
 
 /// A set of capabilities. Within one path `deny` silences all others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,17 +84,56 @@ impl Caps {
     }
 }
 
+/// How a pattern is compared with a path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// As it stands there.
+    #[default]
+    Exact,
+    /// A `*` stood at its end.
+    Prefix,
+    /// Some segment is `+`; a `*` at the end still stands there.
+    Segments,
+}
+
 /// The rule of one `path` block.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rule {
-    /// Without the `*` at the end.
     pub pattern: String,
-    /// A `*` stood at the end.
-    pub prefix: bool,
+    pub shape: Shape,
     pub caps: Caps,
+    /// Empty: nothing is denied.
     pub denied: BTreeMap<String, Vec<Value>>,
-    pub allowed: Option<BTreeMap<String, Vec<Value>>>,
+    /// Empty: everything is allowed.
+    pub allowed: BTreeMap<String, Vec<Value>>,
     pub required: Vec<String>,
+    /// Zero: no limit.
+    pub min_wrap: Duration,
+    /// Zero: no limit.
+    pub max_wrap: Duration,
+}
+
+impl Rule {
+    /// A rule for a pattern as policies write it.
+    fn on(path: &str) -> Self {
+        let path = path.strip_prefix('/').unwrap_or(path);
+        let shape = if path == "+" || path.contains("/+") || path.starts_with("+/") {
+            Shape::Segments
+        } else if path.ends_with('*') {
+            Shape::Prefix
+        } else {
+            Shape::Exact
+        };
+        let pattern = match shape {
+            Shape::Prefix => path.strip_suffix('*').unwrap_or(path),
+            _ => path,
+        };
+        Self {
+            pattern: pattern.to_owned(),
+            shape,
+            ..Self::default()
+        }
+    }
 }
 
 /// A parsed policy and its text.
@@ -96,32 +149,8 @@ pub(crate) struct Policy {
 impl Policy {
     /// Parses HCL or JSON. The error is the server's text after `failed to parse policy: `.
     pub(crate) fn parse(text: &str, flavour: Flavour) -> Result<Self, String> {
-        let tree = match serde_json::from_str::<Value>(text) {
-            Ok(tree @ Value::Object(_)) => tree,
-            _ => hcl::parse(text)?,
-        };
-        let mut rules = Vec::new();
-        if let Some(top) = tree.as_object() {
-            for (key, value) in top {
-                match key.as_str() {
-                    "path" if !value.is_object() && !value.is_array() => {
-                        return Err(
-                            "path \"path\": cannot check HCL keys of type *ast.LiteralType"
-                                .to_owned(),
-                        );
-                    }
-                    "path" => {
-                        for block in blocks(value) {
-                            for (path, body) in block {
-                                rules.push(rule(path, body, flavour)?);
-                            }
-                        }
-                    }
-                    "name" => {}
-                    other => return Err(format!("invalid key {other:?}")),
-                }
-            }
-        }
+        let items = hcl::parse(text, flavour)?;
+        let rules = decode::rules(&items, flavour)?;
         Ok(Self {
             text: text.to_owned(),
             rules,
@@ -133,10 +162,7 @@ impl Policy {
     /// What a wrapping token may do.
     pub(crate) fn response_wrapping() -> Self {
         let rule = |pattern: &str, caps: &[Cap]| {
-            let mut rule = Rule {
-                pattern: pattern.to_owned(),
-                ..Rule::default()
-            };
+            let mut rule = Rule::on(pattern);
             caps.iter().for_each(|c| rule.caps.add(*c));
             rule
         };
@@ -157,11 +183,7 @@ impl Policy {
         let rules = DEFAULT
             .iter()
             .map(|(path, caps)| {
-                let mut rule = Rule {
-                    pattern: path.trim_end_matches('*').to_owned(),
-                    prefix: path.ends_with('*'),
-                    ..Rule::default()
-                };
+                let mut rule = Rule::on(path);
                 for (name, cap) in NAMES {
                     if caps.contains(&name) && (name != "scan" || flavour.is_openbao()) {
                         rule.caps.add(cap);
@@ -204,146 +226,6 @@ const DEFAULT: &[(&str, &[&str])] = &[
     ("sys/control-group/request", &["update"]),
     ("identity/oidc/provider/+/authorize", &["read", "update"]),
 ];
-
-/// HCL allows a block to be repeated, JSON writes a list: both are a list of maps.
-fn blocks(value: &Value) -> Vec<&serde_json::Map<String, Value>> {
-    match value {
-        Value::Object(map) => vec![map],
-        Value::Array(items) => items.iter().filter_map(Value::as_object).collect(),
-        _ => Vec::new(),
-    }
-}
-
-fn rule(path: &str, body: &Value, flavour: Flavour) -> Result<Rule, String> {
-    let at = |text: String| format!("path {path:?}: {text}");
-    let pattern = path.strip_prefix('/').unwrap_or(path);
-    let mut rule = Rule {
-        pattern: pattern.strip_suffix('*').unwrap_or(pattern).to_owned(),
-        prefix: pattern.ends_with('*'),
-        ..Rule::default()
-    };
-    let Some(map) = body
-        .as_object()
-        .or_else(|| body.as_array()?.first()?.as_object())
-    else {
-        return Ok(rule);
-    };
-    let mut denied = false;
-    // the old notation is read before the new one, and nothing at all after a `deny`
-    let old = map.iter().filter(|(k, _)| *k == "policy");
-    let caps = map.iter().filter(|(k, _)| *k == "capabilities");
-    let rest = map
-        .iter()
-        .filter(|(k, _)| *k != "policy" && *k != "capabilities");
-    for (key, value) in old.chain(caps).chain(rest) {
-        match key.as_str() {
-            // the old `deny` leaves nothing to read
-            "capabilities" if denied => {}
-            "capabilities" => {
-                for name in texts(value) {
-                    if name == "deny" {
-                        // nothing that follows counts, or is read
-                        rule.caps = Caps::default();
-                        rule.caps.add(Cap::Deny);
-                        denied = true;
-                        break;
-                    }
-                    // the newest capabilities are each product's own
-                    let foreign = match name.as_str() {
-                        "scan" => flavour.is_vault(),
-                        "subscribe" => flavour.is_openbao(),
-                        _ => false,
-                    };
-                    match NAMES.iter().find(|(n, _)| *n == name && !foreign) {
-                        Some((_, cap)) => rule.caps.add(*cap),
-                        None if flavour.is_vault() => {
-                            return Err(at(format!("invalid capability {name:?}")));
-                        }
-                        None => {
-                            return Err(at(format!("path {path:?}: invalid capability {name:?}")));
-                        }
-                    }
-                }
-            }
-            "policy" => {
-                let caps: &[Cap] = match value.as_str() {
-                    Some("deny") => {
-                        rule.caps = Caps::default();
-                        rule.caps.add(Cap::Deny);
-                        denied = true;
-                        &[]
-                    }
-                    Some("read") => &[Cap::Read, Cap::List],
-                    Some("write") => &[Cap::Create, Cap::Read, Cap::Update, Cap::Delete, Cap::List],
-                    Some("sudo") => &[
-                        Cap::Create,
-                        Cap::Read,
-                        Cap::Update,
-                        Cap::Delete,
-                        Cap::List,
-                        Cap::Sudo,
-                    ],
-                    other => {
-                        let fault = format!("invalid policy {:?}", other.unwrap_or_default());
-                        return Err(at(if flavour.is_openbao() {
-                            at(fault)
-                        } else {
-                            fault
-                        }));
-                    }
-                };
-                caps.iter().for_each(|c| rule.caps.add(*c));
-            }
-            "denied_parameters" => rule.denied = parameters(value),
-            "allowed_parameters" => rule.allowed = Some(parameters(value)),
-            "required_parameters" => rule.required = texts(value),
-            "min_wrapping_ttl" | "max_wrapping_ttl" => {
-                if !denied
-                    && let Some(text) = value.as_str()
-                    && !matches!(crate::duration::parse(text), Some(Ok(_)))
-                {
-                    let fault = crate::fields::invalid_duration(text);
-                    let fault = format!("error parsing {key}: {fault}");
-                    return Err(if flavour.is_openbao() {
-                        at(fault)
-                    } else {
-                        fault
-                    });
-                }
-            }
-            "comment" | "mfa_methods" | "control_group" => {}
-            "expiration"
-            | "list_scan_response_keys_filter_path"
-            | "pagination_limit"
-            | "response_keys_filter_path"
-                if flavour.is_openbao() => {}
-            "subscribe_event_types" if flavour.is_vault() => {}
-            other => return Err(at(format!("invalid key {other:?}"))),
-        }
-    }
-    Ok(rule)
-}
-
-fn texts(value: &Value) -> Vec<String> {
-    let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
-    items
-        .iter()
-        .filter_map(|v| v.as_str().map(str::to_owned))
-        .collect()
-}
-
-fn parameters(value: &Value) -> BTreeMap<String, Vec<Value>> {
-    let mut out = BTreeMap::new();
-    for block in blocks(value) {
-        for (name, values) in block {
-            out.insert(
-                name.to_lowercase(),
-                values.as_array().cloned().unwrap_or_default(),
-            );
-        }
-    }
-    out
-}
 
 #[cfg(test)]
 mod tests {

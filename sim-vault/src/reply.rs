@@ -13,6 +13,8 @@ pub(crate) enum Refused {
     Empty(u16),
     /// An error that passed through the request core: `1 error occurred:\n\t* TEXT\n\n`, unless the path is a login.
     Wrapped(u16, String),
+    /// A login that the core ends, or that the method calls wrong in a way the core counts; dressed as [`Refused::Plain`].
+    Login(u16, String),
     /// A status without any body.
     Bodiless(u16),
     /// 307 to this place, without a body.

@@ -12,6 +12,7 @@ use crate::{
 pub(crate) mod health;
 pub(crate) mod help;
 pub(crate) mod identity;
+mod leases;
 mod mounts;
 mod namespaces;
 mod policies;
@@ -52,6 +53,9 @@ const PATHS: &[Field] = &[
     ("token", Kind::Text),
     ("accessor", Kind::Text),
 ];
+
+/// OpenBao's bulk revocations lie below `leases/` alone.
+const PREFIX: &[Field] = &[("prefix", Kind::Text), ("sync", Kind::Bool)];
 
 pub(crate) const TABLE: &[Endpoint] = &[
     Endpoint {
@@ -189,6 +193,42 @@ pub(crate) const TABLE: &[Endpoint] = &[
         exists: None,
     },
     Endpoint {
+        pattern: "leases/revoke-prefix/{prefix:any}",
+        fields: PREFIX,
+        ops: &[
+            (Op::Update, leases::revoke_prefix),
+            (Op::List, leases::list),
+        ],
+        exists: None,
+    },
+    Endpoint {
+        pattern: "leases/revoke-force/{prefix:any}",
+        fields: &[PREFIX[0]],
+        ops: &[
+            (Op::Update, leases::revoke_prefix),
+            (Op::List, leases::list),
+        ],
+        exists: None,
+    },
+    Endpoint {
+        pattern: "revoke-prefix/{prefix:any}",
+        fields: PREFIX,
+        ops: &[
+            (Op::Update, leases::revoke_prefix),
+            (Op::List, leases::list),
+        ],
+        exists: None,
+    },
+    Endpoint {
+        pattern: "revoke-force/{prefix:any}",
+        fields: &[PREFIX[0]],
+        ops: &[
+            (Op::Update, leases::revoke_prefix),
+            (Op::List, leases::list),
+        ],
+        exists: None,
+    },
+    Endpoint {
         pattern: "wrapping/unwrap",
         fields: &[("token", Kind::Text)],
         ops: &[(Op::Update, wrapping::unwrap)],
@@ -308,7 +348,7 @@ pub(crate) fn needs_sudo(path: &str, op: Op) -> bool {
         || rest.starts_with("config/")
         || rest == "seal"
         || rest == "step-down"
-        || rest.starts_with("revoke-prefix")
+        || rest.starts_with("revoke-")
         || rest.starts_with("leases/revoke-")
 }
 

@@ -125,6 +125,10 @@ pub(crate) struct Store {
 impl Store {
     pub(crate) fn insert(&mut self, mut entry: Entry) {
         entry.initial_uses = entry.num_uses;
+        if entry.kind == TokenKind::Batch {
+            // nobody counts the uses of what is not stored
+            entry.num_uses = 0;
+        }
         entry.granted = entry.creation_ttl;
         if !entry.accessor.is_empty() {
             self.by_accessor

@@ -15,6 +15,7 @@ use crate::{
 
 mod admin;
 mod asymmetric;
+mod auto_rotate;
 mod backup;
 mod batch;
 mod cipher;
@@ -22,6 +23,7 @@ mod import;
 mod key;
 mod ops;
 
+pub(crate) use auto_rotate::rotate_due;
 pub(crate) use key::{Key, KeyType};
 
 /// The keys and settings of one mount.

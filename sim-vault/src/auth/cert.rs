@@ -286,7 +286,10 @@ pub(crate) fn renewal(
         return Ok(None);
     }
     match fitting(method, cert, &entry.owner, core.unix()) {
-        Ok((_, trusted, _)) => Ok(Some(trusted.params)),
+        Ok((_, trusted, _)) => {
+            trusted.params.still_grants(core.flavour, entry)?;
+            Ok(Some(trusted.params))
+        }
         Err(mismatch) => Err(mismatch.refusal(core)),
     }
 }

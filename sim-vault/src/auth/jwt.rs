@@ -317,6 +317,33 @@ fn signed_by(pem: &str, signed: &str, signature: &[u8]) -> bool {
         .is_ok()
 }
 
+impl Role {
+    /// The times of a token with leeway, and those that it lacks derived from the others.
+    fn check_times(&self, claims: &Value, now: u64) -> Result<(), &'static str> {
+        let time = |name: &str| claims.get(name).and_then(Value::as_i64);
+        // nothing said means a default, a negative leeway none
+        let leeway = |said: i64, default: i64| match said {
+            0 => default,
+            said => said.max(0),
+        };
+        let (issued, start) = (time("iat"), time("nbf"));
+        let end = time("exp").unwrap_or_else(|| {
+            let latest = issued.max(start).unwrap_or_default();
+            latest + leeway(self.expiration_leeway, 150)
+        });
+        let start = start.or(issued).unwrap_or(end - 150);
+        let skew = leeway(self.clock_skew_leeway, 60);
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        if now + skew < start {
+            return Err("invalid not before (nbf) claim: token not yet valid");
+        }
+        if now - skew >= end {
+            return Err("invalid expiration time (exp) claim: token is expired");
+        }
+        Ok(())
+    }
+}
+
 /// `exp` and `nbf` without leeway.
 pub(super) fn check_times(claims: &Value, now: u64) -> Result<(), &'static str> {
     let time = |name: &str| claims.get(name).and_then(Value::as_u64);
@@ -388,14 +415,30 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
             "no issued at (iat), not before (nbf), or expiration time (exp) claims in token",
         ));
     }
-    check_times(&claims, now).map_err(invalid)?;
     let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default();
     if !config.bound_issuer.is_empty() && text("iss") != config.bound_issuer {
         return Err(invalid("invalid issuer (iss) claim"));
     }
-    check_audience(&claims, &role.bound_audiences).map_err(invalid)?;
     if !role.bound_subject.is_empty() && text("sub") != role.bound_subject {
         return Err(invalid("invalid subject (sub) claim"));
+    }
+    let bound = !role.bound_audiences.is_empty();
+    if bound {
+        check_audience(&claims, &role.bound_audiences).map_err(invalid)?;
+    }
+    role.check_times(&claims, now).map_err(invalid)?;
+    let named = |aud: &Value| aud.is_string() || aud.as_array().is_some_and(|l| !l.is_empty());
+    if !bound && claims.get("aud").is_some_and(named) {
+        return Err(Refused::bad(
+            "audience claim found in JWT but no audiences bound to the role",
+        ));
+    }
+    let alias = text(&role.user_claim).to_owned();
+    if alias.is_empty() {
+        return Err(Refused::bad(format!(
+            "claim {:?} not found in token",
+            role.user_claim
+        )));
     }
     for (claim, wanted) in role.bound_claims.iter().flatten() {
         let fits = |w: &Value| claims.get(claim) == Some(w);
@@ -404,13 +447,6 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
                 "error validating claims: claim {claim:?} does not match any associated bound claim values"
             )));
         }
-    }
-    let alias = text(&role.user_claim).to_owned();
-    if alias.is_empty() {
-        return Err(Refused::bad(format!(
-            "claim {:?} not found in token",
-            role.user_claim
-        )));
     }
     let metadata = BTreeMap::from([("role".to_owned(), name.clone())]);
     core.issue(

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     Core, TokenReview,
+    acl::globbed,
     call::{Call, Op},
     fields::{Args, Field, Kind},
     mounts::{Backend, MountId},
@@ -32,14 +33,17 @@ pub(crate) struct Kubernetes {
 pub(crate) struct Role {
     names: Vec<String>,
     namespaces: Vec<String>,
+    /// Labels that a namespace may have instead of one of the names. Kept and shown only: no namespace here has labels.
+    selector: String,
     audience: String,
     alias_source: String,
     params: TokenParams,
 }
 
-const ROLE: [Field; 15] = roles::fields([
+const ROLE: [Field; 16] = roles::fields([
     ("bound_service_account_names", Kind::Texts),
     ("bound_service_account_namespaces", Kind::Texts),
+    ("bound_service_account_namespace_selector", Kind::Text),
     ("audience", Kind::Text),
     ("alias_name_source", Kind::Text),
 ]);
@@ -150,9 +154,13 @@ impl roles::Role for Role {
         if let Some(namespaces) = args.opt_texts("bound_service_account_namespaces") {
             self.namespaces = namespaces;
         }
+        if let Some(selector) = args.opt_text("bound_service_account_namespace_selector") {
+            selector.clone_into(&mut self.selector);
+        }
         for (list, name) in [(&self.names, "names"), (&self.namespaces, "namespaces")] {
             let field = format!("\"bound_service_account_{name}\"");
-            if list.is_empty() {
+            let selected = name == "namespaces" && !self.selector.is_empty();
+            if list.is_empty() && !selected {
                 let rest = if name == "namespaces" {
                     " if \"bound_service_account_namespace_selector\" is not set"
                 } else {
@@ -181,12 +189,16 @@ impl roles::Role for Role {
     }
 
     fn describe(&self, _: &Core) -> Value {
-        json!({
+        let mut shown = json!({
             "alias_name_source": self.alias_source,
-            "audience": self.audience,
             "bound_service_account_names": self.names,
+            "bound_service_account_namespace_selector": self.selector,
             "bound_service_account_namespaces": self.namespaces,
-        })
+        });
+        if !self.audience.is_empty() {
+            shown["audience"] = self.audience.as_str().into();
+        }
+        shown
     }
 }
 
@@ -238,7 +250,7 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
         account("/kubernetes.io/serviceaccount/name"),
         account("/kubernetes.io/serviceaccount/uid"),
     );
-    let among = |list: &[String], name: &str| list.iter().any(|l| l == "*" || l == name);
+    let among = |list: &[String], name: &str| list.iter().any(|l| globbed(l, name));
     if !among(&role.names, &service_account) {
         return Err(forbidden("service account name not authorized"));
     }

@@ -134,9 +134,6 @@ impl roles::Role for User {
             }));
         }
         self.params.update(args, Self::OLD)?;
-        if core.flavour.is_vault() {
-            self.params.policies = super::effective_policies(&self.params.policies, true);
-        }
         if let Some(password) = args.opt_text("password").filter(|p| !p.is_empty()) {
             self.password = digest(password);
         }
@@ -164,7 +161,11 @@ fn set_password(core: &mut Core, call: &Call) -> Outcome {
 }
 
 fn set_policies(core: &mut Core, call: &Call) -> Outcome {
-    existing(core, call)?.params.update(&call.args, User::OLD)?;
+    let params = &mut existing(core, call)?.params;
+    params.update(&call.args, User::OLD)?;
+    if call.args.has("policies") || call.args.has("token_policies") {
+        params.policies = super::effective_policies(&params.policies, true);
+    }
     done()
 }
 
@@ -190,7 +191,7 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
         .lockouts
         .is_locked(&accessor, &counted, lockout, core.now)
     {
-        return Err(Refused::denied());
+        return Err(super::locked());
     }
     let password = call.args.text("password");
     if password.is_empty() {
@@ -201,18 +202,20 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
         return Err(if core.flavour.is_openbao() {
             Refused::Plain(500, "missing password".to_owned())
         } else {
-            Refused::bad("invalid credentials")
+            Refused::Login(400, "invalid credentials".to_owned())
         });
     }
     let found = users(core, call)?
         .get(&name)
         .map(|u| (u.password == digest(password), u.params.clone()));
     let Some((true, params)) = found else {
-        if found.is_some() {
-            let now = core.now;
-            core.lockouts.failed(&accessor, &counted, lockout, now);
+        let text = "invalid username or password".to_owned();
+        if found.is_none() {
+            return Err(Refused::Plain(400, text));
         }
-        return Err(Refused::bad("invalid username or password"));
+        let now = core.now;
+        core.lockouts.failed(&accessor, &counted, lockout, now);
+        return Err(Refused::Login(400, text));
     };
     if !within(call.peer, &params.bound_cidrs) {
         return Err(Refused::denied());
@@ -240,12 +243,6 @@ pub(crate) fn renewal(
     let Some(user) = roles::behind::<User>(core, mount, entry) else {
         return Ok(None);
     };
-    if super::effective_policies(&user.params.policies, user.params.no_default_policy)
-        != entry.policies
-    {
-        return Err(Refused::internal(
-            "failed to renew entry: policies have changed, not renewing",
-        ));
-    }
+    user.params.still_grants(core.flavour, entry)?;
     Ok(Some(user.params))
 }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::{Target, url};
 use crate::{
     Core, Request, Response,
+    acl::Asked,
     call::Op,
     json,
     reply::Refused,
@@ -178,18 +179,17 @@ impl Core {
         if self.sealed() {
             return sys::health::without_index(self.finish(204, bytes::Bytes::new(), true));
         }
+        let asked = Asked {
+            op: Op::Update,
+            path: &format!("sys/{target}"),
+            raw: &Map::new(),
+            wrap: None,
+            sudo: true,
+        };
         let verdict = match self.caller(request) {
             Err(refused) => Err(refused),
             Ok(None) => Err(Refused::denied()),
-            Ok(Some(token))
-                if !self.may(
-                    &token,
-                    Op::Update,
-                    "",
-                    &format!("sys/{target}"),
-                    &Map::new(),
-                ) =>
-            {
+            Ok(Some(token)) if !self.may(&token, "", asked) => {
                 Err(Refused::Wrapped(403, "permission denied".to_owned()))
             }
             Ok(Some(_)) => Ok(()),

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{Done, url};
 use crate::{
-    Core, Flavour, Response, Storage, gobase64, json,
+    Core, Response, Storage, gobase64, json,
     mounts::Backend,
     reply::{AuthBlock, Refused, Reply},
     token::{Entry, TokenKind},
@@ -42,6 +42,9 @@ impl Core {
             return self.finish(204, Bytes::new(), true);
         };
         let status = reply.status.unwrap_or(200);
+        if status == 202 && reply.data.is_none() && !reply.no_mount_type {
+            return self.finish(status, Bytes::new(), true);
+        }
         let body = match &reply.raw {
             Some(raw) => raw.to_string(),
             None => {
@@ -76,7 +79,7 @@ impl Core {
             data: reply.data.as_ref(),
             wrap_info: reply.wrap_info.as_ref(),
             warnings: (!reply.warnings.is_empty()).then_some(&reply.warnings),
-            auth: reply.auth.as_ref().map(|a| AuthJson::new(a, self.flavour)),
+            auth: reply.auth.as_ref().map(AuthJson::new),
             mount_type,
         };
         let text = serde_json::to_string(&body).unwrap_or_default();
@@ -94,7 +97,7 @@ impl Core {
 
     pub(crate) fn refuse(&self, refused: Refused) -> Response {
         let (status, errors) = match refused {
-            Refused::Plain(status, text) => (status, vec![text]),
+            Refused::Plain(status, text) | Refused::Login(status, text) => (status, vec![text]),
             Refused::Wrapped(status, text) => {
                 (status, vec![format!("1 error occurred:\n\t* {text}\n\n")])
             }
@@ -207,9 +210,8 @@ struct AuthJson<'a> {
     client_token: &'a str,
     accessor: &'a str,
     policies: &'a [String],
-    /// Without any, OpenBao says null and Vault nothing.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    token_policies: Option<Option<&'a [String]>>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    token_policies: &'a [String],
     metadata: Option<&'a std::collections::BTreeMap<String, String>>,
     lease_duration: u64,
     renewable: bool,
@@ -221,16 +223,12 @@ struct AuthJson<'a> {
 }
 
 impl<'a> AuthJson<'a> {
-    fn new(auth: &'a AuthBlock, flavour: Flavour) -> Self {
+    fn new(auth: &'a AuthBlock) -> Self {
         Self {
             client_token: &auth.client_token,
             accessor: &auth.accessor,
             policies: &auth.policies,
-            token_policies: match (auth.policies.as_slice(), flavour) {
-                ([], Flavour::Vault) => None,
-                ([], Flavour::OpenBao) => Some(None),
-                (some, _) => Some(Some(some)),
-            },
+            token_policies: &auth.policies,
             metadata: auth.metadata.as_ref(),
             lease_duration: auth.lease_duration,
             renewable: auth.renewable,

@@ -1,6 +1,6 @@
 //! From a path to the endpoint that answers it: existence checks, parameters, operations, warnings.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Map, Value};
 
@@ -61,6 +61,10 @@ impl Core {
         let mut args = Map::new();
         for (name, kind) in specs {
             if let Some(value) = raw.get(*name) {
+                if value.is_null() && matches!(kind, fields::Kind::Seconds | fields::Kind::Leeway) {
+                    // as if it were absent, which no other type takes it for
+                    continue;
+                }
                 match fields::convert(*kind, value) {
                     Ok(converted) => args.insert((*name).to_owned(), converted),
                     Err(text) => {
@@ -182,7 +186,16 @@ impl Core {
         path: &str,
     ) -> Option<(&'t route::Endpoint, Map<String, Value>)> {
         let found = route::find(table, path)?;
-        (self.flavour.is_openbao() || !found.0.pattern.contains("soft-delete")).then_some(found)
+        let pattern = found.0.pattern;
+        let foreign = if self.flavour.is_openbao() {
+            matches!(
+                pattern.split('/').next(),
+                Some("revoke-prefix" | "revoke-force")
+            )
+        } else {
+            pattern.contains("soft-delete")
+        };
+        (!foreign).then_some(found)
     }
 
     pub(crate) fn sealed(&self) -> bool {
@@ -190,11 +203,7 @@ impl Core {
     }
 
     pub(super) fn wanted_wrap(&self, request: &Request, path: &str) -> Option<Wrap> {
-        let ttl = request
-            .get("X-Vault-Wrap-TTL")
-            .and_then(crate::duration::parse)?
-            .ok()
-            .filter(|d| !d.is_zero())?;
+        let ttl = wrap_ttl(request).filter(|d| !d.is_zero())?;
         let jwt = request.get("X-Vault-Wrap-Format") == Some("jwt");
         Some(Wrap {
             ttl,
@@ -202,6 +211,12 @@ impl Core {
             path: path.to_owned(),
         })
     }
+}
+
+/// For how long the answer is to be put aside; zero is given, yet not at all.
+pub(super) fn wrap_ttl(request: &Request) -> Option<Duration> {
+    let text = request.get("X-Vault-Wrap-TTL")?;
+    crate::duration::parse(text)?.ok()
 }
 
 #[expect(
@@ -230,9 +245,6 @@ fn new_call(
         token,
         peer: request.peer,
         cert: request.client_cert.clone(),
-        wraps: request
-            .get("X-Vault-Wrap-TTL")
-            .and_then(crate::duration::parse)
-            .is_some_and(|d| d.is_ok_and(|d| !d.is_zero())),
+        wraps: wrap_ttl(request).is_some_and(|d| !d.is_zero()),
     }
 }

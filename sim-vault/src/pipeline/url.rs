@@ -9,16 +9,15 @@ use crate::Response;
 pub(crate) struct Target {
     pub path: String,
     pub query: Vec<(String, String)>,
+    /// Where a path that is not clean is sent to.
+    pub clean: Option<String>,
 }
 
 impl Target {
-    /// The target, or the answer to one that is not clean.
-    pub(crate) fn parse(raw: &str, page: bool) -> Result<Self, Response> {
+    /// The target, or the answer to one that cannot be decoded.
+    pub(crate) fn parse(raw: &str) -> Result<Self, Response> {
         let (path, query) = raw.split_once('?').unwrap_or((raw, ""));
-        let clean = clean(path);
-        if clean != path {
-            return Err(redirect(&clean, page));
-        }
+        let clean = Some(clean(path)).filter(|c| c != path);
         let Some(path) = decode(path, false) else {
             return Err(Response {
                 status: 400,
@@ -35,6 +34,7 @@ impl Target {
         Ok(Self {
             path,
             query: pairs(query),
+            clean,
         })
     }
 

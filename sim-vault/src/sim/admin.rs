@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::SimVault;
-use crate::Request;
+use crate::{Leader, Request};
 
 /// How a token for a test is made; the default is a renewable service token with policy `default` for 32 days.
 #[derive(Clone, Debug, Default)]
@@ -75,6 +75,22 @@ impl SimVault {
     /// Unseals it, whatever its shares.
     pub fn unseal(&self) {
         self.core(|core| core.set_sealed(false));
+    }
+
+    /// The node leads no more, and no other node does: what a cluster is between two leaders.
+    pub fn step_down(&self) {
+        self.set_node(|node| {
+            node.standby = true;
+            node.leader = Leader::None;
+        });
+    }
+
+    /// The node leads again.
+    pub fn lead(&self) {
+        self.set_node(|node| {
+            node.standby = false;
+            node.leader = Leader::Alive;
+        });
     }
 
     /// Mounts a secrets engine, e.g. (`transit`, `transit`); true if that worked.

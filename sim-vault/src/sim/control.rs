@@ -2,31 +2,41 @@
 //!
 //! | request | body | does |
 //! | --- | --- | --- |
-//! | `POST /faults` | `{"path", "method", "skip", "count", "action": {"status": 503, "body", "headers"}}` | installs a fault: `{"id"}` |
+//! | `POST /faults` | `{"path", "method", "skip", "count", "action"}` | installs a fault: `{"id"}` |
 //! | `GET /faults/ID` | | `{"hits"}` |
 //! | `DELETE /faults/ID`, `DELETE /faults` | | removes one or all |
-//! | `POST /freeze`, `/freeze-existing`, `/thaw`, `/seal`, `/unseal` | | what the library does under these names |
+//! | `POST /freeze`, `/freeze-existing`, `/thaw`, `/seal`, `/unseal`, `/step-down`, `/lead` | | what the library does under these names |
 //! | `POST /advance` | `{"seconds"}` | moves the server's clock |
 //! | `POST /rotate`, `/delete-key` | `{"mount", "key"}` | |
-//! | `POST /revoke` | `{"token"}` or `{"mount"}` | revokes one token or all of an auth mount |
+//! | `POST /versions` | `{"mount", "key", "min_decryption_version", "min_encryption_version"}` | lowers or raises what a key's versions may be used for |
+//! | `POST /revoke` | `{"token"}` or `{"mount"}` | revokes one token or all of an auth mount: `{"revoked"}` |
+//! | `POST /expire` | `{"token"}` | lets a token run out now |
 //! | `POST /close-idle-after` | `{"seconds"}` | limit on idle connections; null for none |
 //! | `POST /admin` | `{"method", "path", "namespace", "body"}` | a request with the root token: `{"status", "body"}` |
 //! | `GET /log`, `DELETE /log` | | the request log |
 //!
-//! Actions: `{"status"}`, `{"delay_ms"}`, `"hold"`, `"hold_after"`, `"close_before"`, `"close_after"`, `{"cut_body"}`,
-//! `{"garbage"}`, `{"raw"}`, `"wrong_content_length"`, `{"redirect"}`.
+//! Actions: `{"status": 503, "body": "", "headers": [["Retry-After", "7"]]}`, `{"delay_ms": 100}`, `"hold"`, `"hold_after"`,
+//! `"close_before"`, `"close_after"`, `"reset"`, `{"cut_body": 10}`, `{"garbage": "<html>"}`, `{"raw": "SSH-2.0"}`,
+//! `"wrong_content_length"`, `{"redirect": "https://other"}`. What a fault does is told at [`super::Action`].
+//!
+//! A mistake is answered with 400 (404 for what there is not) and `{"error"}`, which names the field, and changes nothing.
 
-use std::{convert::Infallible, io, time::Duration};
+use std::{convert::Infallible, io};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinSet};
 
-use super::{Action, Fault, FaultId, SimVault};
+use super::{FaultId, SimVault};
+use body::{
+    AdminBody, FaultBody, IdleBody, KeyBody, RevokeBody, SecondsBody, TokenBody, VersionsBody,
+};
+
+mod body;
 
 /// What is wrong with a request to the control port.
 #[derive(Debug, thiserror::Error)]
@@ -34,126 +44,27 @@ pub enum ControlError {
     /// No such path or method.
     #[error("no such operation: {0} {1}")]
     Unknown(String, String),
-    /// The body does not fit.
+    /// The body is no JSON, or a field is missing, unknown or of another type.
     #[error("body: {0}")]
     Body(#[from] serde_json::Error),
+    /// A field's value is of no use.
+    #[error("{field}: {problem}")]
+    Field {
+        /// As it is called in the body.
+        field: &'static str,
+        /// What is wrong with it and what would be right.
+        problem: String,
+    },
+    /// What is named does not exist.
+    #[error("no {0}")]
+    Missing(String),
     /// An id that is no number.
     #[error("fault id: {0:?} is not a number")]
     Id(String),
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FaultBody {
-    #[serde(default)]
-    path: String,
-    method: Option<String>,
-    #[serde(default)]
-    skip: u64,
-    count: Option<u64>,
-    action: ActionBody,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum ActionBody {
-    Name(Named),
-    Status {
-        status: u16,
-        #[serde(default)]
-        body: String,
-        #[serde(default)]
-        headers: Vec<(String, String)>,
-    },
-    Delay {
-        delay_ms: u64,
-    },
-    Cut {
-        cut_body: usize,
-    },
-    Garbage {
-        garbage: String,
-    },
-    Raw {
-        raw: String,
-    },
-    Redirect {
-        redirect: String,
-    },
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Named {
-    Hold,
-    HoldAfter,
-    CloseBefore,
-    CloseAfter,
-    WrongContentLength,
-}
-
-impl From<ActionBody> for Action {
-    fn from(body: ActionBody) -> Self {
-        match body {
-            ActionBody::Name(Named::Hold) => Self::Hold,
-            ActionBody::Name(Named::HoldAfter) => Self::HoldAfter,
-            ActionBody::Name(Named::CloseBefore) => Self::CloseBefore,
-            ActionBody::Name(Named::CloseAfter) => Self::CloseAfter,
-            ActionBody::Name(Named::WrongContentLength) => Self::WrongContentLength,
-            ActionBody::Status {
-                status,
-                body,
-                headers,
-            } => Self::Status {
-                code: status,
-                body: body.into(),
-                headers,
-            },
-            ActionBody::Delay { delay_ms } => Self::Delay(Duration::from_millis(delay_ms)),
-            ActionBody::Cut { cut_body } => Self::CutBody(cut_body),
-            ActionBody::Garbage { garbage } => Self::Garbage(garbage.into()),
-            ActionBody::Raw { raw } => Self::Raw(raw.into()),
-            ActionBody::Redirect { redirect } => Self::Redirect307(redirect),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct KeyBody {
-    mount: String,
-    key: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RevokeBody {
-    token: Option<String>,
-    mount: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SecondsBody {
-    seconds: Option<f64>,
-}
-
-impl SecondsBody {
-    fn duration(&self) -> Option<Duration> {
-        self.seconds
-            .and_then(|s| Duration::try_from_secs_f64(s).ok())
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AdminBody {
-    method: String,
-    path: String,
-    #[serde(default)]
-    namespace: String,
-    #[serde(default)]
-    body: Value,
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ControlError> {
+    Ok(serde_json::from_slice(body)?)
 }
 
 impl SimVault {
@@ -166,16 +77,8 @@ impl SimVault {
         };
         Ok(match (method, path) {
             ("POST", "/faults") => {
-                let body: FaultBody = serde_json::from_slice(body)?;
-                let fault = Fault {
-                    method: body.method,
-                    path_prefix: body.path,
-                    body: None,
-                    skip: body.skip,
-                    count: body.count,
-                    action: body.action.into(),
-                };
-                json!({ "id": self.fault(fault).0 })
+                let body: FaultBody = read(body)?;
+                json!({ "id": self.fault(body.fault()?).0 })
             }
             ("GET", path) if path.starts_with("/faults/") => {
                 json!({ "hits": self.hits(id(path.trim_start_matches("/faults/"))?) })
@@ -193,31 +96,58 @@ impl SimVault {
             ("POST", "/thaw") => self.did(Self::thaw),
             ("POST", "/seal") => self.did(Self::seal),
             ("POST", "/unseal") => self.did(Self::unseal),
+            ("POST", "/step-down") => self.did(Self::step_down),
+            ("POST", "/lead") => self.did(Self::lead),
             ("POST", "/advance") => {
-                let body: SecondsBody = serde_json::from_slice(body)?;
-                self.advance(body.duration().unwrap_or_default());
+                let body: SecondsBody = read(body)?;
+                self.advance(body.duration()?);
                 json!({})
             }
             ("POST", "/close-idle-after") => {
-                let body: SecondsBody = serde_json::from_slice(body)?;
-                self.close_idle_after(body.duration());
+                let body: IdleBody = read(body)?;
+                self.close_idle_after(body.limit()?);
                 json!({})
             }
             ("POST", "/rotate") => {
-                let body: KeyBody = serde_json::from_slice(body)?;
-                json!({ "latest_version": self.rotate(&body.mount, &body.key) })
+                let body: KeyBody = read(body)?;
+                let version = self.rotate(&body.mount, &body.key);
+                json!({ "latest_version": version.ok_or_else(|| body.missing())? })
             }
             ("POST", "/delete-key") => {
-                let body: KeyBody = serde_json::from_slice(body)?;
-                json!({ "deleted": self.delete_key(&body.mount, &body.key) })
+                let body: KeyBody = read(body)?;
+                if !self.delete_key(&body.mount, &body.key) {
+                    return Err(body.missing());
+                }
+                json!({ "deleted": true })
+            }
+            ("POST", "/versions") => {
+                let body: VersionsBody = read(body)?;
+                let path = format!("{}/keys/{}/config", body.mount, body.key);
+                let (status, answer) = self.admin("POST", &path, &body.config()?);
+                if status >= 300 {
+                    let problem = answer["errors"][0].as_str().unwrap_or("refused").to_owned();
+                    return Err(ControlError::Field {
+                        field: "min_decryption_version or min_encryption_version",
+                        problem,
+                    });
+                }
+                json!({})
             }
             ("POST", "/revoke") => {
-                let body: RevokeBody = serde_json::from_slice(body)?;
+                let body: RevokeBody = read(body)?;
+                body.check()?;
                 let one = body.token.map_or(0, |t| usize::from(self.revoke_token(&t)));
                 json!({ "revoked": one + body.mount.map_or(0, |m| self.revoke_all_tokens_of(&m)) })
             }
+            ("POST", "/expire") => {
+                let body: TokenBody = read(body)?;
+                if !self.expire_token(&body.token) {
+                    return Err(ControlError::Missing("such token".to_owned()));
+                }
+                json!({})
+            }
             ("POST", "/admin") => {
-                let body: AdminBody = serde_json::from_slice(body)?;
+                let body: AdminBody = read(body)?;
                 let (status, answer) =
                     self.admin_in(&body.namespace, &body.method, &body.path, &body.body);
                 json!({ "status": status, "body": answer })
@@ -283,7 +213,9 @@ impl SimVault {
             .unwrap_or_default();
         let (status, answer) = match self.control(head.method.as_str(), head.uri.path(), &body) {
             Ok(answer) => (200, answer),
-            Err(e @ ControlError::Unknown(..)) => (404, json!({ "error": e.to_string() })),
+            Err(e @ (ControlError::Unknown(..) | ControlError::Missing(_))) => {
+                (404, json!({ "error": e.to_string() }))
+            }
             Err(e) => (400, json!({ "error": e.to_string() })),
         };
         let mut response = hyper::Response::new(Full::new(Bytes::from(answer.to_string() + "\n")));

@@ -48,6 +48,8 @@ pub enum Action {
     CloseBefore,
     /// The request is handled, then the connection closes without a byte.
     CloseAfter,
+    /// The connection ends with a TCP reset; the request is not handled. A stream that knows no resets closes.
+    Reset,
     /// Handled; the answer's body ends after so many bytes and the connection closes.
     CutBody(usize),
     /// Handled; the answer's body is replaced by these bytes, status and headers stay.
@@ -139,6 +141,7 @@ pub(super) enum Verdict {
     HoldAfter,
     CloseBefore,
     CloseAfter,
+    Reset,
     CutBody(usize),
     Garbage(Bytes),
     Raw(Bytes),
@@ -151,7 +154,7 @@ impl Verdict {
     pub(super) fn reaches_model(&self) -> bool {
         !matches!(
             self,
-            Self::Status(..) | Self::Hold | Self::CloseBefore | Self::Redirect(_)
+            Self::Status(..) | Self::Hold | Self::CloseBefore | Self::Reset | Self::Redirect(_)
         )
     }
 }
@@ -215,6 +218,7 @@ impl Faults {
                 Action::HoldAfter => Verdict::HoldAfter,
                 Action::CloseBefore => Verdict::CloseBefore,
                 Action::CloseAfter => Verdict::CloseAfter,
+                Action::Reset => Verdict::Reset,
                 Action::CutBody(n) => Verdict::CutBody(*n),
                 Action::Garbage(bytes) => Verdict::Garbage(bytes.clone()),
                 Action::Raw(bytes) => Verdict::Raw(bytes.clone()),

@@ -40,6 +40,13 @@ enum Next {
     Refuse(&'static str),
 }
 
+/// How a connection ended.
+pub(super) enum End {
+    Closed,
+    /// A fault wants it to be reset.
+    Reset,
+}
+
 struct Head {
     method: String,
     path: String,
@@ -96,18 +103,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     }
 
     /// Until the client, a fault or a limit ends it. An error is the client's doing and has nobody to go to.
-    pub(super) async fn run(mut self) -> io::Result<()> {
+    pub(super) async fn run(&mut self) -> io::Result<End> {
         let mut first = true;
         loop {
             let head = match self.head(first).await? {
                 Next::Head(head) => head,
-                Next::Close => return Ok(()),
+                Next::Close => return Ok(End::Closed),
                 Next::Refuse(text) => {
                     let answer = format!(
                         "HTTP/1.1 {text}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n{text}"
                     );
                     self.io.write_all(answer.as_bytes()).await?;
-                    return self.io.flush().await;
+                    self.io.flush().await?;
+                    return Ok(End::Closed);
                 }
             };
             first = false;
@@ -115,11 +123,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                 Ok(body) => body,
                 Err(Some(response)) => {
                     let date = self.vault.date();
-                    return self
-                        .answer(&head, response, &date, Shape::Whole, true)
-                        .await;
+                    self.answer(&head, response, &date, Shape::Whole, true)
+                        .await?;
+                    return Ok(End::Closed);
                 }
-                Err(None) => return Ok(()),
+                Err(None) => return Ok(End::Closed),
             };
             let closes = head.closes();
             let request = Request {
@@ -136,18 +144,23 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             // an answer made before a freeze must not leave during it
             self.vault.thawed(self.number).await;
             match exchange {
-                Exchange::Close => return Ok(()),
-                Exchange::Never => return self.until_gone().await,
+                Exchange::Close => return Ok(End::Closed),
+                Exchange::Reset => return Ok(End::Reset),
+                Exchange::Never => {
+                    self.until_gone().await?;
+                    return Ok(End::Closed);
+                }
                 Exchange::Raw(bytes) => {
                     self.io.write_all(&bytes).await?;
-                    return self.io.flush().await;
+                    self.io.flush().await?;
+                    return Ok(End::Closed);
                 }
                 Exchange::Answer(response, date, shape) => {
                     let last = closes || response.get("Connection").is_some_and(|v| v == "close");
                     let gone = response.status == 0;
                     self.answer(&head, response, &date, shape, last).await?;
                     if last || gone || !matches!(shape, Shape::Whole) {
-                        return Ok(());
+                        return Ok(End::Closed);
                     }
                 }
             }

@@ -14,7 +14,7 @@ pub enum InitError {
     #[error("{0}")]
     Syntax(#[from] toml::de::Error),
     /// The server refused an entry.
-    #[error("{what}: refused with {status}: {errors}")]
+    #[error("{what}: refused with {status}: {errors}{fix}")]
     Refused {
         /// Which entry, e.g. `[keys.kms-key]`.
         what: String,
@@ -22,6 +22,16 @@ pub enum InitError {
         status: u16,
         /// The server's own words.
         errors: String,
+        /// What helps, where that is known; begins with a separator.
+        fix: String,
+    },
+    /// A field of an entry is of another type, or none that the server knows.
+    #[error("{what}: {problem}")]
+    Field {
+        /// Which entry, e.g. `[keys.kms-key]`.
+        what: String,
+        /// Which field, and what is wrong with it.
+        problem: String,
     },
 }
 
@@ -63,32 +73,69 @@ impl InitFile {
 }
 
 /// Takes `mount` and `namespace` out of an entry.
-fn place(entry: &mut Map<String, Value>, mount: &str) -> (String, String) {
+fn place(
+    what: &str,
+    entry: &mut Map<String, Value>,
+    mount: &str,
+) -> Result<(String, String), InitError> {
     let mut take = |name: &str, default: &str| match entry.remove(name) {
-        Some(Value::String(s)) => s,
-        _ => default.to_owned(),
+        None => Ok(default.to_owned()),
+        Some(Value::String(text)) => Ok(text),
+        Some(other) => Err(InitError::Field {
+            what: what.to_owned(),
+            problem: format!("{name} = {other} is no text; write {name} = \"…\""),
+        }),
     };
-    (take("namespace", ""), take("mount", mount))
+    Ok((take("namespace", "")?, take("mount", mount)?))
+}
+
+/// What helps against a refusal that an init file can run into.
+fn fix(path: &str, status: u16) -> String {
+    if status != 404 {
+        return String::new();
+    }
+    let (section, place) = match path.strip_prefix("auth/") {
+        Some(rest) => ("auth", rest),
+        None if path.starts_with("sys/namespaces") => {
+            return "; only OpenBao and --enterprise have namespaces".to_owned();
+        }
+        None if path.starts_with("sys/") => return String::new(),
+        None => ("mounts", path),
+    };
+    let name = place.split('/').next().unwrap_or_default();
+    format!("; is {name:?} missing in [{section}]?")
+}
+
+/// A field that nobody reads is a mistake, although the server only warns of it.
+fn unread(what: &str, answer: &Value) -> Result<(), InitError> {
+    let warnings = answer["warnings"].as_array().into_iter().flatten();
+    let ignored = warnings
+        .filter_map(Value::as_str)
+        .find_map(|text| text.strip_prefix("Endpoint ignored these unrecognized parameters: "));
+    match ignored {
+        None => Ok(()),
+        Some(names) => Err(InitError::Field {
+            what: what.to_owned(),
+            problem: format!("no such field: {names}"),
+        }),
+    }
 }
 
 impl SimVault {
-    /// Creates all that the file names.
+    /// Creates all that the file names. At the first mistake it stops; what stands before it in the file has been made.
     pub fn load(&self, file: &InitFile) -> Result<(), InitError> {
         let run = |what: String, namespace: &str, method: &str, path: &str, body: &Value| {
             let (status, answer) = self.admin_in(namespace, method, path, body);
             if status < 300 {
-                return Ok(());
+                return unread(&what, &answer);
             }
-            let errors = answer["errors"].as_array().map(|e| {
-                e.iter()
-                    .filter_map(Value::as_str)
-                    .collect::<Vec<_>>()
-                    .join("; ")
-            });
+            let errors = answer["errors"].as_array().into_iter().flatten();
+            let errors: Vec<&str> = errors.filter_map(Value::as_str).map(str::trim).collect();
             Err(InitError::Refused {
                 what,
                 status,
-                errors: errors.unwrap_or_default(),
+                errors: errors.join("; "),
+                fix: fix(path, status),
             })
         };
         for path in &file.namespaces {
@@ -130,9 +177,10 @@ impl SimVault {
         }
         for (name, entry) in &file.keys {
             let mut entry = entry.clone();
-            let (ns, mount) = place(&mut entry, "transit");
+            let what = format!("[keys.{name}]");
+            let (ns, mount) = place(&what, &mut entry, "transit")?;
             run(
-                format!("[keys.{name}]"),
+                what,
                 &ns,
                 "POST",
                 &format!("{mount}/keys/{name}"),
@@ -141,10 +189,10 @@ impl SimVault {
         }
         for (name, entry) in &file.roles {
             let mut entry = entry.clone();
-            let (ns, mount) = place(&mut entry, "approle");
+            let what = format!("[roles.{name}]");
+            let (ns, mount) = place(&what, &mut entry, "approle")?;
             let (role_id, secret_id) = (entry.remove("role_id"), entry.remove("secret_id"));
             let path = format!("auth/{mount}/role/{name}");
-            let what = format!("[roles.{name}]");
             run(what.clone(), &ns, "POST", &path, &Value::Object(entry))?;
             if let Some(id) = role_id {
                 run(
@@ -167,9 +215,10 @@ impl SimVault {
         }
         for (name, entry) in &file.users {
             let mut entry = entry.clone();
-            let (ns, mount) = place(&mut entry, "userpass");
+            let what = format!("[users.{name}]");
+            let (ns, mount) = place(&what, &mut entry, "userpass")?;
             run(
-                format!("[users.{name}]"),
+                what,
                 &ns,
                 "POST",
                 &format!("auth/{mount}/users/{name}"),
@@ -178,9 +227,10 @@ impl SimVault {
         }
         for (n, entry) in file.tokens.iter().enumerate() {
             let mut entry = entry.clone();
-            let (ns, _) = place(&mut entry, "");
+            let what = format!("tokens[{n}]");
+            let (ns, _) = place(&what, &mut entry, "")?;
             run(
-                format!("tokens[{n}]"),
+                what,
                 &ns,
                 "POST",
                 "auth/token/create",

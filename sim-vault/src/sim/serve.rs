@@ -8,7 +8,11 @@ use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{SimVault, fault::Verdict, http1::Connection};
+use super::{
+    SimVault,
+    fault::Verdict,
+    http1::{Connection, End},
+};
 use crate::{ClientCert, Request, Response};
 
 /// How an answer goes onto the wire.
@@ -27,6 +31,7 @@ pub(super) enum Exchange {
     /// These bytes instead of HTTP, then the connection closes.
     Raw(Bytes),
     Close,
+    Reset,
     Never,
 }
 
@@ -44,15 +49,30 @@ impl SimVault {
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        self.serve_until_reset(io, peer, cert, h2, || {}).await;
+    }
+
+    /// The same; where the connection is to be reset, `reset` is told before the stream is dropped.
+    pub(super) async fn serve_until_reset<IO>(
+        &self,
+        io: IO,
+        peer: IpAddr,
+        cert: Option<ClientCert>,
+        h2: bool,
+        reset: impl FnOnce(),
+    ) where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let connection = self.next_connection();
         // how a connection ends is the client's business: errors have no one to go to
-        let _ = if h2 {
-            self.serve_h2(io, peer, cert, connection).await
-        } else {
-            Connection::new(io, self.clone(), peer, cert, connection)
-                .run()
-                .await
-        };
+        if h2 {
+            let _ = self.serve_h2(io, peer, cert, connection).await;
+            return;
+        }
+        let mut served = Connection::new(io, self.clone(), peer, cert, connection);
+        if matches!(served.run().await, Ok(End::Reset)) {
+            reset();
+        }
     }
 
     async fn serve_h2<IO>(
@@ -162,6 +182,7 @@ impl SimVault {
             }
             Verdict::Hold => Exchange::Never,
             Verdict::CloseBefore => Exchange::Close,
+            Verdict::Reset => Exchange::Reset,
             Verdict::HoldAfter => {
                 handled(None, Shape::Whole);
                 Exchange::Never

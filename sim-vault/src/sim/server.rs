@@ -1,15 +1,28 @@
 //! The simulated server on real sockets: TCP, and TLS with a certificate authority of its own.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
 
+use bytes::Bytes;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
 };
 use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::{TcpListener, TcpStream},
     task::JoinSet,
+    time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -81,11 +94,35 @@ impl SimVault {
     }
 
     async fn connection(&self, stream: TcpStream, peer: SocketAddr, acceptor: Option<TlsAcceptor>) {
-        let Some(acceptor) = acceptor else {
-            return self.serve_stream(stream, peer.ip(), None, false).await;
+        let reset = Arc::new(AtomicBool::new(false));
+        let order = Arc::clone(&reset);
+        let order = move || order.store(true, Ordering::SeqCst);
+        let mut wire = Wire {
+            stream,
+            begun: Bytes::new(),
+            reset,
         };
-        // a failed handshake has told the client already
-        let Ok(stream) = acceptor.accept(stream).await else {
+        let Some(acceptor) = acceptor else {
+            return self
+                .serve_until_reset(wire, peer.ip(), None, false, order)
+                .await;
+        };
+        let handshake = async {
+            let mut start = [0; 5];
+            wire.stream.read_exact(&mut start).await?;
+            if HTTP_STARTS.contains(&&start) {
+                refuse_http(&mut wire.stream).await?;
+                return Ok(None);
+            }
+            if !start.starts_with(&[22]) {
+                // no handshake: Go closes without a word
+                return Ok(None);
+            }
+            wire.begun = Bytes::copy_from_slice(&start);
+            acceptor.accept(wire).await.map(Some)
+        };
+        // a failed handshake has told the client already, and a late one is not worth it
+        let Ok(Ok(Some(stream))) = timeout(HANDSHAKE, handshake).await else {
             return;
         };
         let session = stream.get_ref().1;
@@ -93,7 +130,80 @@ impl SimVault {
         let cert = session.peer_certificates().map(|chain| ClientCert {
             chain: chain.iter().map(|c| c.to_vec()).collect(),
         });
-        self.serve_stream(stream, peer.ip(), cert, h2).await;
+        self.serve_until_reset(stream, peer.ip(), cert, h2, order)
+            .await;
+    }
+}
+
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// What Go's server takes for HTTP that belongs on another port.
+const HTTP_STARTS: [&[u8; 5]; 5] = [b"GET /", b"HEAD ", b"POST ", b"PUT /", b"OPTIO"];
+
+/// Go's answer to HTTP where TLS is spoken.
+async fn refuse_http(stream: &mut TcpStream) -> io::Result<()> {
+    stream
+        .write_all(
+            b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n",
+        )
+        .await?;
+    stream.shutdown().await?;
+    // what is left unread would become a reset, and could overtake the answer
+    let mut rest = [0; 4096];
+    let gone = async { while stream.read(&mut rest).await.is_ok_and(|n| n > 0) {} };
+    // a client that keeps sending is cut off
+    let _ = timeout(Duration::from_secs(1), gone).await;
+    Ok(())
+}
+
+/// A TCP connection that can end with a reset.
+struct Wire {
+    stream: TcpStream,
+    /// What has been looked at already.
+    begun: Bytes,
+    reset: Arc<AtomicBool>,
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        if self.reset.load(Ordering::SeqCst) {
+            // without it the connection is closed, which is the nearest there is
+            let _ = self.stream.set_zero_linger();
+        }
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.begun.is_empty() {
+            let length = self.begun.len().min(buffer.remaining());
+            buffer.put_slice(&self.begun.split_to(length));
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

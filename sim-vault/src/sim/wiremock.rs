@@ -72,6 +72,7 @@ impl Respond for SimVault {
             }
             Verdict::CloseBefore
             | Verdict::CloseAfter
+            | Verdict::Reset
             | Verdict::CutBody(_)
             | Verdict::Raw(_)
             | Verdict::WrongContentLength => ResponseTemplate::new(501)

@@ -282,28 +282,8 @@ pub(super) fn remount(core: &mut Core, call: &Call) -> Outcome {
 pub(super) fn ui(core: &mut Core, call: &Call) -> Outcome {
     let path = format!("{}/", call.args.text("path").trim_end_matches('/'));
     let token = call.token.as_ref().ok_or_else(Refused::denied)?;
-    let visible = |m: &Mount| {
-        token.is_root()
-            || core.namespace(&token.ns).is_some_and(|space| {
-                token
-                    .policies
-                    .iter()
-                    .filter_map(|p| space.policies.get(p))
-                    .flat_map(|p| &p.rules)
-                    .filter(|r| r.caps.grants())
-                    .any(|r| {
-                        let segments = || {
-                            r.pattern
-                                .split('/')
-                                .zip(m.path.trim_end_matches('/').split('/'))
-                        };
-                        r.pattern.starts_with(&m.path)
-                            || r.prefix && m.path.starts_with(&r.pattern)
-                            || r.pattern.contains('+')
-                                && segments().all(|(rule, mount)| rule == "+" || rule == mount)
-                    })
-            })
-    };
+    let inner = call.ns.strip_prefix(token.ns.as_str()).unwrap_or_default();
+    let visible = |m: &Mount| core.may_see_mount(token, &format!("{inner}{}", m.path));
     match core.route(&call.ns, &path).filter(|m| visible(m)) {
         Some(mount) => {
             let mut row = mount.describe(core);

@@ -134,51 +134,41 @@ pub(super) fn delete(core: &mut Core, call: &Call) -> Outcome {
 }
 
 pub(super) fn capabilities(core: &mut Core, call: &Call) -> Outcome {
+    let wrong = |text: &str| Err(Refused::Wrapped(400, text.to_owned()));
     let token = match call.path.as_str() {
         "capabilities-self" => call.token.clone(),
-        "capabilities-accessor" => core.tokens.by_accessor(call.args.text("accessor")).cloned(),
+        "capabilities-accessor" => {
+            let accessor = call.args.text("accessor");
+            if accessor.is_empty() {
+                return Err(Refused::bad("missing accessor"));
+            }
+            let found = core.tokens.by_accessor(accessor).cloned();
+            if found.is_none() {
+                return wrong("invalid accessor");
+            }
+            found
+        }
+        _ if call.args.text("token").is_empty() => {
+            return Err(Refused::internal("no token found"));
+        }
         _ => core.tokens.get(call.args.text("token")).cloned(),
     };
-    if call.path == "capabilities" && call.args.text("token").is_empty() {
-        return Err(Refused::internal("no token found"));
-    }
-    let by_accessor = call.path == "capabilities-accessor";
-    if by_accessor && call.args.text("accessor").is_empty() {
-        return Err(Refused::bad("missing accessor"));
-    }
-    let paths = call
-        .args
-        .opt_texts("paths")
-        .or_else(|| call.args.opt_texts("path"))
-        .unwrap_or_default();
-    let blank = |v: &Value| {
-        v.as_array()
-            .is_some_and(|list| !list.is_empty() && list.iter().all(|p| p.as_str() == Some("")))
-    };
-    if paths.is_empty()
-        && ["paths", "path"]
-            .iter()
-            .any(|n| call.raw.get(*n).is_some_and(blank))
-    {
-        return Err(Refused::Wrapped(400, "missing path".to_owned()));
-    }
-    if paths.is_empty() {
+    let given = |name: &str| call.args.opt_texts(name).filter(|list| !list.is_empty());
+    let Some(paths) = given("paths").or_else(|| given("path")) else {
         return Err(Refused::bad("paths must be supplied"));
-    }
-    let fault = if by_accessor {
-        "invalid accessor"
-    } else {
-        "invalid token"
     };
-    let Some(token) = token.filter(|t| t.num_uses >= 0) else {
-        return Err(Refused::Wrapped(400, fault.to_owned()));
-    };
+    let token = token.filter(|t| t.num_uses >= 0);
     let mut data = Map::new();
     let mut single = None;
     for path in &paths {
+        if path.is_empty() {
+            return wrong("missing path");
+        }
+        let Some(token) = &token else {
+            return wrong("invalid token");
+        };
         let inner = call.ns.strip_prefix(token.ns.as_str()).unwrap_or_default();
-        let bare = path.strip_prefix('/').unwrap_or(path);
-        let names = core.capabilities(&token, &format!("{inner}{bare}"));
+        let names = core.capabilities(token, &format!("{inner}{path}"));
         single = Some(json!(names));
         data.insert(path.clone(), json!(names));
     }

@@ -68,7 +68,8 @@ pub(super) fn create(core: &mut Core, call: &Call) -> Outcome {
     let wanted = args.opt_text("type").unwrap_or("aes256-gcm96");
     let size = args.int("key_size");
     let Some(kind) = KeyType::parse(wanted, core.flavour) else {
-        if core.flavour.is_vault() && wanted.ends_with("-cmac") && size != 0 {
+        let sized = wanted.ends_with("-cmac") || wanted == "managed_key";
+        if core.flavour.is_vault() && sized && size != 0 {
             return Err(Refused::bad(format!(
                 "key_size is not valid for algorithm {wanted}"
             )));
@@ -83,6 +84,9 @@ pub(super) fn create(core: &mut Core, call: &Call) -> Outcome {
             "key_size is not valid for algorithm {wanted}"
         )));
     }
+    if size != 0 && !(32..=512).contains(&size) {
+        return Err(Refused::bad(format!("invalid key_size {size}")));
+    }
     if engine(core, call)?.keys.contains_key(name(call)) {
         return read(core, call);
     }
@@ -94,7 +98,7 @@ pub(super) fn create(core: &mut Core, call: &Call) -> Outcome {
             "convergent encryption not supported for keys of type {wanted}"
         )));
     }
-    if kind == KeyType::Hmac && !(32..=512).contains(&size) {
+    if kind == KeyType::Hmac && size == 0 {
         return Err(Refused::internal(
             "invalid key size for HMAC key, must be between 32 and 512 bytes",
         ));

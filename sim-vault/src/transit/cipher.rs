@@ -122,6 +122,13 @@ pub(super) fn derive(key: &[u8], context: &[u8], length: usize) -> Vec<u8> {
     out
 }
 
+/// NIST SP 800-108 in counter mode with HMAC-SHA256: one block of 256 bits.
+pub(super) fn derive_by_counter(key: &[u8], context: &[u8]) -> Vec<u8> {
+    let input = [&0u32.to_be_bytes(), context, &256u32.to_be_bytes()].concat();
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), &input);
+    tag.as_ref().to_vec()
+}
+
 /// The nonce of convergent encryption: the same for the same plaintext.
 pub(super) fn convergent_nonce(key: &[u8], plaintext: &[u8], size: usize) -> Vec<u8> {
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), plaintext);

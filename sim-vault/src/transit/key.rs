@@ -218,7 +218,11 @@ impl Key {
         }
         let size = self.kind.key_bytes();
         let wanted = if self.convergent { size + 32 } else { size };
-        let mut key = cipher::derive(&found.material, context, wanted);
+        let mut key = if self.imported {
+            cipher::derive_by_counter(&found.material, context)
+        } else {
+            cipher::derive(&found.material, context, wanted)
+        };
         let nonce_key = key.split_off(size);
         Some((Zeroizing::new(key), Zeroizing::new(nonce_key)))
     }
@@ -283,7 +287,13 @@ impl Key {
             set("keys", Value::Object(keys.collect()));
         }
         if self.derived {
-            set("kdf", "hkdf_sha256".into());
+            // imports are given no mode, and the oldest one is what that means
+            if self.imported {
+                set("kdf", "hmac-sha256-counter".into());
+                set("kdf_mode", "hmac-sha256-counter".into());
+            } else {
+                set("kdf", "hkdf_sha256".into());
+            }
             set("convergent_encryption", self.convergent.into());
             if self.convergent {
                 set("convergent_encryption_version", (-1).into());

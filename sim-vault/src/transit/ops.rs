@@ -51,9 +51,6 @@ fn upsert(core: &mut Core, call: &Call, derived: bool) -> Result<(), Refused> {
             "convergent encryption requires derivation to be enabled, so context is required",
         ));
     }
-    if disabled {
-        return Err(Refused::bad(NOT_FOUND));
-    }
     let wanted = call.args.opt_text("type").unwrap_or("aes256-gcm96");
     let Some(kind) = KeyType::parse(wanted, core.flavour) else {
         if core.flavour.is_vault() && wanted == "managed_key" {
@@ -73,6 +70,9 @@ fn upsert(core: &mut Core, call: &Call, derived: bool) -> Result<(), Refused> {
     };
     if !fault.is_empty() {
         return Err(Refused::bad(fault));
+    }
+    if disabled {
+        return Err(Refused::bad(NOT_FOUND));
     }
     let mut key = Key::new(name, kind);
     key.derived = derived;
@@ -146,7 +146,7 @@ fn check_cipher_suite(key: &Key, item: &Item) -> Result<(), ItemError> {
         return Ok(());
     }
     let (index, name) = (item.index, key.kind.name());
-    Err(ItemError::User(format!(
+    Err(ItemError::Quiet(format!(
         "'[{index}].associated_data' provided for non-AEAD cipher suite {name}"
     )))
 }

@@ -96,6 +96,7 @@ fn value_of(values: &Value) -> BoxedStrategy<Value> {
     match values {
         Value::Array(list) => select(list.clone()).boxed(),
         Value::String(name) if name == "@policy" => policy().prop_map(Value::from).boxed(),
+        Value::String(name) if name == "@damaged" => damaged().prop_map(Value::from).boxed(),
         Value::String(name) => items(name.trim_start_matches('@')),
         fixed => Just(fixed.clone()).boxed(),
     }
@@ -269,6 +270,58 @@ fn policy() -> BoxedStrategy<String> {
             } else {
                 in_hcl(&rules)
             }
+        })
+        .boxed()
+}
+
+/// A policy in which one or two places have suffered: a character is gone, another has come, or a piece has.
+fn damaged() -> BoxedStrategy<String> {
+    let piece = select(vec![
+        "",
+        "{",
+        "}",
+        "[",
+        "]",
+        "\"",
+        "=",
+        ",",
+        "\\",
+        "#",
+        "/*",
+        "//",
+        "\n",
+        "$",
+        "0",
+        "-",
+        "<<E\n",
+        "x ",
+        "\"x\" ",
+        "true",
+        "null",
+        ":",
+        "5",
+        "ü",
+        "\u{1}",
+        ";",
+        "policy = \"read\"\n",
+        "capabilities = \"read\"\n",
+        "comment = {}\n",
+        "{{",
+        "+*",
+        "min_wrapping_ttl = \"2h\" max_wrapping_ttl = \"1h\"\n",
+        "control_group {}\n",
+        "expiration = \"soon\"\n",
+    ]);
+    let wound = (any::<prop::sample::Index>(), 0..3usize, piece);
+    (policy(), proptest::collection::vec(wound, 1..3))
+        .prop_map(|(text, wounds)| {
+            let mut chars: Vec<char> = text.chars().collect();
+            for (at, gone, piece) in wounds {
+                let from = at.index(chars.len() + 1);
+                let to = (from + gone).min(chars.len());
+                chars.splice(from..to, piece.chars());
+            }
+            chars.into_iter().collect()
         })
         .boxed()
 }

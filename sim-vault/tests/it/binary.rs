@@ -110,3 +110,49 @@ fn a_bad_init_file_is_named_and_ends_it_with_2() {
         "{text}"
     );
 }
+
+#[test]
+fn plain_http_to_the_tls_port_is_told_so_in_gos_words() {
+    for flavour in ["openbao", "vault"] {
+        let (_process, line) = start(&["--tls", "--flavour", flavour]);
+        for (request, answer) in [
+            (
+                "GET /v1/sys/health HTTP/1.1\r\nHost: x\r\n\r\n",
+                "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n",
+            ),
+            // what Go does not take for HTTP is closed without a word
+            ("DELETE /v1/x HTTP/1.1\r\nHost: x\r\n\r\n", ""),
+        ] {
+            let address = line["address"].as_str().expect("an address");
+            let address = address.trim_start_matches("https://");
+            let mut stream = TcpStream::connect(address).expect("it listens");
+            stream.write_all(request.as_bytes()).expect("it reads");
+            let mut text = Vec::new();
+            // the rest of the request may turn the end into a reset
+            let _ = stream.read_to_end(&mut text);
+            assert_eq!(
+                String::from_utf8_lossy(&text),
+                answer,
+                "{flavour} {request}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_reset_reaches_the_client_as_one() {
+    let (_process, line) = start(&[]);
+    let fault = "{\"path\":\"/v1/sys/health\",\"action\":\"reset\"}";
+    let request = format!(
+        "POST /faults HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{fault}",
+        fault.len()
+    );
+    let installed = exchange(&line["control"], &request);
+    assert!(installed.contains("\"id\""), "{installed}");
+    let address = line["address"].as_str().expect("an address");
+    let mut stream = TcpStream::connect(address.trim_start_matches("http://")).expect("it listens");
+    let request = b"GET /v1/sys/health HTTP/1.1\r\nHost: x\r\n\r\n";
+    stream.write_all(request).expect("it reads");
+    let end = stream.read(&mut [0; 16]).map_err(|e| e.kind());
+    assert_eq!(end, Err(std::io::ErrorKind::ConnectionReset));
+}

@@ -2,12 +2,14 @@
 
 mod binary;
 mod cluster;
+mod control;
 mod determinism;
 mod enterprise;
 mod faults;
 mod fuzz;
 mod http;
 mod model;
+mod policies;
 #[path = "../../examples/transcripts/replay.rs"]
 mod replay;
 mod rules;

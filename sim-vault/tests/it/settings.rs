@@ -70,20 +70,87 @@ async fn an_init_file_makes_all_it_names() {
     assert_eq!(vault.live_tokens("node"), 1);
 }
 
+/// A file, and what its one error must name: the place, and what is wrong or helps.
+const BAD_FILES: &[(&str, &[&str])] = &[
+    ("[polices]\na = ''", &["polices", "expected one of"]),
+    ("mounts = 5", &["line 1", "mounts"]),
+    ("[keys.k]\ntype = ", &["line 2"]),
+    (
+        "[policies]\nkms = 'path {'",
+        &["policies.kms", "failed to parse policy"],
+    ),
+    ("[mounts]\nt = 'transitt'", &["mounts.t", "transitt"]),
+    (
+        "[mounts]\nsecret = 'transit'",
+        &["mounts.secret", "path is already in use"],
+    ),
+    ("[auth]\na = 'approll'", &["auth.a", "approll"]),
+    (
+        "[keys.k]\ntype = 'aes256-gcm96'",
+        &["[keys.k]", "\"transit\" missing in [mounts]"],
+    ),
+    (
+        "[mounts]\ntransit = 'transit'\n[keys.k]\ntype = 'aes'",
+        &["[keys.k]", "unknown key type aes"],
+    ),
+    (
+        "[mounts]\ntransit = 'transit'\n[keys.k]\ntyp = 'aes256-gcm96'",
+        &["[keys.k]", "no such field: [typ]"],
+    ),
+    ("[keys.k]\nmount = 5", &["[keys.k]", "mount = 5 is no text"]),
+    (
+        "[roles.r]\nrole_id = 'r'",
+        &["[roles.r]", "\"approle\" missing in [auth]"],
+    ),
+    (
+        "[auth]\napprole = 'approle'\n[roles.r]\ntoken_ttl = 'soon'",
+        &["[roles.r]", "token_ttl", "soon"],
+    ),
+    (
+        "[auth]\napprole = 'approle'\n[roles.r]\nrole_id = ''",
+        &["[roles.r]", "role_id"],
+    ),
+    (
+        "[auth]\nuserpass = 'userpass'\n[users.u]\ntoken_policies = ['p']",
+        &["[users.u]", "password"],
+    ),
+    ("[[tokens]]\nttl = 'soon'", &["tokens[0]", "soon"]),
+    (
+        "[[tokens]]\nid = 'a'\n[[tokens]]\nid = 'a'",
+        &["tokens[1]", "duplicate ID"],
+    ),
+    (
+        "[[tokens]]\npolicy = 'p'",
+        &["tokens[0]", "no such field: [policy]"],
+    ),
+    ("namespaces = ['a/b']", &["namespaces: a/b"]),
+];
+
 #[tokio::test(start_paused = true)]
-async fn a_bad_init_file_says_where() {
-    let vault = SimVault::new(Options::default());
-    let unknown = InitFile::parse("[polices]\na = ''")
-        .unwrap_err()
-        .to_string();
-    assert!(unknown.contains("polices"), "{unknown}");
-    let refused = vault
-        .load(&InitFile::parse("[policies]\nkms = 'path {'").unwrap())
-        .unwrap_err()
-        .to_string();
+async fn a_bad_init_file_names_the_place_and_the_fault() {
+    for (text, named) in BAD_FILES {
+        let vault = SimVault::new(Options::default());
+        let error = match InitFile::parse(text) {
+            Err(error) => error.to_string(),
+            Ok(file) => vault.load(&file).expect_err(text).to_string(),
+        };
+        for part in *named {
+            assert!(error.contains(part), "{text}\n{part}\n{error}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_init_file_with_namespaces_is_told_what_has_them() {
+    let vault = SimVault::new(Options {
+        flavour: sim_vault::Flavour::Vault,
+        ..Options::default()
+    });
+    let file = InitFile::parse("namespaces = ['admin']").unwrap();
+    let error = vault.load(&file).unwrap_err().to_string();
     assert!(
-        refused.contains("policies.kms") && refused.contains("failed to parse policy"),
-        "{refused}"
+        error.contains("namespaces: admin") && error.contains("--enterprise"),
+        "{error}"
     );
 }
 
@@ -112,58 +179,6 @@ async fn tokens_are_made_and_ended_as_asked() {
     vault.create_token(&TokenSettings::default());
     assert_eq!(vault.revoke_all_tokens_of("token"), 1);
     assert_eq!(look("root"), 200, "the root token is spared");
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_control_api_installs_faults_and_counts_their_hits() {
-    let vault = SimVault::new(Options::default());
-    let body = br#"{"path":"/v1/sys/","action":{"status":500,"body":"{}","headers":[["Retry-After","1"]]},"count":1}"#;
-    let id = vault.control("POST", "/faults", body).unwrap()["id"]
-        .as_u64()
-        .unwrap();
-    assert_eq!(
-        vault.control("GET", &format!("/faults/{id}"), b"").unwrap(),
-        json!({ "hits": 0 })
-    );
-    for action in [
-        "\"hold\"",
-        "\"close_after\"",
-        "{\"delay_ms\":5}",
-        "{\"cut_body\":3}",
-        "{\"raw\":\"x\"}",
-        "{\"redirect\":\"/\"}",
-        "\"wrong_content_length\"",
-    ] {
-        let body = format!("{{\"path\":\"/never\",\"action\":{action}}}");
-        assert!(
-            vault.control("POST", "/faults", body.as_bytes()).is_ok(),
-            "{action}"
-        );
-    }
-    let admin = br#"{"method":"POST","path":"sys/mounts/t","body":{"type":"transit"}}"#;
-    assert_eq!(
-        vault.control("POST", "/admin", admin).unwrap()["status"],
-        204
-    );
-    assert!(vault.control("POST", "/seal", b"").is_ok());
-    assert_eq!(
-        vault.call(&Request::new("GET", "/v1/sys/health")).status,
-        503
-    );
-    assert!(vault.control("POST", "/unseal", b"").is_ok());
-    assert_eq!(
-        vault.control("GET", "/log", b"").unwrap()[0]["path"],
-        "/v1/sys/health"
-    );
-    let unknown = vault
-        .control(
-            "POST",
-            "/faults",
-            b"{\"path\":\"/\",\"action\":\"explode\"}",
-        )
-        .unwrap_err();
-    assert!(unknown.to_string().starts_with("body: "), "{unknown}");
-    assert!(vault.control("GET", "/nowhere", b"").is_err());
 }
 
 #[tokio::test(start_paused = true)]

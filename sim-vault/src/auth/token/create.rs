@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{TokenRole, caller, stored_roles};
 use crate::{
     Core,
+    acl::globbed,
     auth::effective_policies,
     call::Call,
     duration,
@@ -41,7 +42,7 @@ pub(super) fn create(core: &mut Core, call: &Call) -> Outcome {
     check_alias(role.as_ref(), args.text("entity_alias"))?;
     let id = args.text("id");
     check_id(id, sudo)?;
-    let policies = chosen_policies(core, &parent, role.as_ref(), call, sudo)?;
+    let policies = chosen_policies(&parent, role.as_ref(), call, sudo)?;
     if batch && policies.iter().any(|p| p == "root") {
         return Err(Refused::bad("batch tokens cannot be root tokens"));
     }
@@ -50,7 +51,12 @@ pub(super) fn create(core: &mut Core, call: &Call) -> Outcome {
             "root or sudo privileges required to create orphan token",
         ));
     }
-    let params = role.as_ref().map(|r| r.params.clone()).unwrap_or_default();
+    let mut params = role.as_ref().map(|r| r.params.clone()).unwrap_or_default();
+    if batch {
+        // a role's limits are for service tokens
+        params.period = Duration::ZERO;
+        params.explicit_max_ttl = Duration::ZERO;
+    }
     let wanted_max = positive(args, "explicit_max_ttl")?;
     let explicit_max = smaller(wanted_max, params.explicit_max_ttl);
     let wanted_period = positive(args, "period")?;
@@ -220,7 +226,7 @@ fn check_alias(role: Option<&TokenRole>, alias: &str) -> Result<(), Refused> {
             if role
                 .allowed_entity_aliases
                 .iter()
-                .any(|a| glob(a, &alias.to_lowercase())) =>
+                .any(|a| globbed(a, &alias.to_lowercase())) =>
         {
             Ok(())
         }
@@ -329,18 +335,7 @@ fn display_name(wanted: &str) -> String {
     format!("token-{}", out.strip_suffix('-').unwrap_or(&out))
 }
 
-/// `*` at either end.
-fn glob(pattern: &str, text: &str) -> bool {
-    match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
-        (Some(_), Some(_)) => text.contains(pattern.trim_matches('*')),
-        (Some(tail), None) => text.ends_with(tail),
-        (None, Some(head)) => text.starts_with(head),
-        (None, None) => pattern == text,
-    }
-}
-
 fn chosen_policies(
-    core: &Core,
     parent: &Entry,
     role: Option<&TokenRole>,
     call: &Call,
@@ -363,7 +358,7 @@ fn chosen_policies(
             effective_policies(&wanted, no_default || !inherits)
         }
     };
-    if no_default && core.flavour.is_vault() {
+    if no_default {
         chosen.retain(|p| p != "default");
     }
     if let Some(own) = chosen.iter().find(|p| *p == "response-wrapping") {
@@ -386,7 +381,7 @@ fn by_role(
 ) -> Result<Vec<String>, Refused> {
     let forbidden = |p: &str| {
         role.disallowed_policies.iter().any(|d| d == p)
-            || role.disallowed_policies_glob.iter().any(|d| glob(d, p))
+            || role.disallowed_policies_glob.iter().any(|d| globbed(d, p))
     };
     let no_default = no_default || role.params.no_default_policy || forbidden("default");
     let mut chosen = if wanted.is_empty() {
@@ -405,7 +400,7 @@ fn by_role(
             chosen = allowed;
         } else if !chosen
             .iter()
-            .all(|p| allowed.contains(p) || globs.iter().any(|g| glob(g, p)))
+            .all(|p| allowed.contains(p) || globs.iter().any(|g| globbed(g, p)))
         {
             return Err(Refused::bad(format!(
                 "token policies ({}) must be subset of the role's allowed policies ({}) or glob policies ({})",

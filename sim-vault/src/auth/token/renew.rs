@@ -1,6 +1,6 @@
 //! Longer lives and the end.
 
-use super::{by_accessor, caller, create::smaller};
+use super::{TokenRoles, by_accessor, caller};
 use crate::{
     Core,
     auth::{TokenParams, approle, cert, jwt, kubernetes, userpass},
@@ -8,7 +8,7 @@ use crate::{
     mounts::Backend,
     pipeline::auth_block,
     reply::{Outcome, Refused, Reply, done},
-    token::TokenKind,
+    token::{Entry, TokenKind},
     ttl::{self, Limits},
 };
 
@@ -65,16 +65,7 @@ fn renew_token(core: &mut Core, id: &str, call: &Call) -> Outcome {
         Some(Backend::Jwt(_)) => jwt::renewal(core, issuer, &entry)?,
         Some(Backend::Kubernetes(_)) => kubernetes::renewal(core, issuer, &entry)?,
         Some(Backend::Cert(_)) => cert::renewal(core, issuer, &entry, call.cert.as_ref())?,
-        Some(Backend::Token(method)) => {
-            let role = entry.role.as_ref().and_then(|r| method.roles.get(r));
-            let role = role.map(|r| r.params.clone()).unwrap_or_default();
-            Some(TokenParams {
-                ttl: entry.granted,
-                period: smaller(entry.period, role.period),
-                explicit_max_ttl: role.explicit_max_ttl,
-                ..TokenParams::default()
-            })
-        }
+        Some(Backend::Token(method)) => Some(of_token(method, &entry)?),
         _ => Some(TokenParams {
             ttl: entry.granted,
             period: entry.period,
@@ -82,20 +73,17 @@ fn renew_token(core: &mut Core, id: &str, call: &Call) -> Outcome {
         }),
     };
     let Some(params) = current else { return done() };
-    let of_role = if matches!(
-        core.mount(issuer).map(|m| &m.backend),
-        Some(Backend::Token(_))
-    ) {
-        params.explicit_max_ttl
-    } else {
-        std::time::Duration::ZERO
-    };
+    let by_role = entry.role.is_some();
     let limits = Limits {
         increment,
         role_ttl: params.ttl,
         role_max: params.max_ttl,
         period: params.period,
-        explicit_max: smaller(entry.explicit_max_ttl, of_role),
+        explicit_max: if by_role {
+            params.explicit_max_ttl
+        } else {
+            entry.explicit_max_ttl
+        },
         default_ttl,
         mount_max,
     };
@@ -122,6 +110,28 @@ fn renew_token(core: &mut Core, id: &str, call: &Call) -> Outcome {
         warnings,
         ..Reply::default()
     }))
+}
+
+/// The limits of a token that the token method issued: its role's alone where it has one, as the role is now.
+fn of_token(method: &TokenRoles, entry: &Entry) -> Result<TokenParams, Refused> {
+    let own = TokenParams {
+        ttl: entry.granted,
+        period: entry.period,
+        ..TokenParams::default()
+    };
+    let Some(name) = &entry.role else {
+        return Ok(own);
+    };
+    let Some(role) = method.roles.get(name) else {
+        return Err(Refused::internal(format!(
+            "failed to renew entry: original token role {name:?} could not be found, not renewing"
+        )));
+    };
+    Ok(TokenParams {
+        period: role.params.period,
+        explicit_max_ttl: role.params.explicit_max_ttl,
+        ..own
+    })
 }
 
 pub(super) fn revoke_self(core: &mut Core, call: &Call) -> Outcome {

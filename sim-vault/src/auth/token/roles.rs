@@ -46,6 +46,11 @@ pub(super) fn write_role(core: &mut Core, call: &Call) -> Outcome {
     let kind = args.opt_text("token_type").map(str::to_owned);
     let mut others = args.clone();
     others.0.remove("token_type");
+    // the new type is looked at later, and the old one then no more
+    let old_type = std::mem::take(&mut role.params.token_type);
+    if kind.is_none() {
+        role.params.token_type.clone_from(&old_type);
+    }
     role.params
         .update(&others, &[])
         .map_err(|fault| match fault {

@@ -15,7 +15,10 @@ fn counts() -> Value {
 }
 
 fn policies() -> Value {
-    json!([["p"], [], "p,default", ["root"], "p", "", ["P", "q"], ["p", "p"], [" p "], 5, null, ["default"], { "a": 1 }])
+    json!([
+        ["p"], [], "p,default", ["root"], "p", "", ["P", "q"], ["p", "p"], [" p "], 5, null, ["default"], { "a": 1 },
+        ["root", "p"], ["", "p"], "p,,q", [""]
+    ])
 }
 
 fn kinds() -> Value {
@@ -39,7 +42,9 @@ fn networks() -> Value {
         [],
         ["nonsense"],
         ["10.0.0.0/8", "127.0.0.0/8"],
-        ""
+        "",
+        "127.0.0.1,",
+        [""]
     ])
 }
 
@@ -176,6 +181,13 @@ pub fn tokens() -> Vec<Row> {
             "auth/token/{create|lookup|nope|renew-self|lookup-self/|create/}",
         )
         .by("root $t1 "),
+        Row::new(
+            2,
+            "POST|POST|POST|PUT|GET|LIST|DELETE",
+            "sys/{leases/|leases/|}revoke-{prefix|prefix|force}/{auth/token/create/r|auth/x/login|auth/x|none|auth/x/}",
+        )
+        .by("root root $t1")
+        .body([("sync", json!([true, false, "x"])), ("prefix", json!(["z"]))]),
         Row::new(2, "GET|PUT", "cubbyhole/x")
             .by("$t1 $t2 root")
             .body([("v", json!(["1", 2]))]),
@@ -195,7 +207,7 @@ pub fn userpass() -> Vec<Row> {
         Row::new(1, "DELETE", "auth/x/users/{u|v}"),
         Row::new(1, "LIST|GET", "auth/x/users"),
         Row::new(1, "POST", "auth/x/users/{u|v|w}/password").body([("password", passwords())]),
-        Row::new(1, "POST", "auth/x/users/{u|v|w}/policies").body([("token_policies", json!([["p"], ["q", "p"], "p", []]))]),
+        Row::new(1, "POST", "auth/x/users/{u|v|w}/policies").body([("token_policies", json!([["p"], ["q", "p"], "p", [], ["P", "", "p"], "q,,P"]))]),
         Row::new(10, "POST|PUT", "auth/x/login/{u|u|u|U|v|w}").by("  $t1").body([("password", passwords())]),
         Row::new(4, "POST", "auth/x/login/u").by("").body([("password!", json!(["bad", "pw"]))]),
         Row::new(1, "POST", "sys/auth/x/tune").body([(
@@ -277,6 +289,26 @@ pub fn approle() -> Vec<Row> {
         Row::new(5, "POST", "auth/x/login").by("").body([
             ("role_id!", json!(["$r1"])),
             ("secret_id!", json!(["$s1", "$s2", "bad"])),
+        ]),
+        Row::new(
+            8,
+            "POST|POST|POST|GET|DELETE|LIST",
+            "auth/x/role/{u|u|u|w}/{policies|token-ttl|token-max-ttl|token-num-uses|period|bind-secret-id|secret-id-num-uses|secret-id-ttl|bound-cidr-list|secret-id-bound-cidrs|token-bound-cidrs|local-secret-ids}{|/}",
+        )
+        .body([
+            ("policies", policies()),
+            ("token_policies", policies()),
+            ("token_ttl", ttls()),
+            ("token_max_ttl", json!(["2h", "10m", 0, "soon", null])),
+            ("token_num_uses", counts()),
+            ("period", json!(["1h", 0, null])),
+            ("token_period", json!(["2h", 0, null, "soon"])),
+            ("bind_secret_id", json!([true, false, null, "x"])),
+            ("secret_id_num_uses", counts()),
+            ("secret_id_ttl", ttls()),
+            ("bound_cidr_list", networks()),
+            ("secret_id_bound_cidrs", networks()),
+            ("token_bound_cidrs", networks()),
         ]),
         Row::new(1, "POST", "auth/x/tidy/secret-id"),
         Row::new(
@@ -390,6 +422,7 @@ pub fn kubernetes() -> Vec<Row> {
             ],
         ),
         Row::new(1, "DELETE", "auth/x/role/{u|v|w}"),
+        Row::new(3, "GET", "auth/x/role/{u|v|w}"),
         Row::new(1, "LIST|GET", "auth/x/role"),
         Row::new(10, "POST", "auth/x/login").by("").body([
             ("role", json!(["u", "u", "u", "w", "", null, 5])),

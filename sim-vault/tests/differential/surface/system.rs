@@ -35,6 +35,18 @@ pub fn policies() -> Vec<Row> {
             ("name", json!(["z"])),
             ("cas", json!([1, 0, -1, 2])),
         ]),
+        Row::new(6, "PUT", "sys/policies/acl/p").body([("policy!", json!("@damaged"))]),
+        Row::new(
+            2,
+            "GET",
+            "m/keys/{a|}{?plaintext=aGk=|?key_version=1|?key_version=1&x=2|}",
+        )
+        .by(who),
+        Row::new(2, "POST", "m/encrypt/a")
+            .by(who)
+            .body([("plaintext!", json!(["aGk="]))])
+            .with([("X-Vault-Wrap-TTL", json!(["60", "1h", "5", "0"]))]),
+        Row::new(1, "GET", "sys/internal/ui/mounts/{m|m|sys|auth/token|none}").by(who),
         Row::new(
             3,
             "PUT",

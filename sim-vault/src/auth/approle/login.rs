@@ -1,0 +1,146 @@
+//! Logging in and renewing.
+
+use std::collections::BTreeMap;
+
+use super::{Role, all};
+use crate::{
+    Core,
+    auth::{Login, TokenParams, addresses, locked, roles},
+    call::Call,
+    mounts::MountId,
+    pipeline::within,
+    reply::{Outcome, Refused},
+    token::Entry,
+};
+
+const INVALID: &str = "invalid role or secret ID";
+
+fn no_alias(core: &Core) -> Refused {
+    let text = if core.flavour.is_openbao() {
+        "missing role_id"
+    } else {
+        "failed to determine alias name from login request"
+    };
+    Refused::Login(500, text.to_owned())
+}
+
+/// Who is to be counted is asked before whether logins are made so at all.
+pub(super) fn look_ahead(core: &mut Core, call: &Call) -> Outcome {
+    let (_, lockout) = core.lockout_of(call);
+    if call.args.text("role_id").is_empty() && !lockout.disabled {
+        return Err(no_alias(core));
+    }
+    Err(Refused::unsupported_operation())
+}
+
+pub(super) fn login(core: &mut Core, call: &Call) -> Outcome {
+    let invalid = || Refused::bad(INVALID);
+    let role_id = call.args.text("role_id");
+    let (_, lockout) = core.lockout_of(call);
+    if role_id.is_empty() && lockout.disabled {
+        // nobody looks for the alias
+        return Err(Refused::bad(if core.flavour.is_openbao() {
+            "missing role_id"
+        } else {
+            "invalid credentials"
+        }));
+    }
+    if role_id.is_empty() {
+        return Err(no_alias(core));
+    }
+    let (accessor, lockout) = core.lockout_of(call);
+    let (now, openbao) = (core.now, core.flavour.is_openbao());
+    let found = all(core, call)?
+        .iter()
+        .find(|(_, r)| r.role_id == role_id)
+        .map(|(n, r)| (n.clone(), r.clone()));
+    let Some((name, role)) = found else {
+        return Err(invalid());
+    };
+    if core.lockouts.is_locked(&accessor, role_id, lockout, now) {
+        return Err(locked());
+    }
+    let cidr_fault = |what: &str| {
+        let peer = call.peer;
+        Refused::bad(format!(
+            "source address \"{peer}\" unauthorized by CIDR restrictions on the {what}: %!w(<nil>)"
+        ))
+    };
+    let mut metadata = BTreeMap::new();
+    let mut params = role.params.clone();
+    if role.bind_secret_id {
+        let secret = call.args.text("secret_id");
+        if secret.is_empty() {
+            return Err(Refused::bad("missing secret_id"));
+        }
+        // Vault removes expired secret ids once a minute only; until then they still log in
+        let id = role
+            .secrets
+            .get(secret)
+            .filter(|s| !(openbao && s.expired(now)));
+        let Some(id) = id else {
+            core.lockouts.failed(&accessor, role_id, lockout, now);
+            return Err(Refused::Login(400, INVALID.to_owned()));
+        };
+        if !within(call.peer, &id.cidrs) {
+            if id.uses == 0 {
+                let peer = call.peer;
+                return Err(Refused::bad(format!(
+                    "source address \"{peer}\" unauthorized through CIDR restrictions on the secret ID"
+                )));
+            }
+            return Err(cidr_fault("secret ID"));
+        }
+        if !within(call.peer, role.blocks()) {
+            return Err(cidr_fault("role"));
+        }
+        metadata.clone_from(&id.metadata);
+        if !id.token_cidrs.is_empty() {
+            params.bound_cidrs = addresses(id.token_cidrs.clone())?;
+        }
+        if let Some(kept) = all(core, call)?.get_mut(&name) {
+            let uses = id.uses;
+            match uses {
+                0 => {}
+                1 => {
+                    kept.secrets.remove(secret);
+                }
+                _ => {
+                    if let Some(id) = kept.secrets.get_mut(secret) {
+                        id.uses = uses - 1;
+                        id.updated = now;
+                    }
+                }
+            }
+        }
+    } else if !within(call.peer, role.blocks()) {
+        return Err(cidr_fault("role"));
+    }
+    core.lockouts.clear(&accessor, role_id);
+    metadata.insert("role_name".to_owned(), name.clone());
+    core.issue(
+        call,
+        Login {
+            params: &params,
+            alias: role_id,
+            owner: &name,
+            display_name: "",
+            metadata,
+        },
+    )
+}
+
+/// Renewal looks the role up by name: a role of the same name made anew serves.
+pub(crate) fn renewal(
+    core: &mut Core,
+    mount: MountId,
+    entry: &Entry,
+) -> Result<Option<TokenParams>, Refused> {
+    match roles::behind::<Role>(core, mount, entry) {
+        Some(role) => Ok(Some(role.params)),
+        None => Err(Refused::internal(format!(
+            "failed to renew entry: role {:?} does not exist during renewal",
+            entry.owner
+        ))),
+    }
+}

@@ -1,0 +1,278 @@
+//! Secret ids: made, listed, looked up, destroyed, each with limits that must lie within its role's.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::{Role, SecretId, all, name, role};
+use crate::{
+    Core,
+    call::Call,
+    pipeline::within,
+    reply::{Outcome, Refused, Reply, done, ok},
+};
+
+/// Whether a block lies within one of the others.
+fn inside(block: &str, others: &[String]) -> bool {
+    let bits = |b: &str| b.split_once('/').and_then(|(_, n)| n.parse::<u8>().ok());
+    let Some((base, _)) = block.split_once('/') else {
+        return false;
+    };
+    base.parse().is_ok_and(|base| {
+        others.iter().any(|other| {
+            bits(other).unwrap_or(u8::MAX) <= bits(block).unwrap_or(0)
+                && within(base, std::slice::from_ref(other))
+        })
+    })
+}
+
+/// Networks only: an address without a length is none.
+pub(super) fn check_blocks(blocks: &[String], what: &str) -> Result<(), Refused> {
+    for block in blocks {
+        let sound = block.split_once('/').is_some_and(|(base, bits)| {
+            let width = match base.parse::<std::net::IpAddr>() {
+                Ok(base) if base.is_ipv4() => 32,
+                Ok(_) => 128,
+                Err(_) => return false,
+            };
+            bits.parse::<u8>().is_ok_and(|b| b <= width)
+        });
+        if !sound {
+            return Err(Refused::internal(format!(
+                "failed to validate {what}: invalid CIDR address: {block}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn new_secret(core: &mut Core, call: &Call) -> Outcome {
+    if call.path.contains("/custom-secret-id") && call.args.text("secret_id").is_empty() {
+        return Err(Refused::bad("missing secret_id"));
+    }
+    let wanted = role(core, call)?.clone();
+    if wanted.secrets.contains_key(call.args.text("secret_id")) {
+        return Err(Refused::internal(
+            "failed to store secret_id: SecretID is already registered",
+        ));
+    }
+    if !wanted.bind_secret_id {
+        return Err(Refused::bad("bind_secret_id is not set on the role"));
+    }
+    for (field, of_role, what) in [
+        ("cidr_list", wanted.blocks(), "CIDR blocks"),
+        (
+            "token_bound_cidrs",
+            &wanted.params.bound_cidrs,
+            "token CIDR blocks",
+        ),
+    ] {
+        // a single address is kept without its length
+        let whole = |b: &String| {
+            if b.contains('/') {
+                b.clone()
+            } else {
+                format!("{b}/32")
+            }
+        };
+        let of_role: &[String] = &of_role.iter().map(whole).collect::<Vec<_>>();
+        let blocks = call.args.texts(field);
+        check_blocks(&blocks, what)?;
+        if !blocks.is_empty() && !of_role.is_empty() && !blocks.iter().all(|b| inside(b, of_role)) {
+            let list = |l: &[String]| {
+                format!(
+                    "[{}]",
+                    l.iter()
+                        .map(|b| format!("{b:?}"))
+                        .collect::<Vec<_>>()
+                        .join(" ")
+                )
+            };
+            return Err(Refused::internal(format!(
+                "failed to verify subset relationship between CIDR blocks on the role {} and CIDR blocks on the secret ID {}: %!w(<nil>)",
+                list(of_role),
+                list(&blocks)
+            )));
+        }
+    }
+    let (fresh, accessor, now) = (core.uuid(), core.uuid(), core.now);
+    let args = &call.args;
+    if args.int("num_uses") < 0 {
+        return Err(Refused::bad("num_uses cannot be negative"));
+    }
+    let secret = args
+        .opt_text("secret_id")
+        .filter(|s| !s.is_empty())
+        .map_or(fresh, str::to_owned);
+    let metadata = match args.opt_text("metadata") {
+        None | Some("") => BTreeMap::new(),
+        Some(text) => match serde_json::from_str(text) {
+            Ok(map) => map,
+            Err(_) => {
+                return Err(Refused::bad(
+                    "failed to parse metadata: failed to parse the input: invalid <key,value> format",
+                ));
+            }
+        },
+    };
+    let over = |wanted: u128, most: u128| most > 0 && (wanted == 0 || wanted > most);
+    if args.has("num_uses")
+        && over(
+            args.int("num_uses").unsigned_abs().into(),
+            wanted.secret_id_num_uses.unsigned_abs().into(),
+        )
+    {
+        return Err(Refused::bad(
+            "num_uses cannot be higher than the role's secret_id_num_uses",
+        ));
+    }
+    if args.has("ttl")
+        && over(
+            args.seconds("ttl").as_nanos(),
+            wanted.secret_id_ttl.as_nanos(),
+        )
+    {
+        return Err(Refused::bad(
+            "ttl cannot be longer than the role's secret_id_ttl",
+        ));
+    }
+    let role = role(core, call)?;
+    let uses = args.opt_int("num_uses").unwrap_or(role.secret_id_num_uses);
+    let ttl = args.opt_seconds("ttl").unwrap_or(role.secret_id_ttl);
+    let id = SecretId {
+        accessor: accessor.clone(),
+        cidrs: args.texts("cidr_list"),
+        token_cidrs: args.texts("token_bound_cidrs"),
+        uses,
+        ttl,
+        created: now,
+        updated: now,
+        metadata,
+    };
+    role.secrets.insert(secret.clone(), id);
+    ok(json!({
+        "secret_id": secret,
+        "secret_id_accessor": accessor,
+        "secret_id_num_uses": uses,
+        "secret_id_ttl": ttl.as_secs(),
+    }))
+}
+
+pub(super) fn list_secrets(core: &mut Core, call: &Call) -> Outcome {
+    let now = core.now;
+    let mut keys: Vec<String> = role(core, call)
+        .map_err(|e| match e {
+            Refused::Plain(_, text) => Refused::bad(text),
+            other => other,
+        })?
+        .secrets
+        .values()
+        .filter(|s| !s.expired(now))
+        .map(|s| s.accessor.clone())
+        .collect();
+    keys.sort();
+    Reply::keys(keys)
+}
+
+/// By the secret or by its accessor.
+fn wanted(role: &Role, call: &Call) -> Option<String> {
+    match call.args.opt_text("secret_id_accessor") {
+        Some(accessor) => role
+            .secrets
+            .iter()
+            .find(|(_, s)| s.accessor == accessor)
+            .map(|(k, _)| k.clone()),
+        None => {
+            Some(call.args.text("secret_id").to_owned()).filter(|k| role.secrets.contains_key(k))
+        }
+    }
+}
+
+/// What the lookups and destructions need before they look at the role.
+fn check_named(call: &Call) -> Result<(), Refused> {
+    let field = if call.path.contains("/secret-id-accessor/") {
+        "secret_id_accessor"
+    } else {
+        "secret_id"
+    };
+    if call.args.text(field).is_empty() {
+        return Err(Refused::bad(format!("missing {field}")));
+    }
+    Ok(())
+}
+
+pub(super) fn look_up(core: &mut Core, call: &Call) -> Outcome {
+    check_named(call)?;
+    let missing = Refused::internal(format!("role {:?} does not exist", name(call)));
+    let found = {
+        let role = role(core, call).map_err(|_| missing)?;
+        wanted(role, call).and_then(|key| role.secrets.get(&key).cloned())
+    };
+    let Some(id) = found else {
+        if !call.args.has("secret_id_accessor") {
+            return done();
+        }
+        let text = format!(
+            "failed to find accessor entry for secret_id_accessor: {:?}",
+            call.args.text("secret_id_accessor")
+        );
+        return Ok(Some(Reply {
+            status: Some(404),
+            // without a line feed, and Vault without the mount's type
+            no_mount_type: true,
+            ..Reply::data(json!({ "error": text }))
+        }));
+    };
+    let expires = if id.ttl.is_zero() {
+        "0001-01-01T00:00:00Z".to_owned()
+    } else {
+        core.rfc3339(id.created + id.ttl)
+    };
+    ok(json!({
+        "cidr_list": id.cidrs,
+        "creation_time": core.rfc3339(id.created),
+        "expiration_time": expires,
+        "last_updated_time": core.rfc3339(id.updated),
+        "metadata": id.metadata,
+        "secret_id_accessor": id.accessor,
+        "secret_id_num_uses": id.uses,
+        "secret_id_ttl": id.ttl.as_secs(),
+        "token_bound_cidrs": id.token_cidrs,
+    }))
+}
+
+pub(super) fn destroy(core: &mut Core, call: &Call) -> Outcome {
+    check_named(call)?;
+    let missing = Refused::internal(format!("role {:?} does not exist", name(call)));
+    let role = role(core, call).map_err(|_| missing)?;
+    match wanted(role, call) {
+        Some(key) => {
+            role.secrets.remove(&key);
+            done()
+        }
+        None if call.args.has("secret_id_accessor") => Err(Refused::internal(format!(
+            "failed to find accessor entry for secret_id_accessor: {:?}",
+            call.args.text("secret_id_accessor")
+        ))),
+        None => done(),
+    }
+}
+
+pub(super) fn tidy(core: &mut Core, call: &Call) -> Outcome {
+    let now = core.now;
+    for role in all(core, call)?.values_mut() {
+        role.secrets.retain(|_, s| !s.expired(now));
+    }
+    let product = core.flavour.product();
+    let text = format!(
+        "Tidy operation successfully started. Any information from the operation will be printed to {product}'s server logs."
+    );
+    Ok(Some(
+        Reply {
+            status: Some(202),
+            no_mount_type: true,
+            ..Reply::default()
+        }
+        .warn(text),
+    ))
+}
