@@ -81,7 +81,7 @@ impl Node {
             Auth::Userpass => Vocabulary::StaticPod,
             Auth::Token => Vocabulary::StaticToken,
         };
-        let subject = own::without_listeners(own::describe(binary, vocabulary, &values));
+        let subject = own::describe(binary, vocabulary, &values);
         let mut launch = running::launch(&subject, &values, folder.join("plugin.log"))?;
         if let (Auth::Userpass, [password]) = (spec.vault.auth, &credentials[..]) {
             // A file can be changed; an argument cannot.
@@ -92,6 +92,10 @@ impl Node {
                 .args
                 .push(format!("-userpass-password-path={}", password.display()));
         }
+        // Plugins side by side must not meet at a port.
+        launch
+            .args
+            .extend(["-health-port=0", "-metrics-port=0"].map(str::to_owned));
         let more = spec.plugin.iter();
         launch
             .args

@@ -14,6 +14,8 @@ use kms_scenario::language::Scenario;
 use kms_scenario::language::file::ArmName;
 use kms_scenario::plan::Plan;
 use kms_scenario::verdict::{Outcome, Verdict, outcome};
+use kms_scenario::world::Recorder;
+use kms_scenario::{engine, language};
 use tokio::time::Instant;
 
 use crate::arm::process;
@@ -209,7 +211,12 @@ fn in_real_time(plan: &Plan, parts: &Parts) -> (Vec<Entry>, Option<Trouble>) {
         .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
-        Err(error) => return (Vec::new(), Some(Trouble::new(format!("no runtime: {error}")))),
+        Err(error) => {
+            return (
+                Vec::new(),
+                Some(Trouble::new(format!("no runtime: {error}"))),
+            );
+        }
     };
     runtime.block_on(async {
         let recorder = Recorder::start();
