@@ -6,7 +6,7 @@ set -uo pipefail
 # shellcheck disable=SC2034
 tier_features=kms-harness/container,kms-harness/kube
 
-passed=0 failed=0 ignored=0 steps=
+passed=0 failed=0 ignored=0 steps= why=
 
 # step NAME COMMAND...: runs it. What it prints goes through; the closing lines of its test binaries
 # are counted; a command without tests counts as one. Never ends the script.
@@ -23,13 +23,15 @@ step() {
     /^test result: / { for (i = 1; i < NF; i++) { if ($(i+1) ~ /^passed/) p += $i; if ($(i+1) ~ /^failed/) f += $i; if ($(i+1) ~ /^ignored/) g += $i } seen = 1 }
     /^[0-9]+ passed, [0-9]+ failed/ { nested = 1; p = $1; f = $3; g = ($5 ~ /^[0-9]+$/) ? $5 : 0 }
     END { print seen || nested ? p + 0 : "-", f + 0, g + 0 }' "$log")
-  rm -f "$log"
   read -r p f g <<<"$counts"
   if [ "$p" = - ]; then
     p=$((code == 0)) f=$((code != 0))
   elif [ "$code" -ne 0 ] && [ "$f" -eq 0 ]; then
     f=1 # something other than a test: a build error, say
   fi
+  # Hours of output may lie between a failure and the end, where people look.
+  [ "$f" -eq 0 ] || why+="=== failed: $name"$'\n'$(sed -n '/^failures:$/,/^test result/p; /^error/p' "$log" | tail -n 120)$'\n'
+  rm -f "$log"
   passed=$((passed + p)) failed=$((failed + f)) ignored=$((ignored + g))
   steps+=$(printf '%6d s  %-22s %s' "$seconds" "$name" "$([ "$f" -eq 0 ] && echo "$p passed" || echo "FAILED")")$'\n'
   return 0
@@ -38,7 +40,7 @@ step() {
 # Prints the seconds of each step and the closing line; the exit code.
 close() {
   echo
-  printf '%s' "$steps"
+  printf '%s' "$why" "$steps"
   echo "$passed passed, $failed failed$([ "$ignored" -eq 0 ] || echo ", $ignored skipped")"
   [ "$failed" -eq 0 ]
 }
