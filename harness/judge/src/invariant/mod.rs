@@ -38,7 +38,7 @@ pub enum Claim {
     KeyIdNeverFlaps,
     /// A key_id that was replaced does not come back.
     KeyIdNeverReturns,
-    /// Status and Encrypt do not name different keys for longer than this (KMS2-STATUS-09).
+    /// Status and Encrypt do not name different keys for longer than this (KMS2-STATUS-07).
     KeyIdAgrees {
         /// The bound.
         within: Duration,
