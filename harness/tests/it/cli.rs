@@ -111,7 +111,7 @@ fn wrong_usage() {
     let itself = env!("CARGO_BIN_EXE_kms-harness");
     let cases: &[(&[&str], &[&str])] = &[
         (&[], &["Usage"]),
-        (&["chaos"], &["chaos"]),
+        (&["judges"], &["judges"]),
         (&["check"], &["--socket"]),
         (
             &["check", "--socket", "/run/kms.sock"],
