@@ -10,13 +10,11 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 /// No test of a tier takes longer; those with an API server's timers in them take minutes.
 const TEST_LIMIT: Duration = Duration::from_secs(480);
 
-/// Tests of a tier mostly wait, so more of them run at once than there are cores.
-const THREADS: usize = 12;
-
-/// Runs a tier and exits.
-pub fn run(trials: Vec<Trial>) -> ! {
+/// Runs a tier, so many tests at a time unless the command line says otherwise, and exits. Tests of a tier mostly wait,
+/// so that is more than there are cores.
+pub fn run(trials: Vec<Trial>, at_once: usize) -> ! {
     let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(THREADS);
+    arguments.test_threads.get_or_insert(at_once);
     libtest_mimic::run(&arguments, trials).exit()
 }
 

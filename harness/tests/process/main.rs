@@ -56,7 +56,7 @@ fn main() {
             move |make| library::passes(entry, library::parts(make, &plugin)),
         ));
     }
-    tier::run(trials)
+    tier::run(trials, 24)
 }
 
 type Found = Result<Make, String>;

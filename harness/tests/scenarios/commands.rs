@@ -128,26 +128,55 @@ fn a_fault_that_touches_nothing_proves_nothing() {
     assert_eq!(sealed.unwrap()["hits"], 0);
 }
 
+/// Nothing is started for it: any program does for the plugin.
 #[test]
 fn what_an_arm_cannot_run_is_not_applicable() {
     let said = harness(&[
         "chaos",
-        "scenarios/process",
+        "scenarios/transit/leader-steps-down.toml",
+        "scenarios/transit/standby-behind-after-rotation.toml",
         "--arm",
         "process",
+        "--plugin",
+        "/bin/true",
         "--format",
         "json",
     ]);
     assert_eq!(said.code, 3);
     let document = said.json();
-    for row in document["scenarios"].as_array().unwrap() {
+    let rows = document["scenarios"].as_array().unwrap();
+    assert_eq!(rows.len(), 2);
+    for row in rows {
         assert_eq!(row["verdict"], "not_applicable");
+        let reason = row["reason"].as_str().unwrap();
         assert!(
-            row["reason"].as_str().unwrap().contains("process arm"),
+            ["one node", "does not name the arm process"]
+                .iter()
+                .any(|why| reason.contains(why)),
             "{row}"
         );
     }
     assert_eq!(document["summary"]["pass"], 0);
+}
+
+/// What belongs to the process arm alone is no word for the simulation.
+#[test]
+fn wrong_words_for_the_process_arm() {
+    for (words, needle) in [
+        (&["--vault", "openbao"][..], "--arm process"),
+        (&["--plugin", "/bin/true"], "--arm process"),
+        (&["--arm", "process", "--vault", "consul"], "openbao"),
+        (
+            &["--arm", "process", "--plugin", "/nowhere/kms"],
+            "/nowhere/kms",
+        ),
+    ] {
+        let mut args = vec!["chaos", "scenarios/process"];
+        args.extend(words);
+        let said = harness(&args);
+        assert_eq!(said.code, 2, "{words:?}");
+        assert!(said.err.contains(needle), "{words:?}: {}", said.err);
+    }
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn main() {
         });
         Tests { kind, parts }.collect_in(&mut trials);
     }
-    tier::run(trials)
+    tier::run(trials, 12)
 }
 
 /// The tests of one kind of Vault.
