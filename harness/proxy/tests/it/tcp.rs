@@ -253,13 +253,21 @@ async fn latency_and_bandwidth_take_their_time_and_keep_the_order() {
     );
 }
 
-/// A window that is full is felt by the sender: what is held does not pile up here.
+/// A window that is full is felt by the sender: what is held does not pile up here, and nothing of it gets through.
 #[tokio::test]
 async fn a_held_direction_pushes_back() {
-    let (server, _task) = echo().await;
-    let proxy = TcpProxy::start(server, 1).await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = TcpProxy::start(listener.local_addr().unwrap(), 1)
+        .await
+        .unwrap();
     proxy.set(Rules::PARTITION);
     let mut stream = connect(&proxy).await;
+    let (mut server, _) = listener.accept().await.unwrap();
     let huge = vec![0; 256 << 20];
-    assert!(timeout(SHORT, stream.write_all(&huge)).await.is_err());
+    let reads = async {
+        let written = timeout(SHORT, stream.write_all(&huge));
+        tokio::join!(written, timeout(SHORT, server.read_u8()))
+    };
+    let (written, read) = reads.await;
+    assert!(written.is_err() && read.is_err());
 }
