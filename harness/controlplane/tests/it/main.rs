@@ -8,4 +8,5 @@
 
 mod player;
 mod stories;
+mod traces;
 mod view;
