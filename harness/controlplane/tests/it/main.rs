@@ -6,7 +6,9 @@
     reason = "a test prints how many stories are alike"
 )]
 
+mod conditions;
 mod player;
+mod quirks;
 mod stories;
 mod traces;
 mod view;

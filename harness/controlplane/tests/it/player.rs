@@ -127,6 +127,38 @@ impl Player {
         }
     }
 
+    /// A condition of the first operator: status, reason, message.
+    pub fn condition(&self, name: &str) -> (String, String, String) {
+        let condition = &self.cluster.components[0].conditions[name];
+        (
+            condition.status.as_str().to_owned(),
+            condition.reason.clone(),
+            condition.message.clone(),
+        )
+    }
+
+    /// Providers of the first operator's target config, those of its last resource.
+    pub fn target(&self) -> String {
+        let name = target_config_name(&self.cluster.components[0].name);
+        let secret = self
+            .cluster
+            .api
+            .cached_secret(MANAGED_NAMESPACE, &name)
+            .unwrap();
+        let config = EncryptionConfiguration::from_secret(secret)
+            .unwrap()
+            .unwrap();
+        let labels: Vec<String> = config
+            .resources
+            .last()
+            .unwrap()
+            .providers
+            .iter()
+            .map(Provider::label)
+            .collect();
+        labels.join(",")
+    }
+
     fn line(&mut self, component: Option<usize>, mut line: Value) {
         line["step"] = json!(self.step);
         if let Some(component) = component.filter(|_| self.cluster.components.len() > 1) {

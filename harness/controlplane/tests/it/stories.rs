@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::player::Player;
 
-type Operators = &'static [(&'static str, &'static [&'static str], usize)];
+pub type Operators = &'static [(&'static str, &'static [&'static str], usize)];
 
 const KAS: &str = "openshift-kube-apiserver";
 const OAS: &str = "openshift-apiserver";
@@ -20,6 +20,9 @@ const TOKENS: &[&str] = &[
     "oauthauthorizetokens.oauth.openshift.io",
 ];
 const CORE: &[&str] = &["secrets", "configmaps"];
+
+/// What most stories are about: kube-apiserver on three nodes.
+pub const KAS_ONLY: Operators = &[(KAS, CORE, 3)];
 
 /// Operators of a story: the recordings do not say it.
 fn operators(story: &str) -> Operators {
@@ -36,7 +39,7 @@ fn operators(story: &str) -> Operators {
             (OAS, &["routes.route.openshift.io"], 3),
             (OAUTH, TOKENS, 3),
         ],
-        _ => &[(KAS, CORE, 3)],
+        _ => KAS_ONLY,
     }
 }
 
