@@ -142,7 +142,7 @@ impl Api {
     }
 
     /// Creates a secret.
-    pub fn create_secret(&mut self, secret: Secret) -> Result<(), ApiError> {
+    pub fn create_secret(&mut self, mut secret: Secret) -> Result<(), ApiError> {
         self.call("create secrets")?;
         let id = id(&secret.namespace, &secret.name);
         if self.secrets.contains_key(&id) {
@@ -151,8 +151,9 @@ impl Api {
                 name: id.1,
             });
         }
-        self.secrets.insert(id, secret);
         self.changes += 1;
+        secret.uid = self.changes;
+        self.secrets.insert(id, secret);
         Ok(())
     }
 
@@ -226,6 +227,14 @@ impl Api {
             .filter(|((ns, _), _)| ns == namespace)
             .map(|(_, pod)| pod.clone())
             .collect())
+    }
+
+    /// The pods of a namespace, as their kubelets know them.
+    pub fn pods<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Pod> {
+        self.pods
+            .iter()
+            .filter(move |((ns, _), _)| ns == namespace)
+            .map(|(_, pod)| pod)
     }
 
     /// A pod, as its kubelet knows it.

@@ -29,6 +29,8 @@ pub struct Secret {
     pub namespace: String,
     /// Name.
     pub name: String,
+    /// Which object of that name it is: the API gives a new one to each that is created.
+    pub uid: u64,
     /// Labels.
     pub labels: BTreeMap<String, String>,
     /// Annotations.

@@ -7,6 +7,7 @@
 )]
 
 mod conditions;
+mod invariants;
 mod player;
 mod quirks;
 mod stories;

@@ -112,10 +112,15 @@ impl Player {
     }
 
     pub fn play(&mut self, text: &str) {
+        self.play_watched(text, &mut |_| {});
+    }
+
+    /// As [`Self::play`]; `watch` sees the cluster whenever the controllers have settled.
+    pub fn play_watched(&mut self, text: &str, watch: &mut dyn FnMut(&Cluster)) {
         self.step += 1;
         self.line(None, json!({"what": "do", "text": text}));
         let words: Vec<&str> = text.split_whitespace().collect();
-        if let Err(why) = self.act(&words, text) {
+        if let Err(why) = self.act(&words, text, watch) {
             self.line(
                 None,
                 json!({"what": "note", "text": format!("step not possible: {why}")}),
@@ -124,6 +129,7 @@ impl Player {
         self.observe("world");
         if self.auto && !PASSIVE.contains(&words[0]) {
             self.settle();
+            watch(&self.cluster);
         }
     }
 
@@ -157,6 +163,33 @@ impl Player {
             .map(Provider::label)
             .collect();
         labels.join(",")
+    }
+
+    /// Rewrites the first operator's target config and its copy: what a wrong state controller would have done.
+    pub fn edit_target(&mut self, edit: impl FnOnce(&mut EncryptionConfiguration)) {
+        let namespace = self.cluster.components[0].name.clone();
+        let target = target_config_name(&namespace);
+        let mut secret = self
+            .cluster
+            .api
+            .cached_secret(MANAGED_NAMESPACE, &target)
+            .unwrap()
+            .clone();
+        let mut config = EncryptionConfiguration::from_secret(&secret)
+            .unwrap()
+            .unwrap();
+        edit(&mut config);
+        secret.data.insert(CONFIG_KEY.to_owned(), config.to_text());
+        let data = secret.data.clone();
+        self.cluster.api.update_secret(secret).unwrap();
+        let mut copy = self
+            .cluster
+            .api
+            .cached_secret(&namespace, CONFIG_KEY)
+            .unwrap()
+            .clone();
+        copy.data = data;
+        self.cluster.api.update_secret(copy).unwrap();
     }
 
     fn line(&mut self, component: Option<usize>, mut line: Value) {
@@ -195,7 +228,7 @@ impl Player {
         }
     }
 
-    fn settle(&mut self) {
+    pub fn settle(&mut self) {
         let mut said = Said::new();
         for round in 1..=20 {
             let before = self.changes;
@@ -265,7 +298,12 @@ impl Player {
         }
     }
 
-    fn act(&mut self, words: &[&str], whole: &str) -> Result<(), String> {
+    fn act(
+        &mut self,
+        words: &[&str],
+        whole: &str,
+        watch: &mut dyn FnMut(&Cluster),
+    ) -> Result<(), String> {
         let mut component = 0;
         let (mut words, mut whole) = (words, whole);
         if let Some(part) = words[0].strip_prefix('@') {
@@ -372,7 +410,7 @@ impl Player {
                 let namespace = self.cluster.components[component].name.clone();
                 self.secret(&namespace, CONFIG_KEY, &words[1..])?;
             }
-            "complete" => self.complete(),
+            "complete" => self.complete(watch),
             "dump" => self.dump(component, words[1])?,
             "config" => self.save_config(component, words[1])?,
             "observe" => {
@@ -593,10 +631,11 @@ impl Player {
     }
 
     /// Lets roll-outs and migrations succeed until the controllers want nothing more.
-    fn complete(&mut self) {
+    fn complete(&mut self, watch: &mut dyn FnMut(&Cluster)) {
         for _ in 0..20 {
             let before = self.changes;
             self.settle();
+            watch(&self.cluster);
             for component in 0..self.cluster.components.len() {
                 if !self.rolled_out(component) {
                     let nodes = self.cluster.components[component].nodes.len();
@@ -604,6 +643,7 @@ impl Player {
                 }
             }
             self.settle();
+            watch(&self.cluster);
             let new: Vec<String> = self
                 .cluster
                 .api

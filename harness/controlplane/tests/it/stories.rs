@@ -25,7 +25,7 @@ const CORE: &[&str] = &["secrets", "configmaps"];
 pub const KAS_ONLY: Operators = &[(KAS, CORE, 3)];
 
 /// Operators of a story: the recordings do not say it.
-fn operators(story: &str) -> Operators {
+pub fn operators(story: &str) -> Operators {
     match story.split('-').next().unwrap() {
         "18" => &[(KAS, &["secrets", "widgets.example.com"], 3)],
         "32" | "34" | "36" => &[(KAS, &["secrets"], 3)],
@@ -50,7 +50,7 @@ fn folder(family: &str) -> PathBuf {
 }
 
 /// The recordings of a family, by name.
-fn recordings(family: &str) -> Vec<(String, Vec<Value>)> {
+pub fn recordings(family: &str) -> Vec<(String, Vec<Value>)> {
     let mut all: Vec<(String, Vec<Value>)> = fs::read_dir(folder(family))
         .unwrap()
         .map(|entry| entry.unwrap().path())
