@@ -59,12 +59,21 @@ pub struct Tokens {
 struct State {
     plan: Plan,
     token: Option<Arc<Token>>,
-    /// Credentials of the last login, whatever came of it.
-    used: Option<Fingerprint>,
+    /// What the last login found, whatever came of it.
+    tried: Option<Tried>,
     /// Text of the last failure.
     failure: String,
     /// A login is being made.
     logging_in: bool,
+}
+
+/// What a login found in its credential files.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tried {
+    /// Nothing that can be used.
+    Unreadable,
+    /// These.
+    Credentials(Fingerprint),
 }
 
 impl Tokens {
@@ -173,24 +182,44 @@ impl Tokens {
     }
 
     /// Looks at the credential files; a change ends every pause, and a changed static token is
-    /// taken up.
-    pub fn look_at_credentials(&self) {
-        let Ok(read) = login::read(&self.auth, &*self.env.secrets) else {
-            return;
-        };
-        let now = read.fingerprint();
-        // What was tried already, after a reload, is not tried again for being new.
-        let changed = self.with(|s| s.used.is_some_and(|used| used != now));
-        if changed {
-            self.reload();
+    /// taken up. What was there and comes back has changed, too: nothing could be tried meanwhile.
+    /// Returns whether there is something new.
+    pub fn look_at_credentials(&self) -> bool {
+        let new = self.are_credentials_new();
+        if new {
+            self.with(|s| s.plan.on_credential_changed());
+            self.try_again();
         }
+        new
     }
 
-    /// Reads credentials again at once (SIGHUP, changed files).
+    /// Tries the credentials at once (SIGHUP), new or not.
     pub fn reload(&self) {
+        let new = self.are_credentials_new();
+        self.with(|s| {
+            if new {
+                s.plan.on_credential_changed();
+            } else {
+                s.plan.on_asked();
+            }
+        });
+        self.try_again();
+    }
+
+    /// Whether the files hold what no login has tried yet. What was tried already, after a reload,
+    /// is not new for having been read again.
+    fn are_credentials_new(&self) -> bool {
+        let Ok(read) = login::read(&self.auth, &*self.env.secrets) else {
+            return false;
+        };
+        let found = Tried::Credentials(read.fingerprint());
+        self.with(|s| s.tried.is_some_and(|tried| tried != found))
+    }
+
+    /// A static token is read again; a login that is due is made.
+    fn try_again(&self) {
         let is_static = matches!(self.auth, Auth::Token { .. });
         self.with(|s| {
-            s.plan.on_credential_changed();
             if let (true, Some(token)) = (is_static, &s.token) {
                 let (now, generation) = (Instant::now(), token.generation);
                 s.plan.on_denied(now, generation, 0);
@@ -292,15 +321,16 @@ impl Tokens {
     }
 
     async fn login(&self) -> Result<(Secret, Grant), (LoginFailure, String)> {
-        let credentials =
-            login::read(&self.auth, &*self.env.secrets).map_err(|e| (LoginFailure::Refused, e))?;
-        let fingerprint = credentials.fingerprint();
+        let read = login::read(&self.auth, &*self.env.secrets);
+        let found = read.as_ref().map_or(Tried::Unreadable, |credentials| {
+            Tried::Credentials(credentials.fingerprint())
+        });
         // Noted before anything comes of it: these are the ones that have been tried.
         let refused_before = self.with(|s| {
-            let before = s.used.replace(fingerprint);
-            s.token.is_none() && before == Some(fingerprint)
+            let before = s.tried.replace(found);
+            s.token.is_none() && before == Some(found)
         });
-        match credentials {
+        match read.map_err(|e| (LoginFailure::Refused, e))? {
             Credentials::Token(token) => self.take_static(token, refused_before).await,
             Credentials::Login { path, body, .. } => {
                 let call = self.auth_call(VaultOp::Login, &path, body, None);
