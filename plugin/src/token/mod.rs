@@ -61,6 +61,8 @@ struct State {
     token: Option<Arc<Token>>,
     /// What the last login found, whatever came of it.
     tried: Option<Tried>,
+    /// The secret id that a wrapping token gave, with the reading that it belongs to.
+    unwrapped: Option<(Fingerprint, Secret)>,
     /// Text of the last failure.
     failure: String,
     /// A login is being made.
@@ -332,15 +334,71 @@ impl Tokens {
         });
         match read.map_err(|e| (LoginFailure::Refused, e))? {
             Credentials::Token(token) => self.take_static(token, refused_before).await,
-            Credentials::Login { path, body, .. } => {
-                let call = self.auth_call(VaultOp::Login, &path, body, None);
-                let answer = self
-                    .client
-                    .call(&call)
-                    .await
-                    .map_err(|e| (LoginFailure::Unreachable, format!("login failed: {e}")))?;
-                self.login_answer(&path, &answer)
+            Credentials::Login { path, body, .. } => self.post_login(&path, body).await,
+            Credentials::Wrapped {
+                path,
+                role_id,
+                token,
+                fingerprint,
+            } => {
+                let secret_id = self.unwrapped(&token, fingerprint).await?;
+                let body = login::approle_body(&role_id, &secret_id);
+                self.post_login(&path, body).await
             }
+        }
+    }
+
+    async fn post_login(
+        &self,
+        path: &str,
+        body: Bytes,
+    ) -> Result<(Secret, Grant), (LoginFailure, String)> {
+        let call = self.auth_call(VaultOp::Login, path, body, None);
+        let answer = self
+            .client
+            .call(&call)
+            .await
+            .map_err(|e| (LoginFailure::Unreachable, format!("login failed: {e}")))?;
+        self.login_answer(path, &answer)
+    }
+
+    /// The secret id that `token` wraps. It is had once, so it is kept as long as the file stays.
+    async fn unwrapped(
+        &self,
+        token: &Secret,
+        fingerprint: Fingerprint,
+    ) -> Result<Secret, (LoginFailure, String)> {
+        let kept = self.with(|s| match &s.unwrapped {
+            Some((of, secret_id)) if *of == fingerprint => Some(secret_id.clone()),
+            _ => None,
+        });
+        if let Some(secret_id) = kept {
+            return Ok(secret_id);
+        }
+        let path = "sys/wrapping/unwrap";
+        let call = self.auth_call(VaultOp::Unwrap, path, Bytes::new(), Some(token));
+        let answer = self
+            .client
+            .call(&call)
+            .await
+            .map_err(|e| (LoginFailure::Unreachable, format!("unwrapping failed: {e}")))?;
+        let refused = |text: &str| Err((LoginFailure::Refused, text.to_owned()));
+        match answer.meaning() {
+            Meaning::Done => match login::parse_unwrapped(&answer.body.0) {
+                Some(secret_id) => {
+                    self.with(|s| s.unwrapped = Some((fingerprint, secret_id.clone())));
+                    Ok(secret_id)
+                }
+                None => refused("the wrapping token held no secret id; wrap one"),
+            },
+            Meaning::Refused | Meaning::TokenRefused { .. } | Meaning::Denied => refused(
+                "the wrapping token was used already or has expired; if no start of this plugin \
+                 used it, somebody else has the secret id: destroy it; then wrap a new one",
+            ),
+            _ => Err((
+                LoginFailure::Unreachable,
+                format!("vault cannot unwrap now (HTTP {})", answer.status),
+            )),
         }
     }
 
@@ -373,7 +431,11 @@ impl Tokens {
                 None => refused(LoginFailure::Unreachable, "the answer holds no token"),
             },
             Meaning::Refused => refused(
-                LoginFailure::Rejected,
+                if self.auth.locks() {
+                    LoginFailure::Rejected
+                } else {
+                    LoginFailure::Refused
+                },
                 "the credential is rejected; put a valid one in its place",
             ),
             Meaning::TokenRefused { .. } | Meaning::Denied => refused(

@@ -70,6 +70,7 @@ fn ways(flavour: Flavour) -> Vec<Way> {
                 mount: "approle".into(),
                 role_id: Credential::Inline(Secret::new(role_id)),
                 secret_id: Credential::File("/creds/secret-id".into()),
+                wrapped: false,
             };
         }
         Way {

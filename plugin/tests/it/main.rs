@@ -34,6 +34,7 @@ mod http;
 mod key_replaced;
 mod log;
 mod metrics;
+mod more_logins;
 mod policy;
 mod probe_rules;
 mod process;
