@@ -45,6 +45,8 @@ pub enum VaultOp {
     Revoke,
     /// `sys/health`
     Health,
+    /// `sys/wrapping/unwrap`
+    Unwrap,
 }
 
 impl VaultOp {
@@ -59,6 +61,7 @@ impl VaultOp {
             Self::Lookup => "lookup",
             Self::Revoke => "revoke",
             Self::Health => "health",
+            Self::Unwrap => "unwrap",
         }
     }
 }

@@ -20,6 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use prost::Message;
 use tokio::time::{Instant, timeout};
 
+use crate::authority::Readable;
 use crate::core::Core;
 use crate::event::{Event, Method};
 use crate::fault::Code;
@@ -70,7 +71,8 @@ pub async fn serve_connection<IO: Io + 'static>(
         .initial_connection_window_size(4 * 1024 * 1024)
         .max_frame_size(64 * 1024)
         .max_header_list_size(16 * 1024);
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(io), Calls { core }));
+    let mut connection =
+        std::pin::pin!(builder.serve_connection(TokioIo::new(Readable::new(io)), Calls { core }));
     let mut draining = std::pin::pin!(draining);
     let mut told = false;
     loop {

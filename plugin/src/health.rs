@@ -38,8 +38,11 @@ struct Failing {
 #[derive(Debug)]
 struct Definite {
     text: String,
-    /// The operation that met it; `None` when it is the key itself that is not fit.
+    /// The operation that met it; `None` when the key document showed it.
     op: Option<VaultOp>,
+    /// The key may be missing or another one, so nothing is encrypted before it has been read again:
+    /// made anew meanwhile, it would be used under the old one's key_id.
+    key: bool,
 }
 
 /// Why Status is not good.
@@ -89,6 +92,8 @@ impl Health {
                 self.definite = Some(Definite {
                     text: fault.to_string(),
                     op: Some(op),
+                    // A policy without `create` denies an Encrypt with a key that is missing.
+                    key: op == VaultOp::Encrypt || matches!(fault, Fault::Key(_)),
                 });
             }
             Weight::Transient => {
@@ -117,7 +122,11 @@ impl Health {
 
     /// The key itself is not fit for use.
     pub fn unfit(&mut self, text: String) {
-        self.definite = Some(Definite { text, op: None });
+        self.definite = Some(Definite {
+            text,
+            op: None,
+            key: true,
+        });
     }
 
     /// A whole probe was good: key read, encrypt, decrypt.
@@ -168,12 +177,28 @@ impl Health {
         }
     }
 
+    /// Whether the key is fit to encrypt with, as far as is known.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn key_is_fit(&self) -> Result<(), Fault> {
+        match &self.definite {
+            Some(Definite {
+                text, key: true, ..
+            }) => Err(Fault::Key(format!("held back: {text}"))),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether a call of `op` is worth a request now. While it is known to fail, only now and then;
     /// with a key that is not fit nothing is encrypted at all.
     ///
     /// # Errors
     /// Why not.
     pub fn admit(&mut self, op: VaultOp, now: Instant) -> Result<(), Fault> {
+        if op == VaultOp::Encrypt {
+            self.key_is_fit()?;
+        }
         let definite = self
             .definite
             .as_ref()
@@ -182,7 +207,6 @@ impl Health {
             return Ok(());
         };
         let why = match (&evidence.failing, definite) {
-            (_, Some((None, text))) if op == VaultOp::Encrypt => return Err(Fault::Key(text)),
             (_, Some((Some(failed), text))) if failed == op => text,
             (Some(f), _) if f.confirmed => {
                 format!(
@@ -331,6 +355,27 @@ mod tests {
         let refused = health.admit(VaultOp::Encrypt, t).expect_err("unfit");
         assert_eq!(refused.weight(), Weight::Definite);
         assert!(health.admit(VaultOp::Decrypt, t).is_ok(), "old values");
+    }
+
+    #[test]
+    fn with_a_missing_key_nothing_is_encrypted_whichever_operation_met_it() {
+        let t = Instant::now();
+        let missing = Fault::Key("key not found: k".into());
+        for op in OPS {
+            let mut health = healthy();
+            fail(&mut health, op, &missing, t, t);
+            for s in [0, 5, 60] {
+                let at = t + Duration::from_secs(s);
+                let refused = health
+                    .admit(VaultOp::Encrypt, at)
+                    .expect_err("not read again");
+                assert!(refused.to_string().contains("key not found"), "{refused}");
+            }
+            health.good(op);
+            assert!(health.key_is_fit().is_err(), "one success is no reading");
+            health.probe_good();
+            assert_eq!(health.admit(VaultOp::Encrypt, t), Ok(()));
+        }
     }
 
     #[test]

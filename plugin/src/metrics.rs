@@ -27,7 +27,7 @@ use crate::seam::Observer;
 const BUCKETS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 3.0];
 const METHODS: [Method; 3] = [Method::Status, Method::Encrypt, Method::Decrypt];
 const N_CODES: usize = 17;
-const OPERATIONS: [VaultOp; 8] = [
+const OPERATIONS: [VaultOp; 9] = [
     VaultOp::Encrypt,
     VaultOp::Decrypt,
     VaultOp::ReadKey,
@@ -36,6 +36,7 @@ const OPERATIONS: [VaultOp; 8] = [
     VaultOp::Lookup,
     VaultOp::Revoke,
     VaultOp::Health,
+    VaultOp::Unwrap,
 ];
 /// Classes of an HTTP status; the first is for requests that got none.
 const CLASSES: [&str; 6] = ["none", "2xx", "3xx", "4xx", "429", "5xx"];

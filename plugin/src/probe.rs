@@ -39,14 +39,15 @@ impl Probe {
         loop {
             self.end_pause_of_logins(&mut serves, limit()).await;
             let result = self.once(&limit).await;
-            self.session.tokens.look_at_credentials();
+            let new_credentials = self.session.tokens.look_at_credentials();
             let pause = match &result {
                 Ok(()) => {
                     failures = 0;
                     self.between(GOOD.0, GOOD.1)
                 }
                 Err(fault) => {
-                    failures += 1;
+                    // What is wrong may be mended by them, so it is looked at soon.
+                    failures = if new_credentials { 1 } else { failures + 1 };
                     let grown = (BAD.0 * 2_u32.pow(failures.min(4) - 1)).min(BAD.1);
                     match fault {
                         Fault::Quota {

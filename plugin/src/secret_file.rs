@@ -31,6 +31,8 @@ pub enum Kind {
     Username,
     /// A password: its blanks are its own.
     Password,
+    /// A JWT: three parts between dots.
+    Jwt,
 }
 
 impl Kind {
@@ -42,6 +44,7 @@ impl Kind {
             Self::SecretId => &["secret-id", "secret_id"],
             Self::Username => &["username"],
             Self::Password => &["password"],
+            Self::Jwt => &["jwt", "token"],
         }
     }
 
@@ -53,6 +56,7 @@ impl Kind {
             Self::SecretId => "secret id",
             Self::Username => "user name",
             Self::Password => "password",
+            Self::Jwt => "JWT",
         }
     }
 }
@@ -60,6 +64,7 @@ impl Kind {
 /// Names looked for in a folder that lacks the right one, so that the error can say what is there.
 const PROBED: &[&str] = &[
     "token",
+    "jwt",
     "role-id",
     "role_id",
     "secret-id",
@@ -114,6 +119,9 @@ pub enum Unfit {
     /// Something that a header cannot carry.
     #[error("holds a blank or a character outside ASCII, which no token has")]
     NotAToken,
+    /// Not three parts of letters, digits, `-` and `_` between dots.
+    #[error("is no JWT: one has three parts between dots")]
+    NotAJwt,
     /// Something that a path cannot carry.
     #[error("holds a character that no user name has")]
     NotAUserName,
@@ -149,6 +157,7 @@ pub fn clean(kind: Kind, bytes: &[u8]) -> Result<Secret, Unfit> {
     }
     match kind {
         Kind::Token if !value.bytes().all(|b| b.is_ascii_graphic()) => Err(Unfit::NotAToken),
+        Kind::Jwt if !is_jwt(value) => Err(Unfit::NotAJwt),
         Kind::Username if !is_user_name(value) => Err(Unfit::NotAUserName),
         _ => Ok(Secret::new(value.to_owned())),
     }
@@ -162,6 +171,15 @@ fn is_user_name(value: &str) -> bool {
         && value
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"-_.@+".contains(&b))
+}
+
+/// The compact form, whatever is in it.
+fn is_jwt(value: &str) -> bool {
+    let part = |part: &str| {
+        let fits = |b: u8| b.is_ascii_alphanumeric() || b"-_=".contains(&b);
+        !part.is_empty() && part.bytes().all(fits)
+    };
+    value.split('.').count() == 3 && value.split('.').all(part)
 }
 
 /// Why a credential file gave nothing. Its text names the file and never its content.

@@ -110,6 +110,10 @@ impl Lane {
                 .ok_or_else(|| {
                     Fault::HeldBack("the key has not been read since the start".to_owned())
                 })?;
+            // It may have waited for its turn, or for the answer, while the key went away.
+            if self.op == VaultOp::Encrypt {
+                self.keyring.health(|h| h.key_is_fit())?;
+            }
             let began = Instant::now();
             let result = self
                 .keyring
@@ -124,6 +128,9 @@ impl Lane {
                 self.book(began, &result);
             }
             let items = result?;
+            if self.op == VaultOp::Encrypt && items.iter().any(Result::is_ok) {
+                self.keyring.health(|h| h.key_is_fit())?;
+            }
             let pin = items.iter().find_map(|i| match i {
                 Err(Fault::PinTooOld(_)) => Some(Pin::TooOld),
                 Err(Fault::PinTooNew(_)) => Some(Pin::TooNew),

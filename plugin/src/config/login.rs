@@ -1,72 +1,29 @@
 //! How the plugin logs in: the method, its mount and its credentials, each looked at once before
 //! the start.
 
+use std::path::PathBuf;
+
 use super::args::{Given, Source};
-use super::error::{Bad, ConfigError, quoted};
+use super::error::{Bad, ConfigError};
+use super::method::{FIX, Method};
 use super::options::Secrecy;
 use super::picks::Picks;
 use super::{Auth, Credential, places, values};
 use crate::seam::SecretSource;
 use crate::secret_file::{self, Kind};
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Method {
-    AppRole,
-    Userpass,
-    Token,
-}
-
-impl Method {
-    const ALL: [Self; 3] = [Self::AppRole, Self::Userpass, Self::Token];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::AppRole => "approle",
-            Self::Userpass => "userpass",
-            Self::Token => "token",
-        }
-    }
-
-    /// Its options that hold a credential; each has a twin that ends in `-path`.
-    fn credentials(self) -> &'static [&'static str] {
-        match self {
-            Self::AppRole => &["approle-role-id", "approle-secret-id"],
-            Self::Userpass => &["userpass-username", "userpass-password"],
-            Self::Token => &["token"],
-        }
-    }
-
-    fn own_mount(self) -> Option<&'static str> {
-        match self {
-            Self::AppRole => Some("approle-mount"),
-            Self::Userpass => Some("userpass-mount"),
-            Self::Token => None,
-        }
-    }
-
-    fn parse(value: &str) -> Result<Self, Bad> {
-        let fix = "write -auth-method=approle, userpass or token";
-        if let Some(method) = Self::ALL.into_iter().find(|method| method.name() == value) {
-            return Ok(method);
-        }
-        Err(match value {
-            "jwt" | "cert" | "kubernetes" => {
-                Bad::new(format!("{} is not in this build", quoted(value)), fix)
-            }
-            _ => Bad::new(
-                format!("{} is no method of this plugin", quoted(value)),
-                fix,
-            ),
-        })
-    }
-}
+/// Longest name of a role.
+const MAX_ROLE: usize = 512;
 
 /// Resolves the login. `client_token` is the Vault client's token variable, if set: it is not read,
-/// and the error about a missing token says so.
+/// and the error about a missing token says so. `client` is the pair that TLS shows to Vault, and
+/// `all_https` says whether every address sees it.
 pub fn resolve(
     picks: &mut Picks,
     files: &dyn SecretSource,
     client_token: Option<&str>,
+    client: Option<&(PathBuf, PathBuf)>,
+    all_https: bool,
 ) -> Option<Auth> {
     let method = method(picks, client_token)?;
     warn_about_others(picks, method);
@@ -76,10 +33,12 @@ pub fn resolve(
         Method::AppRole => {
             let role_id = credential("approle-role-id", Kind::Id);
             let secret_id = credential("approle-secret-id", Kind::SecretId);
+            let wrapped = picks.take("approle-secret-id-wrapped", values::switch);
             Some(Auth::AppRole {
                 mount: mount?,
                 role_id: role_id?,
                 secret_id: secret_id?,
+                wrapped: wrapped?,
             })
         }
         Method::Userpass => {
@@ -94,7 +53,93 @@ pub fn resolve(
         Method::Token => Some(Auth::Token {
             token: credential("token", Kind::Token)?,
         }),
+        Method::Jwt => {
+            let fix = "give -jwt-path=FILE";
+            let jwt = picks.require("jwt-path", fix, |value| file(files, value, Kind::Jwt));
+            let role = optional_role(picks, "jwt-role");
+            Some(Auth::Jwt {
+                mount: mount?,
+                role: role?,
+                jwt: jwt?,
+            })
+        }
+        Method::Kubernetes => {
+            let elsewhere = picks.take("serves-another-cluster", values::switch)?;
+            if !elsewhere {
+                picks.errors.push(ConfigError::new(
+                    "-auth-method=kubernetes",
+                    "asks the API server about the plugin's token at each login, and that server \
+                     needs this plugin to start: neither would ever come up",
+                    "use approle, jwt or cert; or, if Vault asks the API server of another cluster \
+                     than the one that is served, add -serves-another-cluster",
+                ));
+            }
+            let fix = "give -kubernetes-role=NAME, the role in Vault";
+            let role = picks.require("kubernetes-role", fix, role);
+            let jwt = picks.take("kubernetes-token-path", |value| {
+                file(files, value, Kind::Jwt)
+            });
+            Some(Auth::Jwt {
+                mount: mount?,
+                role: Some(role?),
+                jwt: jwt?,
+            })
+        }
+        Method::Cert => {
+            let role = optional_role(picks, "cert-role");
+            if !all_https {
+                picks.errors.push(ConfigError::new(
+                    "-auth-method=cert",
+                    "needs TLS on every -vault-address, which carries the certificate",
+                    "write https://",
+                ));
+            }
+            let spoiled = ["tls-client-cert", "tls-client-key"]
+                .iter()
+                .any(|name| picks.is_spoiled(name) || picks.given(name).is_some());
+            if client.is_none() && !spoiled {
+                picks.errors.push(ConfigError::new(
+                    "-tls-client-cert",
+                    "is missing: the cert method logs in with it",
+                    "give -tls-client-cert=FILE and -tls-client-key=FILE",
+                ));
+            }
+            let (cert, key) = client?.clone();
+            Some(Auth::Cert {
+                mount: mount?,
+                role: role?,
+                cert,
+                key,
+            })
+        }
     }
+}
+
+/// A file that was looked at.
+fn file(files: &dyn SecretSource, value: &str, kind: Kind) -> Result<Credential, Bad> {
+    let path = values::file_path(value)?;
+    match secret_file::read_credential(files, &path, kind) {
+        Ok(_) => Ok(Credential::File(path)),
+        Err(error) => Err(Bad::new(error.to_string(), error.fix())),
+    }
+}
+
+/// A role's name; Vault has a default one for some methods.
+fn optional_role(picks: &mut Picks, name: &'static str) -> Option<Option<String>> {
+    match picks.given(name) {
+        None if !picks.is_spoiled(name) => Some(None),
+        _ => picks.take(name, role).map(Some),
+    }
+}
+
+fn role(value: &str) -> Result<String, Bad> {
+    if value.len() <= MAX_ROLE && !value.chars().any(char::is_control) {
+        return Ok(value.to_owned());
+    }
+    Err(Bad::new(
+        format!("is longer than {MAX_ROLE} bytes or holds control characters"),
+        "write the role's name alone",
+    ))
 }
 
 /// The credentials of a method that are given in some way.
@@ -102,8 +147,7 @@ fn given_of(picks: &Picks, method: Method) -> Vec<&Given> {
     method
         .credentials()
         .iter()
-        .flat_map(|name| [picks.given(name), picks.given(&format!("{name}-path"))])
-        .flatten()
+        .filter_map(|name| picks.given(name))
         .collect()
 }
 
@@ -114,33 +158,36 @@ fn method(picks: &mut Picks, client_token: Option<&str>) -> Option<Method> {
     let role_id = ["approle-role-id", "approle-role-id-path"]
         .iter()
         .any(|name| picks.given(name).is_some() || picks.is_spoiled(name));
-    let others: Vec<String> = [Method::Userpass, Method::Token]
-        .into_iter()
-        .flat_map(|other| given_of(picks, other))
-        .map(|given| given.written.clone())
+    let others: Vec<(Method, String)> = Method::ALL[1..]
+        .iter()
+        .flat_map(|other| {
+            given_of(picks, *other)
+                .into_iter()
+                .map(|given| (*other, given))
+        })
+        .map(|(other, given)| (other, given.written.clone()))
         .collect();
     let (problem, fix) = match (role_id, others.first()) {
         (true, None) => {
             picks.imply("auth-method", Method::AppRole.name());
             return Some(Method::AppRole);
         }
-        (true, Some(other)) => (
+        (true, Some((other, written))) => (
             format!(
-                "is missing while credentials of two methods are given (a role id and {other})"
+                "is missing while credentials of two methods are given (a role id and {written})"
             ),
-            "say which one with -auth-method=approle, userpass or token".to_owned(),
+            format!(
+                "say which one with -auth-method=approle or {}",
+                other.name()
+            ),
         ),
-        (false, Some(other)) => {
-            let meant = if other.to_ascii_lowercase().contains("userpass") {
-                "userpass"
-            } else {
-                "token"
-            };
-            (
-                "is missing".to_owned(),
-                format!("write -auth-method={meant}, since {other} is given"),
-            )
-        }
+        (false, Some((other, written))) => (
+            "is missing".to_owned(),
+            format!(
+                "write -auth-method={}, since {written} is given",
+                other.name()
+            ),
+        ),
         (false, None) => {
             let hint = match client_token {
                 Some(name) => format!(" ({name} is not read: use -token-path)"),
@@ -148,9 +195,7 @@ fn method(picks: &mut Picks, client_token: Option<&str>) -> Option<Method> {
             };
             (
                 "is missing".to_owned(),
-                format!(
-                    "write -auth-method=approle, userpass or token, with that method's credentials{hint}"
-                ),
+                format!("{FIX}, with that method's credentials{hint}"),
             )
         }
     };
@@ -164,10 +209,8 @@ fn warn_about_others(picks: &mut Picks, method: Method) {
     let mut unused: Vec<String> = Method::ALL
         .into_iter()
         .filter(|other| *other != method)
-        .flat_map(|other| {
-            let mount = other.own_mount().and_then(|name| picks.given(name));
-            given_of(picks, other).into_iter().chain(mount)
-        })
+        .flat_map(|other| other.credentials().iter().chain(other.settings()))
+        .filter_map(|name| picks.given(name))
         .map(|given| given.written.clone())
         .collect();
     if method == Method::Token {
@@ -248,13 +291,7 @@ fn credential(
         }
     };
     if by_path {
-        return picks.take(path_name, |value| {
-            let path = values::file_path(value)?;
-            match secret_file::read_credential(files, &path, kind) {
-                Ok(_) => Ok(Credential::File(path)),
-                Err(error) => Err(Bad::new(error.to_string(), error.fix())),
-            }
-        });
+        return picks.take(path_name, |value| file(files, value, kind));
     }
     let (source, written) = picks
         .given(name)

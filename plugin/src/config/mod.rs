@@ -18,6 +18,7 @@ mod command;
 mod environment;
 mod error;
 mod login;
+mod method;
 pub mod options;
 mod pem;
 mod picks;
@@ -82,6 +83,8 @@ pub enum Auth {
         role_id: Credential,
         /// The secret id.
         secret_id: Credential,
+        /// It is a response-wrapping token of which the secret id is had once.
+        wrapped: bool,
     },
     /// Username and password login.
     Userpass {
@@ -92,6 +95,33 @@ pub enum Auth {
         /// The password; its blanks are kept.
         password: Credential,
     },
+    /// Login with a JWT: of the jwt method, or of the kubernetes method, which sends the same.
+    Jwt {
+        /// Mount path below `auth/`, without slashes at its ends.
+        mount: String,
+        /// The role in Vault; its default where there is none.
+        role: Option<String>,
+        /// The JWT.
+        jwt: Credential,
+    },
+    /// Login with the client certificate of the TLS connection.
+    Cert {
+        /// Mount path below `auth/`, without slashes at its ends.
+        mount: String,
+        /// The name of the trusted certificate; any that fits where there is none.
+        role: Option<String>,
+        /// The certificate's file, to see that it has changed.
+        cert: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+    },
+}
+
+impl Auth {
+    /// Whether refused logins lock the identity for every node.
+    pub fn locks(&self) -> bool {
+        matches!(self, Self::AppRole { .. } | Self::Userpass { .. })
+    }
 }
 
 /// One Vault address: scheme, host and port.

@@ -8,13 +8,6 @@ use super::shorthand;
 /// Prefixes of the plugin's own environment variables, in the order they are documented.
 pub const ENV_PREFIXES: [&str; 2] = ["VAULT_KMS_", "VAULT_KUBE_KMS_"];
 
-/// Prefixes of options that name a way to log in which this build lacks.
-pub const NOT_IN_BUILD: [(&str, &str); 3] = [
-    ("jwt-", "jwt login"),
-    ("cert-", "certificate login"),
-    ("kubernetes-", "kubernetes login"),
-];
-
 /// Canonical names and values that a shorthand stands for.
 pub type Rewritten = Result<Vec<(&'static str, String)>, Bad>;
 
@@ -273,9 +266,11 @@ pub const OPTIONS: &[OptionSpec] = &[
         .env(&["VAULT_TLS_SERVER_NAME", "BAO_TLS_SERVER_NAME"]),
     OptionSpec::new(TLS, "tls-client-cert", Own, Value("path"),
         "PEM file of the client certificate and its chain; needs -tls-client-key.")
+        .also(&[("cert-file", Community)])
         .env(&["VAULT_CLIENT_CERT", "BAO_CLIENT_CERT"]),
     OptionSpec::new(TLS, "tls-client-key", Own, Value("path"),
         "PEM file of the client certificate's private key.")
+        .also(&[("cert-key", Community)])
         .env(&["VAULT_CLIENT_KEY", "BAO_CLIENT_KEY"]),
     OptionSpec::new(TLS, "tls-skip-verify", HashiCorp, Switch,
         "Verifies nothing: anyone on the way can read and change everything. Warned about on each start.")
@@ -300,7 +295,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         .repeatable(),
 
     OptionSpec::new(AUTH, "auth-method", Both, Value("method"),
-        "How to log in: approle, userpass or token.")
+        "How to log in: approle, userpass, token, jwt, cert or kubernetes.")
         .without("approle if a role id is given, else required"),
     OptionSpec::new(AUTH, "auth-mount", HashiCorp, Value("path"),
         "Mount of the login method, below auth/.")
@@ -311,6 +306,15 @@ pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new(AUTH, "userpass-mount", Community, Value("path"),
         "-auth-mount for the userpass method alone.")
         .without("that of -auth-mount"),
+    OptionSpec::new(AUTH, "jwt-mount", Community, Value("path"),
+        "-auth-mount for the jwt method alone.")
+        .without("that of -auth-mount"),
+    OptionSpec::new(AUTH, "cert-mount", Community, Value("path"),
+        "-auth-mount for the cert method alone.")
+        .without("that of -auth-mount"),
+    OptionSpec::new(AUTH, "kubernetes-mount", Own, Value("path"),
+        "-auth-mount for the kubernetes method alone.")
+        .without("that of -auth-mount"),
     OptionSpec::new(AUTH, "approle-role-id", Both, Value("id"), "Role id of the approle method.")
         .secrecy(Quiet),
     OptionSpec::new(AUTH, "approle-role-id-path", Own, Value("path"),
@@ -320,6 +324,9 @@ pub const OPTIONS: &[OptionSpec] = &[
         .secrecy(Secret),
     OptionSpec::new(AUTH, "approle-secret-id-path", HashiCorp, Value("path"),
         "File of the secret id, or a folder with secret-id or secret_id."),
+    OptionSpec::new(AUTH, "approle-secret-id-wrapped", Own, Switch,
+        "The secret id is a response-wrapping token, unwrapped once; a restart needs a new one.")
+        .default("false"),
     OptionSpec::new(AUTH, "userpass-username", Community, Value("name"),
         "User name of the userpass method.")
         .secrecy(Quiet),
@@ -335,6 +342,24 @@ pub const OPTIONS: &[OptionSpec] = &[
         .secrecy(Secret),
     OptionSpec::new(AUTH, "token-path", Own, Value("path"),
         "File of the token, or a folder with token."),
+    OptionSpec::new(AUTH, "jwt-path", Own, Value("path"),
+        "File of the jwt method's JWT, or a folder with jwt or token. Vault has to know the issuer's key by itself.")
+        .without("required for jwt"),
+    OptionSpec::new(AUTH, "jwt-role", Community, Value("name"),
+        "Role of the jwt method.")
+        .without("Vault's default role"),
+    OptionSpec::new(AUTH, "cert-role", Community, Value("name"),
+        "Trusted certificate of the cert method; the login is by -tls-client-cert.")
+        .without("any that fits"),
+    OptionSpec::new(AUTH, "kubernetes-role", Own, Value("name"),
+        "Role of the kubernetes method.")
+        .without("required for kubernetes"),
+    OptionSpec::new(AUTH, "kubernetes-token-path", Own, Value("path"),
+        "File of the service account's token.")
+        .default("/var/run/secrets/kubernetes.io/serviceaccount/token"),
+    OptionSpec::new(AUTH, "serves-another-cluster", Own, Switch,
+        "Allows the kubernetes method: the API server that Vault asks does not need this plugin.")
+        .default("false"),
 
     OptionSpec::new(HTTP, "health-address", Own, Value("host:port"),
         "Listener of /livez and /readyz; off for none. Equal to -metrics-address: one listener.")
@@ -433,10 +458,6 @@ mod tests {
                 assert!(seen.insert((*name).to_owned()), "{name} is there twice");
             }
             assert!(spec.help.ends_with('.'), "{}: one sentence", spec.name);
-            assert!(
-                spec.names()
-                    .all(|(n, _)| NOT_IN_BUILD.iter().all(|(p, _)| !n.starts_with(p)))
-            );
         }
     }
 

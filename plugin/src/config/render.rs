@@ -4,9 +4,7 @@
 use std::fmt::Write as _;
 
 use super::command::Subcommand;
-use super::options::{
-    ENV_PREFIXES, Effect, Fallback, Kind, NOT_IN_BUILD, OPTIONS, OptionSpec, variable,
-};
+use super::options::{ENV_PREFIXES, Effect, Fallback, Kind, OPTIONS, OptionSpec, variable};
 use super::picks::{Origin, Setting};
 
 const NAME: &str = "vault-kubernetes-kms";
@@ -54,12 +52,7 @@ pub fn help() -> String {
         }
         .unwrap_or_default();
     }
-    let _ = writeln!(
-        text,
-        "\nNot in this build: {}.\n\n{}",
-        not_in_build(),
-        environment_rule().replace('`', "")
-    );
+    let _ = writeln!(text, "\n{}", environment_rule().replace('`', ""));
     text
 }
 
@@ -69,14 +62,6 @@ fn heading(option: &OptionSpec) -> String {
         Kind::Switch => names.join(", "),
         Kind::Value(word) => format!("{}=<{word}>", names.join(", ")),
     }
-}
-
-fn not_in_build() -> String {
-    let all: Vec<String> = NOT_IN_BUILD
-        .iter()
-        .map(|(prefix, login)| format!("{login} (-{prefix}…)"))
-        .collect();
-    all.join(", ")
 }
 
 fn environment_rule() -> String {
@@ -129,7 +114,6 @@ pub fn readme_table() -> String {
             option.help
         );
     }
-    let _ = writeln!(text, "\nNot in this build: {}.", not_in_build());
     let _ = writeln!(text, "\n### Environment\n\n{}", environment_rule());
     text
 }

@@ -181,7 +181,11 @@ fn resolve_config(
     let proxy = if any_https { proxy(picks, env) } else { None };
     let (place, auth_namespace) = places::current(picks);
     let decrypt_only = place.as_ref().map(|place| places::former(picks, place));
-    let auth = login::resolve(picks, files, env.client_token);
+    let all_https = addresses
+        .as_ref()
+        .is_none_or(|all| all.iter().all(|address| address.https));
+    let client = tls.client.as_ref();
+    let auth = login::resolve(picks, files, env.client_token, client, all_https);
     let (health, metrics) = listeners(picks);
     let log_level = picks.take("log-level", values::log_level);
     let log_format = picks.take("log-format", values::log_format);

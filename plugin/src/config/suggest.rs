@@ -1,7 +1,7 @@
 //! What a name that nobody knows was probably meant to be, and whose name it is.
 
 use super::error::ConfigError;
-use super::options::{ENV_PREFIXES, NOT_IN_BUILD, OPTIONS, OptionSpec, Vocabulary, find, variable};
+use super::options::{ENV_PREFIXES, OPTIONS, OptionSpec, Vocabulary, find, variable};
 
 /// Options of other KMS plugins that people bring along: name, whose it is, what to do here.
 const FOREIGN: &[(&str, &str, &str)] = &[
@@ -75,13 +75,6 @@ const FOREIGN: &[(&str, &str, &str)] = &[
 pub fn unknown_option(written: &str) -> ConfigError {
     let name = written.trim_start_matches('-');
     let field = shown(written);
-    if let Some((_, login)) = NOT_IN_BUILD.iter().find(|(p, _)| name.starts_with(p)) {
-        return ConfigError::new(
-            field,
-            format!("belongs to {login}, which is not in this build"),
-            "use -auth-method=approle, userpass or token with that method's options",
-        );
-    }
     if let Some((_, product, fix)) = FOREIGN.iter().find(|(known, _, _)| *known == name) {
         return ConfigError::new(field, format!("is an option of {product}"), *fix);
     }
@@ -102,13 +95,6 @@ pub fn unknown_variable(name: &str) -> ConfigError {
         .find(|prefix| name.starts_with(**prefix))
         .unwrap_or(&ENV_PREFIXES[0]);
     let option = name[prefix.len()..].to_ascii_lowercase().replace('_', "-");
-    if let Some((_, login)) = NOT_IN_BUILD.iter().find(|(p, _)| option.starts_with(p)) {
-        return ConfigError::new(
-            name,
-            format!("belongs to {login}, which is not in this build"),
-            "unset it, and set the variables of approle, userpass or token",
-        );
-    }
     let near = nearest(&option)
         .filter(|(near, _)| find(near).is_some_and(|spec| spec.in_environment()))
         .map(|(near, _)| format!("did you mean {}?", variable(prefix, near)));
@@ -218,7 +204,5 @@ mod tests {
             text.contains("Google's") && text.contains("-transit-key"),
             "{text}"
         );
-        let text = unknown_option("-jwt-role").to_string();
-        assert!(text.contains("not in this build"), "{text}");
     }
 }

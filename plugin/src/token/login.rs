@@ -10,6 +10,7 @@ use super::plan::Grant;
 use crate::config::{Auth, Credential, Secret};
 use crate::seam::SecretSource;
 use crate::secret_file::{Kind, read_credential};
+use crate::vault::tls::MAX_PEM_BYTES;
 
 /// A fingerprint of credentials, to see that they changed. Never leaves the process.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,17 @@ pub enum Credentials {
         /// For comparison with a later reading.
         fingerprint: Fingerprint,
     },
+    /// An AppRole login whose secret id has to be unwrapped first.
+    Wrapped {
+        /// Path of the login below `/v1/`.
+        path: String,
+        /// The role id.
+        role_id: Secret,
+        /// The wrapping token.
+        token: Secret,
+        /// For comparison with a later reading.
+        fingerprint: Fingerprint,
+    },
 }
 
 impl Credentials {
@@ -35,7 +47,7 @@ impl Credentials {
     pub fn fingerprint(&self) -> Fingerprint {
         match self {
             Self::Token(token) => fingerprint(&[token]),
-            Self::Login { fingerprint, .. } => *fingerprint,
+            Self::Login { fingerprint, .. } | Self::Wrapped { fingerprint, .. } => *fingerprint,
         }
     }
 }
@@ -55,20 +67,24 @@ pub fn read(auth: &Auth, secrets: &dyn SecretSource) -> Result<Credentials, Stri
             mount,
             role_id,
             secret_id,
+            wrapped,
         } => {
             let (role_id, secret_id) = (get(role_id, Kind::Id)?, get(secret_id, Kind::SecretId)?);
-            #[derive(Serialize)]
-            struct Body<'a> {
-                role_id: &'a str,
-                secret_id: &'a str,
+            let path = format!("auth/{mount}/login");
+            let fingerprint = fingerprint(&[&role_id, &secret_id]);
+            if *wrapped {
+                let token = secret_id;
+                return Ok(Credentials::Wrapped {
+                    path,
+                    role_id,
+                    token,
+                    fingerprint,
+                });
             }
             Credentials::Login {
-                path: format!("auth/{mount}/login"),
-                body: json(&Body {
-                    role_id: role_id.expose(),
-                    secret_id: secret_id.expose(),
-                }),
-                fingerprint: fingerprint(&[&role_id, &secret_id]),
+                path,
+                body: approle_body(&role_id, &secret_id),
+                fingerprint,
             }
         }
         Auth::Userpass {
@@ -92,7 +108,78 @@ pub fn read(auth: &Auth, secrets: &dyn SecretSource) -> Result<Credentials, Stri
                 fingerprint: fingerprint(&[&username, &password]),
             }
         }
+        Auth::Jwt { mount, role, jwt } => {
+            let jwt = get(jwt, Kind::Jwt)?;
+            #[derive(Serialize)]
+            struct Body<'a> {
+                #[serde(skip_serializing_if = "Option::is_none")]
+                role: Option<&'a str>,
+                jwt: &'a str,
+            }
+            Credentials::Login {
+                path: format!("auth/{mount}/login"),
+                body: json(&Body {
+                    role: role.as_deref(),
+                    jwt: jwt.expose(),
+                }),
+                fingerprint: fingerprint(&[&jwt]),
+            }
+        }
+        Auth::Cert {
+            mount,
+            role,
+            cert,
+            key,
+        } => {
+            let mut hash = Sha256::new();
+            for path in [cert, key] {
+                let pem = secrets
+                    .read(path, MAX_PEM_BYTES)
+                    .map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+                hash.update((pem.len() as u64).to_be_bytes());
+                hash.update(&*pem);
+            }
+            #[derive(Serialize)]
+            struct Body<'a> {
+                #[serde(skip_serializing_if = "Option::is_none")]
+                name: Option<&'a str>,
+            }
+            Credentials::Login {
+                path: format!("auth/{mount}/login"),
+                body: json(&Body {
+                    name: role.as_deref(),
+                }),
+                fingerprint: Fingerprint(hash.finalize().into()),
+            }
+        }
     })
+}
+
+/// The body of an AppRole login.
+pub fn approle_body(role_id: &Secret, secret_id: &Secret) -> Bytes {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        role_id: &'a str,
+        secret_id: &'a str,
+    }
+    json(&Body {
+        role_id: role_id.expose(),
+        secret_id: secret_id.expose(),
+    })
+}
+
+/// The secret id of an unwrapping's answer; `None` when something else was wrapped.
+pub fn parse_unwrapped(body: &[u8]) -> Option<Secret> {
+    #[derive(Deserialize)]
+    struct Envelope {
+        data: Option<Data>,
+    }
+    #[derive(Deserialize)]
+    struct Data {
+        secret_id: String,
+    }
+    let data = serde_json::from_slice::<Envelope>(body).ok()?.data?;
+    Some(Secret::new(data.secret_id))
 }
 
 /// A JSON body that is wiped when the last reference goes.

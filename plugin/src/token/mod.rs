@@ -59,12 +59,23 @@ pub struct Tokens {
 struct State {
     plan: Plan,
     token: Option<Arc<Token>>,
-    /// Credentials of the last login, whatever came of it.
-    used: Option<Fingerprint>,
+    /// What the last login found, whatever came of it.
+    tried: Option<Tried>,
+    /// The secret id that a wrapping token gave, with the reading that it belongs to.
+    unwrapped: Option<(Fingerprint, Secret)>,
     /// Text of the last failure.
     failure: String,
     /// A login is being made.
     logging_in: bool,
+}
+
+/// What a login found in its credential files.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tried {
+    /// Nothing that can be used.
+    Unreadable,
+    /// These.
+    Credentials(Fingerprint),
 }
 
 impl Tokens {
@@ -173,24 +184,44 @@ impl Tokens {
     }
 
     /// Looks at the credential files; a change ends every pause, and a changed static token is
-    /// taken up.
-    pub fn look_at_credentials(&self) {
-        let Ok(read) = login::read(&self.auth, &*self.env.secrets) else {
-            return;
-        };
-        let now = read.fingerprint();
-        // What was tried already, after a reload, is not tried again for being new.
-        let changed = self.with(|s| s.used.is_some_and(|used| used != now));
-        if changed {
-            self.reload();
+    /// taken up. What was there and comes back has changed, too: nothing could be tried meanwhile.
+    /// Returns whether there is something new.
+    pub fn look_at_credentials(&self) -> bool {
+        let new = self.are_credentials_new();
+        if new {
+            self.with(|s| s.plan.on_credential_changed());
+            self.try_again();
         }
+        new
     }
 
-    /// Reads credentials again at once (SIGHUP, changed files).
+    /// Tries the credentials at once (SIGHUP), new or not.
     pub fn reload(&self) {
+        let new = self.are_credentials_new();
+        self.with(|s| {
+            if new {
+                s.plan.on_credential_changed();
+            } else {
+                s.plan.on_asked();
+            }
+        });
+        self.try_again();
+    }
+
+    /// Whether the files hold what no login has tried yet. What was tried already, after a reload,
+    /// is not new for having been read again.
+    fn are_credentials_new(&self) -> bool {
+        let Ok(read) = login::read(&self.auth, &*self.env.secrets) else {
+            return false;
+        };
+        let found = Tried::Credentials(read.fingerprint());
+        self.with(|s| s.tried.is_some_and(|tried| tried != found))
+    }
+
+    /// A static token is read again; a login that is due is made.
+    fn try_again(&self) {
         let is_static = matches!(self.auth, Auth::Token { .. });
         self.with(|s| {
-            s.plan.on_credential_changed();
             if let (true, Some(token)) = (is_static, &s.token) {
                 let (now, generation) = (Instant::now(), token.generation);
                 s.plan.on_denied(now, generation, 0);
@@ -292,25 +323,82 @@ impl Tokens {
     }
 
     async fn login(&self) -> Result<(Secret, Grant), (LoginFailure, String)> {
-        let credentials =
-            login::read(&self.auth, &*self.env.secrets).map_err(|e| (LoginFailure::Refused, e))?;
-        let fingerprint = credentials.fingerprint();
+        let read = login::read(&self.auth, &*self.env.secrets);
+        let found = read.as_ref().map_or(Tried::Unreadable, |credentials| {
+            Tried::Credentials(credentials.fingerprint())
+        });
         // Noted before anything comes of it: these are the ones that have been tried.
         let refused_before = self.with(|s| {
-            let before = s.used.replace(fingerprint);
-            s.token.is_none() && before == Some(fingerprint)
+            let before = s.tried.replace(found);
+            s.token.is_none() && before == Some(found)
         });
-        match credentials {
+        match read.map_err(|e| (LoginFailure::Refused, e))? {
             Credentials::Token(token) => self.take_static(token, refused_before).await,
-            Credentials::Login { path, body, .. } => {
-                let call = self.auth_call(VaultOp::Login, &path, body, None);
-                let answer = self
-                    .client
-                    .call(&call)
-                    .await
-                    .map_err(|e| (LoginFailure::Unreachable, format!("login failed: {e}")))?;
-                self.login_answer(&path, &answer)
+            Credentials::Login { path, body, .. } => self.post_login(&path, body).await,
+            Credentials::Wrapped {
+                path,
+                role_id,
+                token,
+                fingerprint,
+            } => {
+                let secret_id = self.unwrapped(&token, fingerprint).await?;
+                let body = login::approle_body(&role_id, &secret_id);
+                self.post_login(&path, body).await
             }
+        }
+    }
+
+    async fn post_login(
+        &self,
+        path: &str,
+        body: Bytes,
+    ) -> Result<(Secret, Grant), (LoginFailure, String)> {
+        let call = self.auth_call(VaultOp::Login, path, body, None);
+        let answer = self
+            .client
+            .call(&call)
+            .await
+            .map_err(|e| (LoginFailure::Unreachable, format!("login failed: {e}")))?;
+        self.login_answer(path, &answer)
+    }
+
+    /// The secret id that `token` wraps. It is had once, so it is kept as long as the file stays.
+    async fn unwrapped(
+        &self,
+        token: &Secret,
+        fingerprint: Fingerprint,
+    ) -> Result<Secret, (LoginFailure, String)> {
+        let kept = self.with(|s| match &s.unwrapped {
+            Some((of, secret_id)) if *of == fingerprint => Some(secret_id.clone()),
+            _ => None,
+        });
+        if let Some(secret_id) = kept {
+            return Ok(secret_id);
+        }
+        let path = "sys/wrapping/unwrap";
+        let call = self.auth_call(VaultOp::Unwrap, path, Bytes::new(), Some(token));
+        let answer = self
+            .client
+            .call(&call)
+            .await
+            .map_err(|e| (LoginFailure::Unreachable, format!("unwrapping failed: {e}")))?;
+        let refused = |text: &str| Err((LoginFailure::Refused, text.to_owned()));
+        match answer.meaning() {
+            Meaning::Done => match login::parse_unwrapped(&answer.body.0) {
+                Some(secret_id) => {
+                    self.with(|s| s.unwrapped = Some((fingerprint, secret_id.clone())));
+                    Ok(secret_id)
+                }
+                None => refused("the wrapping token held no secret id; wrap one"),
+            },
+            Meaning::Refused | Meaning::TokenRefused { .. } | Meaning::Denied => refused(
+                "the wrapping token was used already or has expired; if no start of this plugin \
+                 used it, somebody else has the secret id: destroy it; then wrap a new one",
+            ),
+            _ => Err((
+                LoginFailure::Unreachable,
+                format!("vault cannot unwrap now (HTTP {})", answer.status),
+            )),
         }
     }
 
@@ -343,7 +431,11 @@ impl Tokens {
                 None => refused(LoginFailure::Unreachable, "the answer holds no token"),
             },
             Meaning::Refused => refused(
-                LoginFailure::Rejected,
+                if self.auth.locks() {
+                    LoginFailure::Rejected
+                } else {
+                    LoginFailure::Refused
+                },
                 "the credential is rejected; put a valid one in its place",
             ),
             Meaning::TokenRefused { .. } | Meaning::Denied => refused(

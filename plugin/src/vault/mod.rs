@@ -171,10 +171,13 @@ impl Client {
             match self.try_address(call, at, Instant::now() + share).await {
                 Ok(answer) => {
                     // A node that cannot serve is as good as an absent one while others remain.
-                    if answer.meaning() == Meaning::ServerState
-                        && turn + 1 < n
-                        && call.is_repeatable()
-                    {
+                    // A sealed one has done nothing, whatever was asked.
+                    let cannot_serve = match answer.meaning() {
+                        Meaning::Sealed => true,
+                        Meaning::ServerState => call.is_repeatable(),
+                        _ => false,
+                    };
+                    if cannot_serve && turn + 1 < n {
                         last = Some(Ok(answer));
                         continue;
                     }

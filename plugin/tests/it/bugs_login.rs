@@ -325,7 +325,7 @@ fn bug_020_a_token_minted_on_disk_is_picked_up() {
         world.vault.clear_log();
         seconds(600).await;
         assert!(
-            world.vault.count("/v1/auth/token/lookup-self") <= 10,
+            world.vault.count("/v1/auth/token/lookup-self") <= 15,
             "the unchanged file is not tried for ever"
         );
         world.files.write("/creds/token", &mint(&world));

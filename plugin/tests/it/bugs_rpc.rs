@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tonic::Code;
 use vault_kubernetes_kms::key::id::{FORMAT, FORMAT_ANNOTATION};
 
-use crate::world::{World, both, raw_answer, seconds};
+use crate::world::{World, both, raw_answer, sealed as sealed_answer, seconds};
 
 /// SIGTERM during a slow Decrypt: it finishes, nobody new is served, and the end is bounded.
 #[test]
@@ -161,7 +161,16 @@ fn bug_058_no_call_outlives_its_deadline() {
         let mut running = world.start_good().await;
         let sealed = running.client.round_trip(&[1; 32]).await;
         seconds(1).await;
-        // 1.2 s a request, the first attempt 503.
+        // A server that cannot serve is no reason to wait: the caller hears it at once.
+        let unable = world
+            .vault
+            .fault(Fault::on("/v1/transit/decrypt", sealed_answer()).times(1));
+        let began = Instant::now();
+        let error = running.client.decrypt(&sealed).await.expect_err("503");
+        assert_eq!(error.code(), Code::Unavailable, "{error:?}");
+        assert!(began.elapsed() < Duration::from_secs(1));
+        assert_eq!(world.vault.hits(unable), 1);
+        // 1.2 s a request.
         world.vault.fault(Fault::on(
             "/v1/transit/",
             Action::Delay(Duration::from_millis(1200)),

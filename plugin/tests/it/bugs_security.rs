@@ -6,8 +6,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
-use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use sim_vault::{Action, Fault, Flavour};
 use tokio_rustls::TlsAcceptor;
 use tonic::Code;
@@ -109,12 +110,13 @@ fn bug_114_no_canary_leaves_the_plugin() {
     });
 }
 
-struct Authority {
+/// An authority for servers and clients.
+pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params
@@ -126,29 +128,50 @@ impl Authority {
         }
     }
 
-    fn pem(&self) -> String {
+    pub fn pem(&self) -> String {
         self.issuer.pem()
     }
 
-    /// A server certificate for `name`, valid in these years.
-    fn acceptor(&self, name: &str, from: i32, to: i32) -> TlsAcceptor {
+    /// A certificate and its key for a client of Vault.
+    pub fn client(&self, name: &str) -> (String, String) {
+        let mut params = CertificateParams::default();
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, name);
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &self.issuer).expect("signed");
+        (certificate.pem(), key.serialize_pem())
+    }
+
+    /// A server certificate for `name`, valid in these years. Clients may show one of theirs.
+    pub fn acceptor(&self, name: &str, from: i32, to: i32) -> TlsAcceptor {
         let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
         params.not_before = date_time_ymd(from, 1, 1);
         params.not_after = date_time_ymd(to, 1, 1);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("signed");
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let mut clients = RootCertStore::empty();
+        clients
+            .add(self.issuer.der().clone())
+            .expect("an authority");
+        let clients = WebPkiClientVerifier::builder_with_provider(clients.into(), provider())
+            .allow_unauthenticated()
+            .build()
+            .expect("an authority");
         let config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .expect("versions")
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients)
             .with_single_cert(vec![certificate.der().clone()], key)
             .expect("a pair");
         TlsAcceptor::from(Arc::new(config))
     }
 }
 
-fn tls_world(flavour: Flavour, authority: &Authority, acceptor: TlsAcceptor) -> World {
+/// A world whose Vault is behind TLS.
+pub fn tls_world(flavour: Flavour, authority: &Authority, acceptor: TlsAcceptor) -> World {
     let mut world = World::new(flavour);
     let at = HostPort {
         host: "vault.sim".into(),

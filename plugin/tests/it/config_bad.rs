@@ -57,9 +57,6 @@ fn the_command_line() {
         (&["-keyvault-name=x"], "-keyvault-name", "Azure's", "-transit-mount"),
         (&["-config=/etc/x.yaml"], "-config", "bao-kms-provider", "no configuration file"),
         (&["-zap-devel"], "-zap-devel", "vault-kube-kms", "-log-format"),
-        (&["-jwt-role=x"], "-jwt-role", "not in this build", "approle"),
-        (&["-cert-file=x"], "-cert-file", "not in this build", "approle"),
-        (&["-kubernetes-role=x"], "-kubernetes-role", "not in this build", "approle"),
         (&["-adopt=community"], "-adopt", "reserved and not in this build", "leave it out"),
         (&["-adopt="], "-adopt", "reserved", "leave it out"),
         (&["-disable-v2"], "-disable-v2", "KMS v2 only", "leave it out"),
@@ -337,9 +334,12 @@ fn listeners_log_and_limits() {
 #[rustfmt::skip]
 fn logins() {
     check(&[
-        (&["-auth-method=jwt"], "-auth-method", "not in this build", "approle"),
-        (&["-auth-method=cert"], "-auth-method", "not in this build", "approle"),
-        (&["-auth-method=kubernetes"], "-auth-method", "not in this build", "approle"),
+        (&["-auth-method=jwt"], "-jwt-path", "is missing", "-jwt-path=FILE"),
+        (&["-auth-method=jwt", "-jwt-path=/s/token"], "-jwt-path", "is no JWT", "write the JWT"),
+        (&["-auth-method=cert"], "-tls-client-cert", "is missing: the cert method", "-tls-client-key=FILE"),
+        (&["-auth-method=kubernetes", "-kubernetes-role=r", "-kubernetes-token-path=/s/jwt"], "-auth-method=kubernetes", "needs this plugin to start", "-serves-another-cluster"),
+        (&["-auth-method=kubernetes", "-serves-another-cluster", "-kubernetes-token-path=/s/jwt"], "-kubernetes-role", "is missing", "the role in Vault"),
+        (&["-auth-method=kubernetes", "-serves-another-cluster", "-kubernetes-role=r"], "-kubernetes-token-path", "does not exist", "mount it"),
         (&["-auth-method=ldap"], "-auth-method", "no method of this plugin", "approle"),
         (&["-auth-method=AppRole"], "-auth-method", "no method of this plugin", "approle"),
         (&["-auth-method="], "-auth-method", "is empty", "leave it out"),

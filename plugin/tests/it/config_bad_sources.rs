@@ -13,7 +13,6 @@ fn bug_100_the_environment() {
         ("VAULT_KMS_", "x", "sets no option", "unset it"),
         ("VAULT_KMS_WIBBLE_WOBBLE", "CANARY", "sets no option", "unset it"),
         ("VAULT_KMS_SAMPLE", "x", "sets no option", "unset it"),
-        ("VAULT_KMS_JWT_ROLE", "x", "not in this build", "unset it"),
         ("VAULT_KMS_ADOPT", "x", "reserved", "leave it out"),
         ("VAULT_KMS_DISABLE_V2", "1", "KMS v2 only", "leave it out"),
         ("VAULT_SKIP_VERIFY", "1", "is refused", "unset it"),
@@ -142,7 +141,7 @@ fn credentials_of_two_methods_without_a_method() {
         env,
         "-auth-method",
         "credentials of two methods",
-        "approle, userpass or token",
+        "approle or token",
     );
     one(
         &["-token=CANARY"],

@@ -131,6 +131,7 @@ fn openshift_sidecar_arguments() {
             mount: "approle".into(),
             role_id: Credential::Inline(Secret::new("5f2c4f0e-role".into())),
             secret_id: Credential::File("/s/secret-id".into()),
+            wrapped: false,
         },
         "approle is understood from the role id"
     );

@@ -56,6 +56,7 @@ pub fn files() -> Files {
     let key = pair.signing_key.serialize_pem();
     Files::default()
         .with("/s/token", "hvs.CANARY\n")
+        .with("/s/jwt", "aaaa.CANARY.cccc")
         .with("/s/password", "CANARY pass")
         .with("/s/role-id", "role-CANARY")
         .with("/s/secret-id", "secret-CANARY")

@@ -4,6 +4,7 @@
     reason = "a test fails by panicking, and so do its helpers"
 )]
 
+mod authority;
 mod basics;
 mod batch_results;
 mod batch_sharing;
@@ -24,13 +25,16 @@ mod config_printed;
 mod config_properties;
 mod config_rules;
 mod config_world;
+mod credentials_changed;
 mod deploy;
 mod doctor;
 mod doctor_command;
 mod doctor_samples;
 mod http;
+mod key_replaced;
 mod log;
 mod metrics;
+mod more_logins;
 mod policy;
 mod probe_rules;
 mod process;

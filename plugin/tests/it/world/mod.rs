@@ -208,6 +208,7 @@ impl World {
                 mount: "approle".into(),
                 role_id: Credential::File("/creds/role-id".into()),
                 secret_id: Credential::File("/creds/secret-id".into()),
+                wrapped: false,
             },
             status_version: StatusVersion::V2,
             health: None,

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 
-use sim_vault::SimVault;
+use sim_vault::{ClientCert, SimVault};
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 use vault_kubernetes_kms::config::VaultAddress;
@@ -64,9 +64,12 @@ impl Connector for Network {
                     let (ours, theirs) = tokio::io::duplex(256 * 1024);
                     tokio::spawn(async move {
                         if let Ok(io) = acceptor.accept(theirs).await {
-                            vault
-                                .serve_io(io, IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)))
-                                .await;
+                            let chain = io.get_ref().1.peer_certificates();
+                            let cert = chain.map(|chain| ClientCert {
+                                chain: chain.iter().map(|c| c.to_vec()).collect(),
+                            });
+                            let peer = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+                            vault.serve_stream(io, peer, cert, false).await;
                         }
                     });
                     Ok(Box::new(ours) as BoxIo)
