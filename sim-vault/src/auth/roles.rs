@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{TOKEN_FIELDS, TokenParams};
+use super::{OldNames, TOKEN_FIELDS, TokenParams};
 use crate::{
     Core,
     call::Call,
@@ -18,14 +18,33 @@ use crate::{
 /// The entries of one mount.
 pub(crate) type Roles<R> = BTreeMap<String, R>;
 
+/// The old names that most methods' roles have; the first one has a place among the shared fields.
+const OLD: OldNames = &[
+    ("policies", "token_policies"),
+    ("bound_cidrs", "token_bound_cidrs"),
+    ("num_uses", "token_num_uses"),
+    ("ttl", "token_ttl"),
+    ("max_ttl", "token_max_ttl"),
+    ("period", "token_period"),
+];
+
+/// The others' types.
+pub(crate) const OLD_FIELDS: [Field; 5] = [
+    ("bound_cidrs", Kind::Texts),
+    ("num_uses", Kind::Int),
+    ("ttl", Kind::Seconds),
+    ("max_ttl", Kind::Seconds),
+    ("period", Kind::Seconds),
+];
+
 /// What one method's roles have of their own.
 pub(crate) trait Role: Clone {
     /// The parameter that carries the name.
     const NAME: &'static str;
     /// Names are read in lower case.
     const LOWER: bool = false;
-    /// The parameters' old names; the first is `policies`.
-    const OLD: &'static [(&'static str, &'static str)] = &[("policies", "token_policies")];
+    /// The parameters' old names.
+    const OLD: OldNames = OLD;
 
     /// The roles of a mount; `None` if another method sits there.
     fn all(backend: &Backend) -> Option<&Roles<Self>>;
@@ -41,6 +60,11 @@ pub(crate) trait Role: Clone {
 
     /// Takes over what the request says of the role's own parameters.
     fn update(&mut self, core: &Core, args: &Args, new: bool) -> Result<Vec<String>, Refused>;
+
+    /// What keeps it from being stored beside the others: nothing, for most methods.
+    fn check_beside(&self, _name: &str, _others: &Roles<Self>) -> Result<(), Refused> {
+        Ok(())
+    }
 
     /// The role's own fields as reading shows them.
     fn describe(&self, core: &Core) -> Value;
@@ -105,7 +129,9 @@ pub(crate) fn write<R: Role>(core: &mut Core, call: &Call) -> Outcome {
         None => R::fresh(core),
     };
     let warnings = role.update(core, &call.args, new)?;
-    of::<R>(core, call)?.insert(name, role);
+    let roles = of::<R>(core, call)?;
+    role.check_beside(&name, roles)?;
+    roles.insert(name, role);
     if warnings.is_empty() {
         return done();
     }
