@@ -18,11 +18,11 @@ mod policies;
 mod replay;
 mod rules;
 mod settings;
-#[path = "../../examples/transcripts/signers.rs"]
-mod signers;
 #[path = "../differential/stories.rs"]
 mod stories;
 #[path = "stories.rs"]
 mod told;
 mod transcripts;
 mod wire;
+
+use replay::signers;
