@@ -1,4 +1,5 @@
-//! The key-value engine, version 1, and the cubbyhole. They are here because a plugin pointed at the wrong mount writes plaintext into them.
+//! The key-value engine, version 1, and the cubbyhole. They are here because a plugin pointed at the wrong mount writes
+//! plaintext into them.
 
 use std::collections::BTreeMap;
 

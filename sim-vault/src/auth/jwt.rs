@@ -56,12 +56,7 @@ pub(crate) struct Role {
     params: TokenParams,
 }
 
-const ROLE: [Field; 27] = roles::fields([
-    roles::OLD_FIELDS[0],
-    roles::OLD_FIELDS[1],
-    roles::OLD_FIELDS[2],
-    roles::OLD_FIELDS[3],
-    roles::OLD_FIELDS[4],
+const ROLE: [Field; 27] = roles::fields_with_old([
     ("role_type", Kind::Text),
     ("bound_audiences", Kind::Texts),
     ("bound_subject", Kind::Text),

@@ -42,12 +42,7 @@ pub(crate) struct Role {
     params: TokenParams,
 }
 
-const ROLE: [Field; 21] = roles::fields([
-    roles::OLD_FIELDS[0],
-    roles::OLD_FIELDS[1],
-    roles::OLD_FIELDS[2],
-    roles::OLD_FIELDS[3],
-    roles::OLD_FIELDS[4],
+const ROLE: [Field; 21] = roles::fields_with_old([
     ("bound_service_account_names", Kind::Texts),
     ("bound_service_account_namespaces", Kind::Texts),
     ("bound_service_account_namespace_selector", Kind::Text),

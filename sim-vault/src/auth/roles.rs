@@ -29,7 +29,7 @@ const OLD: OldNames = &[
 ];
 
 /// The others' types.
-pub(crate) const OLD_FIELDS: [Field; 5] = [
+const OLD_FIELDS: [Field; 5] = [
     ("bound_cidrs", Kind::Texts),
     ("num_uses", Kind::Int),
     ("ttl", Kind::Seconds),
@@ -70,21 +70,30 @@ pub(crate) trait Role: Clone {
     fn describe(&self, core: &Core) -> Value;
 }
 
+/// Where a method's own fields begin: behind the shared `token_*` fields and `policies`.
+const SHARED: usize = TOKEN_FIELDS.len() + 1;
+
 /// The shared `token_*` fields and `policies`, followed by a method's own.
 pub(crate) const fn fields<const OWN: usize, const ALL: usize>(own: [Field; OWN]) -> [Field; ALL] {
-    assert!(
-        ALL == OWN + TOKEN_FIELDS.len() + 1,
-        "all fields have a place"
-    );
-    let mut all = [("policies", Kind::Texts); ALL];
+    assert!(ALL == SHARED + OWN, "all fields have a place");
+    let all = put([("policies", Kind::Texts); ALL], 0, &TOKEN_FIELDS);
+    put(all, SHARED, &own)
+}
+
+/// The same with all old names.
+pub(crate) const fn fields_with_old<const OWN: usize, const ALL: usize>(
+    own: [Field; OWN],
+) -> [Field; ALL] {
+    const BEFORE: usize = SHARED + OLD_FIELDS.len();
+    assert!(ALL == BEFORE + OWN, "all fields have a place");
+    let all = put([("policies", Kind::Texts); ALL], 0, &TOKEN_FIELDS);
+    put(put(all, SHARED, &OLD_FIELDS), BEFORE, &own)
+}
+
+const fn put<const ALL: usize>(mut all: [Field; ALL], at: usize, fields: &[Field]) -> [Field; ALL] {
     let mut n = 0;
-    while n < TOKEN_FIELDS.len() {
-        all[n] = TOKEN_FIELDS[n];
-        n += 1;
-    }
-    n = 0;
-    while n < OWN {
-        all[TOKEN_FIELDS.len() + 1 + n] = own[n];
+    while n < fields.len() {
+        all[at + n] = fields[n];
         n += 1;
     }
     all

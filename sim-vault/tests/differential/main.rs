@@ -1,12 +1,13 @@
 //! The simulation against live servers: random calls to both, and status, texts, headers and shapes must agree.
 //!
 //! The reference is the model, the system under test a live dev server of the same flavour (see [`model`] and [`live`]); what
-//! is asked is data (see [`surface`]). A difference shrinks to the shortest sequence that shows it.
+//! is asked is data (see [`surface`]). A difference shrinks to the shortest sequence that shows it, and what it taught becomes
+//! a story (see [`stories`]): stories are told to the server before the random calls begin.
 //!
 //! Needs the servers' binaries: `$BAO` and `$VAULT`, or `bao` and `vault` on the PATH, or the cache of real parts. Without
 //! one its tests are shown as ignored; with `KMS_REQUIRE=all` they fail. `DIFFERENTIAL_CALLS` sets the number of calls on
-//! each server, `DIFFERENTIAL_SEED` the seed, `DIFFERENTIAL_SHOW` how many differences are looked for, and `DIFFERENTIAL_SURVEY` collects
-//! all kinds of differences without shrinking them.
+//! each server, `DIFFERENTIAL_SEED` the seed, `DIFFERENTIAL_SHOW` how many differences are looked for, and `DIFFERENTIAL_SURVEY`
+//! goes on after a difference and collects all kinds of them, each with the calls that led to it, without shrinking any.
 
 use std::{
     env,
