@@ -63,6 +63,16 @@ pub(crate) fn short(d: Duration) -> String {
     }
 }
 
+/// Go's text with all units from the largest on: `768h0m0s`, `1m0s`, `5s`.
+pub(crate) fn long(d: Duration) -> String {
+    let seconds = d.as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, s) => format!("{s}s"),
+        (0, m, s) => format!("{m}m{s}s"),
+        (h, m, s) => format!("{h}h{m}m{s}s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,5 +94,7 @@ mod tests {
         assert_eq!(short(Duration::from_secs(2_764_800)), "768h");
         assert_eq!(short(Duration::from_secs(5_401)), "1h30m1s");
         assert_eq!(short(Duration::from_secs(60)), "1m");
+        assert_eq!(long(Duration::from_secs(2_764_800)), "768h0m0s");
+        assert_eq!(long(Duration::from_secs(60)), "1m0s");
     }
 }

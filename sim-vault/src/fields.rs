@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     Texts,
     /// A list of texts or one text, commas and all.
     Names,
+    /// A list of whole numbers, or one text with commas.
+    Ints,
     /// A map of texts, also as JSON text or `k=v`.
     Pairs,
     /// Any object.
@@ -129,6 +131,24 @@ pub(crate) fn convert(kind: Kind, value: &Value) -> Result<Value, String> {
             let parts = text.split(',').map(str::trim).map(Value::from);
             Value::Array(parts.filter(|_| !text.is_empty()).collect())
         }
+        (Kind::Ints, v) => {
+            let items = match v {
+                Value::Null => Vec::new(),
+                Value::Array(items) => items.clone(),
+                Value::String(text) => text
+                    .split(',')
+                    .map(|part| Value::from(part.trim()))
+                    .filter(|part| part != "")
+                    .collect(),
+                other => vec![other.clone()],
+            };
+            let ints: Result<Vec<Value>, String> = items
+                .iter()
+                .enumerate()
+                .map(|(n, item)| convert(Kind::Int, item).map_err(|fault| at_item(n, item, &fault)))
+                .collect();
+            Value::Array(ints?)
+        }
         (Kind::Names, Value::Object(_)) => {
             return Err("decoding failed due to the following error(s):\n\n'[0]' expected type 'string', got unconvertible type 'map[string]interface {}'".to_owned());
         }
@@ -179,6 +199,18 @@ pub(crate) fn invalid_duration(text: &str) -> String {
     }
 }
 
+/// A fault of one item. How it is dressed depends on the server: see [`conversion_error`].
+fn at_item(n: usize, item: &Value, fault: &str) -> String {
+    format!(
+        "{ITEM}{}\n{}",
+        fault.replacen("''", &format!("'[{n}]'"), 1),
+        go_value(item)
+    )
+}
+
+/// Marks the fault of an item; its value follows in a line of its own.
+const ITEM: &str = "item: ";
+
 fn trimmed(value: Value) -> Value {
     match value {
         Value::String(s) => Value::String(s.trim().to_owned()),
@@ -200,6 +232,9 @@ fn parse_int(text: &str) -> Option<i64> {
 
 /// Vault's texts name the value that could not be read.
 pub(crate) fn conversion_error(flavour: Flavour, name: &str, value: &Value, text: &str) -> String {
+    if let Some((fault, item)) = text.strip_prefix(ITEM).and_then(|t| t.split_once('\n')) {
+        return item_error(flavour, name, value, fault, item);
+    }
     if flavour.is_openbao() {
         return format!("error converting input for field {name:?}: {text}");
     }
@@ -215,6 +250,25 @@ pub(crate) fn conversion_error(flavour: Flavour, name: &str, value: &Value, text
         t => t.to_owned(),
     };
     format!("error converting input {shown} for field {name:?}: {text}")
+}
+
+/// The same for one item of a list.
+fn item_error(flavour: Flavour, name: &str, value: &Value, fault: &str, item: &str) -> String {
+    if flavour.is_openbao() {
+        return format!(
+            "error converting input for field {name:?}: decoding failed due to the following error(s):\n\n{fault}"
+        );
+    }
+    let place = fault.split(' ').next().unwrap_or_default();
+    let text = if fault.contains("as 'int'") {
+        format!("cannot parse {place} as int: strconv.ParseInt: parsing {item:?}: invalid syntax")
+    } else {
+        format!("{fault}, value: '{item}'")
+    };
+    format!(
+        "error converting input {} for field {name:?}: 1 error(s) decoding:\n\n* {text}",
+        go_value(value)
+    )
 }
 
 /// A value as Go's `%v` prints it.

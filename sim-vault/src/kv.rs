@@ -1,24 +1,19 @@
-//! The key-value engine (version 1, and as much of version 2 as a dev server's `secret/` needs) and the cubbyhole.
-//! They are here because a plugin pointed at the wrong mount writes plaintext into them.
+//! The key-value engine, version 1, and the cubbyhole. They are here because a plugin pointed at the wrong mount writes
+//! plaintext into them.
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::{
     Core,
     call::{Call, Op},
     fields::Kind,
-    mounts::Backend,
+    mounts::{Backend, MountId},
     reply::{Outcome, Refused, Reply, done, ok},
     route::Endpoint,
+    token::Cubbyhole,
 };
-
-/// Version 2: the versions of each path.
-#[derive(Clone, Default)]
-pub(crate) struct Versioned {
-    data: BTreeMap<String, Vec<Map<String, Value>>>,
-}
 
 pub(crate) const TABLE: &[Endpoint] = &[Endpoint {
     pattern: "{path:any}",
@@ -44,25 +39,6 @@ pub(crate) const CUBBYHOLE: &[Endpoint] = &[Endpoint {
         (Op::List, cubby_list),
     ],
     exists: None,
-}];
-
-pub(crate) const TABLE_V2: &[Endpoint] = &[Endpoint {
-    pattern: "data/{path:any}",
-    fields: &[
-        ("data", Kind::Object),
-        ("options", Kind::Object),
-        ("version", Kind::Int),
-    ],
-    ops: &[
-        (Op::Create, write_v2),
-        (Op::Update, write_v2),
-        (Op::Read, read_v2),
-    ],
-    exists: Some(|core, call| {
-        Ok(versions(core, call)?
-            .data
-            .contains_key(call.args.text("path")))
-    }),
 }];
 
 type Secrets = BTreeMap<String, Map<String, Value>>;
@@ -114,16 +90,13 @@ fn list(core: &mut Core, call: &Call) -> Outcome {
 }
 
 fn cubby_list(core: &mut Core, call: &Call) -> Outcome {
-    let (store, (token, prefix)) = cubby(core, call)?;
-    let own = store
-        .keys()
-        .filter(|(t, _)| *t == token)
-        .map(|(_, path)| path);
-    Reply::keys(below(own, &prefix))
+    let (own, (mount, prefix)) = cubby(core, call)?;
+    let here = own.keys().filter(|(m, _)| *m == mount);
+    Reply::keys(below(here.map(|(_, path)| path), &prefix))
 }
 
 /// The next level below a path, folders with their slash.
-fn below<'a>(paths: impl Iterator<Item = &'a String>, prefix: &str) -> Vec<String> {
+pub(crate) fn below<'a>(paths: impl Iterator<Item = &'a String>, prefix: &str) -> Vec<String> {
     let mut keys: Vec<String> = paths
         .filter_map(|k| k.strip_prefix(prefix))
         .map(|rest| {
@@ -136,87 +109,40 @@ fn below<'a>(paths: impl Iterator<Item = &'a String>, prefix: &str) -> Vec<Strin
     keys
 }
 
-/// By token id and path.
-type Cubbyholes = BTreeMap<(String, String), Map<String, Value>>;
-
+/// The caller's cubbyhole, and where in it the call points.
 fn cubby<'a>(
     core: &'a mut Core,
     call: &Call,
-) -> Result<(&'a mut Cubbyholes, (String, String)), Refused> {
+) -> Result<(&'a mut Cubbyhole, (MountId, String)), Refused> {
     let token = call.token.as_ref().ok_or_else(Refused::denied)?;
     if token.kind == crate::token::TokenKind::Batch {
         return Err(Refused::bad(
             "cubbyhole operations are only supported by 'service' type tokens",
         ));
     }
-    let token = token.id.clone();
-    match core.mounts.get_mut(&call.mount).map(|m| &mut m.backend) {
-        Some(Backend::Cubbyhole(store)) => Ok((store, (token, call.args.text("path").to_owned()))),
-        _ => Err(Refused::unsupported_path()),
-    }
+    let place = (call.mount, call.args.text("path").to_owned());
+    Ok((core.tokens.cubbyhole(&token.id), place))
 }
 
 fn cubby_write(core: &mut Core, call: &Call) -> Outcome {
     if call.raw.is_empty() {
         return Err(Refused::internal("missing data fields"));
     }
-    let (store, key) = cubby(core, call)?;
-    store.insert(key, call.raw.clone());
+    let (own, place) = cubby(core, call)?;
+    own.insert(place, call.raw.clone());
     done()
 }
 
 fn cubby_read(core: &mut Core, call: &Call) -> Outcome {
-    let (store, key) = cubby(core, call)?;
-    match store.get(&key) {
+    let (own, place) = cubby(core, call)?;
+    match own.get(&place) {
         Some(data) => ok(Value::Object(data.clone())),
         None => Err(Refused::nothing()),
     }
 }
 
 fn cubby_delete(core: &mut Core, call: &Call) -> Outcome {
-    let (store, key) = cubby(core, call)?;
-    store.remove(&key);
+    let (own, place) = cubby(core, call)?;
+    own.remove(&place);
     done()
-}
-
-fn versions<'a>(core: &'a mut Core, call: &Call) -> Result<&'a mut Versioned, Refused> {
-    match core.mounts.get_mut(&call.mount).map(|m| &mut m.backend) {
-        Some(Backend::Kv2(store)) => Ok(store),
-        _ => Err(Refused::unsupported_path()),
-    }
-}
-
-fn metadata(core: &Core, version: usize) -> Value {
-    json!({
-        "created_time": core.rfc3339(core.now),
-        "custom_metadata": null,
-        "deletion_time": "",
-        "destroyed": false,
-        "version": version,
-    })
-}
-
-fn write_v2(core: &mut Core, call: &Call) -> Outcome {
-    let Some(Value::Object(data)) = call.args.get("data").cloned() else {
-        return Err(Refused::bad("no data provided"));
-    };
-    let history = versions(core, call)?
-        .data
-        .entry(call.args.text("path").to_owned())
-        .or_default();
-    history.push(data);
-    let version = history.len();
-    ok(metadata(core, version))
-}
-
-fn read_v2(core: &mut Core, call: &Call) -> Outcome {
-    let history = versions(core, call)?
-        .data
-        .get(call.args.text("path"))
-        .cloned()
-        .unwrap_or_default();
-    match history.last() {
-        Some(data) => ok(json!({ "data": data, "metadata": metadata(core, history.len()) })),
-        None => Err(Refused::nothing()),
-    }
 }

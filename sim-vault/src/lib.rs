@@ -21,6 +21,7 @@ mod gobase64;
 mod identity;
 mod json;
 mod kv;
+mod kv2;
 mod lockout;
 mod message;
 mod mounts;

@@ -22,10 +22,10 @@ pub(crate) enum Backend {
     System,
     Identity,
     Token(crate::auth::token::TokenRoles),
-    /// By token id and path.
-    Cubbyhole(BTreeMap<(String, String), Map<String, Value>>),
+    /// What is in it belongs to the tokens.
+    Cubbyhole,
     Kv(BTreeMap<String, Map<String, Value>>),
-    Kv2(crate::kv::Versioned),
+    Kv2(crate::kv2::Secrets),
     Transit(Box<Transit>),
     Userpass(Userpass),
     Approle(Approle),
@@ -40,9 +40,9 @@ impl Backend {
             "system" => Self::System,
             "identity" => Self::Identity,
             "token" => Self::Token(crate::auth::token::TokenRoles::default()),
-            "cubbyhole" => Self::Cubbyhole(BTreeMap::new()),
+            "cubbyhole" => Self::Cubbyhole,
             "kv" | "generic" => Self::Kv(BTreeMap::new()),
-            "kv-v2" => Self::Kv2(crate::kv::Versioned::default()),
+            "kv-v2" => Self::Kv2(BTreeMap::new()),
             "transit" => Self::Transit(Box::default()),
             "userpass" => Self::Userpass(Userpass::default()),
             "approle" => Self::Approle(Approle::default()),
@@ -59,9 +59,9 @@ impl Backend {
             Self::System => crate::sys::TABLE,
             Self::Identity => crate::sys::identity::TABLE,
             Self::Token(_) => crate::auth::token::TABLE,
-            Self::Cubbyhole(_) => crate::kv::CUBBYHOLE,
+            Self::Cubbyhole => crate::kv::CUBBYHOLE,
             Self::Kv(_) => crate::kv::TABLE,
-            Self::Kv2(_) => crate::kv::TABLE_V2,
+            Self::Kv2(_) => crate::kv2::TABLE,
             Self::Transit(_) => crate::transit::TABLE,
             Self::Userpass(_) => crate::auth::userpass::TABLE,
             Self::Approle(_) => crate::auth::approle::TABLE,
@@ -142,7 +142,7 @@ impl Mount {
         );
         let kind = match (&self.backend, self.ns.is_empty()) {
             (
-                Backend::System | Backend::Identity | Backend::Cubbyhole(_) | Backend::Token(_),
+                Backend::System | Backend::Identity | Backend::Cubbyhole | Backend::Token(_),
                 false,
             ) => {
                 format!("ns_{}", self.kind)

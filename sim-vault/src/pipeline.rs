@@ -211,6 +211,13 @@ impl Core {
         path: String,
         raw: Map<String, Value>,
     ) -> Done {
+        // whose entity is gone or disabled is refused even what needs no token
+        let carried = self.tokens.get(token_text(request));
+        if carried.is_some_and(|t| self.identity.is_invalid(&t.entity_id))
+            && path != "sys/wrapping/lookup"
+        {
+            return Done::plain(Refused::denied());
+        }
         let caller = self.caller(request);
         if let (Err(refused), true) = (&caller, path.starts_with("sys/internal/ui/")) {
             return Done::plain(refused.clone());
@@ -374,14 +381,7 @@ impl Core {
 
     /// The caller's token; `Ok(None)` if the request carries none.
     fn caller(&self, request: &Request) -> Result<Option<Arc<Entry>>, Refused> {
-        let text = match request.get("X-Vault-Token") {
-            Some(token) => token,
-            None => request
-                .get("Authorization")
-                .and_then(|v| v.strip_prefix("Bearer "))
-                .unwrap_or_default(),
-        };
-        let text = text.trim();
+        let text = token_text(request);
         if text.is_empty() {
             return Ok(None);
         }
@@ -428,6 +428,13 @@ impl Core {
         };
         self.allowed(token, asked)
     }
+}
+
+/// The token that a request carries; empty without.
+fn token_text(request: &Request) -> &str {
+    let bearer = || request.get("Authorization")?.strip_prefix("Bearer ");
+    let token = request.get("X-Vault-Token").or_else(bearer);
+    token.unwrap_or_default().trim()
 }
 
 /// Where a request goes: a namespace and the path below it.

@@ -54,8 +54,22 @@ const PATHS: &[Field] = &[
     ("accessor", Kind::Text),
 ];
 
-/// OpenBao's bulk revocations lie below `leases/` alone.
 const PREFIX: &[Field] = &[("prefix", Kind::Text), ("sync", Kind::Bool)];
+/// What is forced is never waited for.
+const FORCED: &[Field] = &[PREFIX[0]];
+
+/// Revocation in bulk. OpenBao has it below `leases/` alone.
+const fn bulk_revocation(pattern: &'static str, fields: &'static [Field]) -> Endpoint {
+    Endpoint {
+        pattern,
+        fields,
+        ops: &[
+            (Op::Update, leases::revoke_prefix),
+            (Op::List, leases::list),
+        ],
+        exists: None,
+    }
+}
 
 pub(crate) const TABLE: &[Endpoint] = &[
     Endpoint {
@@ -192,42 +206,10 @@ pub(crate) const TABLE: &[Endpoint] = &[
         ],
         exists: None,
     },
-    Endpoint {
-        pattern: "leases/revoke-prefix/{prefix:any}",
-        fields: PREFIX,
-        ops: &[
-            (Op::Update, leases::revoke_prefix),
-            (Op::List, leases::list),
-        ],
-        exists: None,
-    },
-    Endpoint {
-        pattern: "leases/revoke-force/{prefix:any}",
-        fields: &[PREFIX[0]],
-        ops: &[
-            (Op::Update, leases::revoke_prefix),
-            (Op::List, leases::list),
-        ],
-        exists: None,
-    },
-    Endpoint {
-        pattern: "revoke-prefix/{prefix:any}",
-        fields: PREFIX,
-        ops: &[
-            (Op::Update, leases::revoke_prefix),
-            (Op::List, leases::list),
-        ],
-        exists: None,
-    },
-    Endpoint {
-        pattern: "revoke-force/{prefix:any}",
-        fields: &[PREFIX[0]],
-        ops: &[
-            (Op::Update, leases::revoke_prefix),
-            (Op::List, leases::list),
-        ],
-        exists: None,
-    },
+    bulk_revocation("leases/revoke-prefix/{prefix:any}", PREFIX),
+    bulk_revocation("leases/revoke-force/{prefix:any}", FORCED),
+    bulk_revocation("revoke-prefix/{prefix:any}", PREFIX),
+    bulk_revocation("revoke-force/{prefix:any}", FORCED),
     Endpoint {
         pattern: "wrapping/unwrap",
         fields: &[("token", Kind::Text)],

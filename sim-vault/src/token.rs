@@ -6,7 +6,12 @@ use std::{
     time::Duration,
 };
 
+use serde_json::{Map, Value};
+
 use crate::mounts::MountId;
+
+/// What a token keeps in the cubbyholes, by their mount and the path there.
+pub(crate) type Cubbyhole = BTreeMap<(MountId, String), Map<String, Value>>;
 
 /// Service tokens live in storage, batch tokens in their own text; a caller sees it in renewal, revocation and children.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +125,8 @@ pub(crate) struct Store {
     by_accessor: BTreeMap<String, String>,
     children: BTreeMap<String, BTreeSet<String>>,
     expiry: BTreeSet<(Duration, String)>,
+    /// They end with their tokens.
+    cubbyholes: BTreeMap<String, Cubbyhole>,
 }
 
 impl Store {
@@ -186,6 +193,7 @@ impl Store {
                 continue;
             };
             self.by_accessor.remove(&entry.accessor);
+            self.cubbyholes.remove(&id);
             if let Some(at) = entry.expires {
                 self.expiry.remove(&(at, id.clone()));
             }
@@ -204,6 +212,11 @@ impl Store {
                 }
             }
         }
+    }
+
+    /// What a living token keeps.
+    pub(crate) fn cubbyhole(&mut self, id: &str) -> &mut Cubbyhole {
+        self.cubbyholes.entry(id.to_owned()).or_default()
     }
 
     /// Removes what has run out.

@@ -237,7 +237,7 @@ pub(crate) const TABLE: &[Endpoint] = &[
     },
     Endpoint {
         pattern: "keys/{name}/import_version",
-        fields: import::FIELDS,
+        fields: import::VERSION_FIELDS,
         ops: &[(Op::Update, import::import_version)],
         exists: None,
     },

@@ -15,7 +15,7 @@ mod norm;
 #[path = "outside.rs"]
 mod outside;
 #[path = "signers.rs"]
-mod signers;
+pub mod signers;
 #[path = "world.rs"]
 mod world;
 

@@ -8,12 +8,13 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    Manner, TokenParams,
-    roles::{self, Roles},
+    Manner, OldNames, TokenParams,
+    roles::{self, Role as _, Roles},
 };
 use crate::{
     Core,
     call::{Call, Op},
+    duration,
     fields::{Args, Field, Kind},
     mounts::Backend,
     reply::{Outcome, Refused, done, ok},
@@ -31,7 +32,12 @@ use secret::check_blocks;
 #[derive(Clone, Default)]
 pub(crate) struct Approle {
     pub roles: Roles<Role>,
+    pub accessors: Accessors,
 }
+
+/// Accessors of secret ids, with whether their role keeps those locally. They belong to the mount and outlive their role,
+/// until somebody tidies up.
+type Accessors = BTreeSet<(bool, String)>;
 
 /// One role.
 #[derive(Clone, Default)]
@@ -44,8 +50,8 @@ pub(crate) struct Role {
     pub secret_id_ttl: Duration,
     pub local_secret_ids: bool,
     pub params: TokenParams,
-    /// Parameters that were set by their old names, under which reading shows them as well.
-    pub by_old_name: BTreeSet<&'static str>,
+    /// The latest request to change it is answered with a warning.
+    warned: bool,
     /// By the secret itself.
     pub secrets: BTreeMap<String, SecretId>,
 }
@@ -53,6 +59,13 @@ pub(crate) struct Role {
 impl Role {
     fn blocks(&self) -> &[String] {
         self.secret_id_bound_cidrs.as_deref().unwrap_or_default()
+    }
+
+    /// The refusal to store it. The real servers' plugin answers with a warning and an error at once if the request's token
+    /// type has no meaning here, and that is a 400.
+    fn not_stored(&self, text: &str) -> Refused {
+        let status = if self.warned { 400 } else { 500 };
+        Refused::Wrapped(status, text.to_owned())
     }
 
     /// Whether it asks for nothing at all, which no role may.
@@ -82,6 +95,7 @@ impl SecretId {
 }
 
 const OPEN: &str = "at least one constraint should be enabled on the role";
+const TAKEN: &str = "role_id already in use";
 
 const ROLE: [Field; 19] = roles::fields([
     ("bind_secret_id", Kind::Bool),
@@ -275,6 +289,13 @@ fn all<'a>(core: &'a mut Core, call: &Call) -> Result<&'a mut Roles<Role>, Refus
     roles::of::<Role>(core, call)
 }
 
+fn accessors<'a>(core: &'a mut Core, call: &Call) -> Result<&'a mut Accessors, Refused> {
+    match core.mounts.get_mut(&call.mount).map(|m| &mut m.backend) {
+        Some(Backend::Approle(method)) => Ok(&mut method.accessors),
+        _ => Err(Refused::unsupported_path()),
+    }
+}
+
 fn role<'a>(core: &'a mut Core, call: &Call) -> Result<&'a mut Role, Refused> {
     let name = name(call);
     let text = format!("role {name:?} does not exist");
@@ -286,8 +307,7 @@ fn role<'a>(core: &'a mut Core, call: &Call) -> Result<&'a mut Role, Refused> {
 impl roles::Role for Role {
     const NAME: &'static str = "role_name";
     const LOWER: bool = true;
-    const OLD: &'static [(&'static str, &'static str)] =
-        &[("policies", "token_policies"), ("period", "token_period")];
+    const OLD: OldNames = &[("policies", "token_policies"), ("period", "token_period")];
 
     fn all(backend: &Backend) -> Option<&Roles<Self>> {
         match backend {
@@ -317,6 +337,7 @@ impl roles::Role for Role {
 
     fn update(&mut self, _: &Core, args: &Args, new: bool) -> Result<Vec<String>, Refused> {
         self.params.update_as(args, &[], Manner::Loose)?;
+        self.warned = self.params.token_type.starts_with("default-");
         let mut warnings = Vec::new();
         if let Some(local) = args.opt_bool("local_secret_ids") {
             if !new {
@@ -344,14 +365,6 @@ impl roles::Role for Role {
             self.secret_id_bound_cidrs = Some(cidrs);
         }
         check_blocks(self.blocks(), "CIDR blocks")?;
-        self.params.update_old(args, Self::OLD)?;
-        for &(old, new) in Self::OLD {
-            if args.has(old) {
-                self.by_old_name.insert(old);
-            } else if args.has(new) {
-                self.by_old_name.remove(old);
-            }
-        }
         if let Some(n) = args.opt_int("secret_id_num_uses") {
             self.secret_id_num_uses = n;
         }
@@ -361,40 +374,50 @@ impl roles::Role for Role {
         if let Some(d) = args.opt_seconds("secret_id_ttl") {
             self.secret_id_ttl = d;
         }
+        self.params.update_old(args, Self::OLD)?;
+        let most = crate::mounts::SYSTEM_TTL;
+        if self.params.by_old_name.contains("period") && self.params.period > most {
+            return Err(Refused::bad(format!(
+                "period of {:?} is greater than the backend's maximum lease TTL of {:?}",
+                duration::long(self.params.period),
+                duration::long(most)
+            )));
+        }
+        if self.params.max_ttl > most {
+            self.warned = true;
+            warnings.push("token_max_ttl is greater than the backend mount's maximum TTL value; issued tokens' max TTL value will be truncated".to_owned());
+        }
         if self.is_open() {
-            // The real servers' plugin answers with a warning and an error at once then, which is a 400.
-            let warned = self.params.token_type.starts_with("default-");
-            return Err(Refused::Wrapped(
-                if warned { 400 } else { 500 },
-                OPEN.to_owned(),
-            ));
+            return Err(self.not_stored(OPEN));
         }
         for kind in ["service", "batch"] {
             if self.params.token_type == format!("default-{kind}") {
-                warnings.push(format!(
-                    "default-{kind} has no useful meaning; adjusting to {kind}"
-                ));
+                let text = format!("default-{kind} has no useful meaning; adjusting to {kind}");
+                warnings.insert(0, text);
                 kind.clone_into(&mut self.params.token_type);
             }
         }
         Ok(warnings)
     }
 
+    fn check_beside(&self, name: &str, others: &Roles<Self>) -> Result<(), Refused> {
+        if others
+            .iter()
+            .any(|(n, r)| n != name && r.role_id == self.role_id)
+        {
+            return Err(self.not_stored(TAKEN));
+        }
+        Ok(())
+    }
+
     fn describe(&self, _: &Core) -> Value {
-        let mut shown = json!({
+        json!({
             "bind_secret_id": self.bind_secret_id,
             "local_secret_ids": self.local_secret_ids,
             "secret_id_bound_cidrs": self.secret_id_bound_cidrs,
             "secret_id_num_uses": self.secret_id_num_uses,
             "secret_id_ttl": self.secret_id_ttl.as_secs(),
-        });
-        if self.by_old_name.contains("policies") && !self.params.policies.is_empty() {
-            shown["policies"] = json!(self.params.policies);
-        }
-        if self.by_old_name.contains("period") && !self.params.period.is_zero() {
-            shown["period"] = self.params.period.as_secs().into();
-        }
-        shown
+        })
     }
 }
 
@@ -407,10 +430,20 @@ fn read_id(core: &mut Core, call: &Call) -> Outcome {
 
 fn write_id(core: &mut Core, call: &Call) -> Outcome {
     let id = call.args.text("role_id").to_owned();
-    let role = role(core, call).map_err(|_| Refused::unsupported_path())?;
+    let own = name(call);
+    let roles = all(core, call)?;
+    let Some(role) = roles.get(&own) else {
+        return Err(Refused::unsupported_path());
+    };
     if id.is_empty() {
         return Err(Refused::bad("missing role_id"));
     }
-    role.role_id = id;
+    let changed = Role {
+        role_id: id,
+        warned: false,
+        ..role.clone()
+    };
+    changed.check_beside(&own, roles)?;
+    roles.insert(own, changed);
     done()
 }

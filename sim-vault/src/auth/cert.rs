@@ -9,7 +9,7 @@ use x509_parser::{
 };
 
 use super::{
-    Login, TokenParams,
+    Login, OldNames, TokenParams,
     roles::{self, Roles},
 };
 use crate::{
@@ -32,14 +32,20 @@ pub(crate) struct Cert {
 #[derive(Clone, Default)]
 pub(crate) struct Trusted {
     pem: String,
-    common_names: Vec<String>,
+    display_name: String,
+    /// `None` until they are given, if only as an empty list: reading shows the difference.
+    common_names: Option<Vec<String>>,
     params: TokenParams,
 }
 
-const CERT: [Field; 14] = roles::fields([
+const CERT: [Field; 18] = roles::fields([
     ("certificate", Kind::Text),
     ("allowed_common_names", Kind::Texts),
     ("display_name", Kind::Text),
+    ("ttl", Kind::Seconds),
+    ("max_ttl", Kind::Seconds),
+    ("period", Kind::Seconds),
+    ("bound_cidrs", Kind::Texts),
 ]);
 
 pub(crate) const TABLE: &[Endpoint] = &[
@@ -76,6 +82,14 @@ fn method<'a>(core: &'a mut Core, call: &Call) -> Result<&'a mut Cert, Refused> 
 
 impl roles::Role for Trusted {
     const NAME: &'static str = "name";
+    const LOWER: bool = true;
+    const OLD: OldNames = &[
+        ("policies", "token_policies"),
+        ("ttl", "token_ttl"),
+        ("max_ttl", "token_max_ttl"),
+        ("period", "token_period"),
+        ("bound_cidrs", "token_bound_cidrs"),
+    ];
 
     fn all(backend: &Backend) -> Option<&Roles<Self>> {
         match backend {
@@ -103,33 +117,84 @@ impl roles::Role for Trusted {
         if let Some(pem) = args.opt_text("certificate") {
             pem.clone_into(&mut self.pem);
         }
+        if let Some(name) = args.opt_text("display_name") {
+            name.clone_into(&mut self.display_name);
+        }
         if let Some(names) = args.opt_texts("allowed_common_names") {
-            self.common_names = names;
+            self.common_names = Some(names);
         }
         self.params.update(args, Self::OLD)?;
-        let sound = parse_x509_pem(self.pem.as_bytes())
-            .is_ok_and(|(_, pem)| pem.label == "CERTIFICATE" && pem.parse_x509().is_ok());
-        if !sound {
-            return Err(Refused::bad("failed to parse certificate"));
-        }
         let most = crate::mounts::SYSTEM_TTL;
-        let long = [("ttl", self.params.ttl), ("max_ttl", self.params.max_ttl)];
-        let warnings = long.iter().filter(|(_, d)| *d > most).map(|(name, d)| {
-            format!(
-                "Given {name} of {} seconds is greater than current mount/system default of {} seconds",
-                d.as_secs(),
-                most.as_secs()
-            )
-        });
+        let params = &self.params;
+        if !params.max_ttl.is_zero() && params.ttl > params.max_ttl {
+            return Err(Refused::bad("ttl should be shorter than max_ttl"));
+        }
+        let long = [
+            ("ttl", params.ttl, "current mount/system default"),
+            ("max_ttl", params.max_ttl, "current mount/system default"),
+            ("period", params.period, "the backend's maximum TTL"),
+        ];
+        let warnings = long
+            .iter()
+            .filter(|(_, d, _)| *d > most)
+            .map(|(name, d, what)| {
+                format!(
+                    "Given {name} of {} seconds is greater than {what} of {} seconds",
+                    d.as_secs(),
+                    most.as_secs()
+                )
+            });
+        if self.display_name.is_empty() {
+            args.text(Self::NAME)
+                .to_lowercase()
+                .clone_into(&mut self.display_name);
+        }
+        check_certificate(&self.pem)?;
         Ok(warnings.collect())
     }
 
-    fn describe(&self, _: &Core) -> Value {
-        json!({
+    fn describe(&self, core: &Core) -> Value {
+        let mut shown = json!({
             "allowed_common_names": self.common_names,
+            "allowed_dns_sans": null,
+            "allowed_email_sans": null,
+            "allowed_metadata_extensions": null,
+            "allowed_names": null,
+            "allowed_organizational_units": null,
+            "allowed_uri_sans": null,
             "certificate": self.pem,
-        })
+            "display_name": self.display_name,
+            "ocsp_ca_certificates": "",
+            "ocsp_enabled": false,
+            "ocsp_fail_open": false,
+            "ocsp_query_all_servers": false,
+            "ocsp_servers_override": null,
+            "required_extensions": null,
+        });
+        if core.flavour.is_vault() {
+            shown["ocsp_max_retries"] = 4.into();
+            shown["ocsp_this_update_max_age"] = 0.into();
+        }
+        shown
     }
+}
+
+/// One certificate in PEM; one that is no authority must be meant for clients, if it says what it is meant for.
+fn check_certificate(pem: &str) -> Result<(), Refused> {
+    let unreadable = || Refused::bad("failed to parse certificate");
+    let (_, pem) = parse_x509_pem(pem.as_bytes()).map_err(|_| unreadable())?;
+    if pem.label != "CERTIFICATE" {
+        return Err(unreadable());
+    }
+    let certificate = pem.parse_x509().map_err(|_| unreadable())?;
+    let uses = certificate.extended_key_usage().ok().flatten();
+    let foreign = uses.is_some_and(|uses| !uses.value.client_auth && !uses.value.any);
+    if foreign && !certificate.is_ca() {
+        return Err(Refused::bad(
+            "nonCA certificates should have TLS client authentication set as an extended key usage",
+        ));
+    }
+    Ok(())
 }
 
 /// What a certificate says of its owner.
@@ -190,11 +255,8 @@ fn fitting(
             continue;
         }
         let owner = describe(&leaf, name);
-        let fits = trusted.common_names.is_empty()
-            || trusted
-                .common_names
-                .iter()
-                .any(|n| glob(n, &owner.common_name));
+        let names = trusted.common_names.as_deref().unwrap_or_default();
+        let fits = names.is_empty() || names.iter().any(|n| glob(n, &owner.common_name));
         if fits {
             return Ok((name.clone(), trusted.clone(), owner));
         }
@@ -266,7 +328,7 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
         params: &trusted.params,
         alias: &owner.common_name,
         owner: &name,
-        display_name: &name,
+        display_name: &trusted.display_name,
         metadata: owner.metadata,
     };
     core.issue(call, login)

@@ -1,21 +1,8 @@
-//! The JWT method with static keys, and the reading of JWTs that the kubernetes method shares.
+//! The JWT method with static keys.
 
 use std::collections::BTreeMap;
 
-use base64::{
-    Engine, alphabet,
-    engine::{
-        DecodePaddingMode,
-        general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD},
-    },
-};
-use rsa::{
-    RsaPublicKey,
-    pkcs1v15::{Signature, VerifyingKey},
-    pkcs8::DecodePublicKey,
-    sha2::Sha256,
-    signature::Verifier,
-};
+use rsa::{RsaPublicKey, pkcs8::DecodePublicKey};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -25,12 +12,18 @@ use super::{
 use crate::{
     Core,
     call::{Call, Op},
+    duration,
     fields::{Args, Field, Kind},
     mounts::{Backend, MountId},
+    pipeline::within,
     reply::{Outcome, Refused, done, ok},
     route::Endpoint,
     token::Entry,
 };
+
+pub(super) mod claims;
+
+use claims::{check_audience, check_bound, listed, signed_by, split};
 
 /// Configuration and roles of one mount.
 #[derive(Clone, Default)]
@@ -63,7 +56,7 @@ pub(crate) struct Role {
     params: TokenParams,
 }
 
-const ROLE: [Field; 22] = roles::fields([
+const ROLE: [Field; 27] = roles::fields_with_old([
     ("role_type", Kind::Text),
     ("bound_audiences", Kind::Texts),
     ("bound_subject", Kind::Text),
@@ -197,6 +190,14 @@ impl roles::Role for Role {
             return text(&format!("invalid 'role_type': {}", self.role_type));
         }
         self.params.update(args, Self::OLD)?;
+        let most = crate::mounts::SYSTEM_TTL;
+        if self.params.period > most {
+            return text(&format!(
+                "'period' of '{:?}' is greater than the backend's maximum lease TTL of '{:?}'",
+                duration::long(self.params.period),
+                duration::long(most)
+            ));
+        }
         for (name, to) in [
             ("expiration_leeway", &mut self.expiration_leeway),
             ("clock_skew_leeway", &mut self.clock_skew_leeway),
@@ -233,6 +234,19 @@ impl roles::Role for Role {
             }
         }
         if let Some(claims) = args.pairs("claim_mappings") {
+            let mut targets = std::collections::BTreeSet::new();
+            for target in claims.values() {
+                if target == "role" {
+                    return text(&format!(
+                        "metadata key {target:?} is reserved and may not be a mapping destination"
+                    ));
+                }
+                if !targets.insert(target) {
+                    return text(&format!(
+                        "multiple keys are mapped to metadata key {target:?}"
+                    ));
+                }
+            }
             self.claim_mappings = Some(claims);
         }
         if let Some(claim) = args.opt_text("user_claim") {
@@ -256,7 +270,15 @@ impl roles::Role for Role {
         if unbound {
             return text("must have at least one bound constraint when creating/updating a role");
         }
-        Ok(Vec::new())
+        let params = &self.params;
+        if !params.max_ttl.is_zero() && params.ttl > params.max_ttl {
+            return text("ttl should not be greater than max ttl");
+        }
+        let mut warnings = Vec::new();
+        if params.max_ttl > most {
+            warnings.push("token max ttl is greater than the system or backend mount's maximum TTL value; issued tokens' max TTL value will be truncated".to_owned());
+        }
+        Ok(warnings)
     }
 
     fn describe(&self, core: &Core) -> Value {
@@ -288,36 +310,41 @@ impl roles::Role for Role {
     }
 }
 
-/// Bits too many at the end are nothing to complain of.
-const LENIENT: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::URL_SAFE,
-    GeneralPurposeConfig::new()
-        .with_encode_padding(false)
-        .with_decode_padding_mode(DecodePaddingMode::RequireNone)
-        .with_decode_allow_trailing_bits(true),
-);
-
-/// The three parts of a compact JWT: what is signed, the claims, the signature.
-pub(super) fn split(jwt: &str) -> Option<(&str, Value, Vec<u8>)> {
-    let (signed, signature) = jwt.rsplit_once('.')?;
-    let (_, claims) = signed.split_once('.').filter(|(_, c)| !c.contains('.'))?;
-    let claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
-    Some((signed, claims, LENIENT.decode(signature).ok()?))
-}
-
-fn signed_by(pem: &str, signed: &str, signature: &[u8]) -> bool {
-    let Ok(key) = RsaPublicKey::from_public_key_pem(pem) else {
-        return false;
-    };
-    let Ok(signature) = Signature::try_from(signature) else {
-        return false;
-    };
-    VerifyingKey::<Sha256>::new(key)
-        .verify(signed.as_bytes(), &signature)
-        .is_ok()
-}
-
 impl Role {
+    /// Whom the claims name, and what of them the token keeps.
+    fn identity(&self, claims: &Value) -> Result<(String, BTreeMap<String, String>), String> {
+        let claim = |name: &str| claims.get(name).filter(|c| !c.is_null());
+        let name = &self.user_claim;
+        let user = claim(name).ok_or_else(|| format!("claim {name:?} not found in token"))?;
+        let user = user.as_str().map(str::to_owned);
+        let user =
+            user.ok_or_else(|| format!("claim {name:?} could not be converted to string"))?;
+        let mut metadata = BTreeMap::new();
+        for (source, target) in self.claim_mappings.iter().flatten() {
+            if let Some(value) = claim(source) {
+                let text = value.as_str();
+                let text =
+                    text.ok_or_else(|| format!("error converting claim '{source}' to string"))?;
+                metadata.insert(target.clone(), text.to_owned());
+            }
+        }
+        let name = &self.groups_claim;
+        if !name.is_empty() {
+            let groups = claim(name).ok_or_else(|| {
+                format!("failed to fetch groups: {name:?} claim not found in token")
+            })?;
+            let groups = listed(groups)
+                .ok_or_else(|| format!("{name:?} claim could not be converted to string list"))?;
+            if let Some(bad) = groups.iter().find(|g| !g.is_string()) {
+                let shown = crate::fields::go_value(bad);
+                return Err(format!(
+                    "value {shown} in groups claim could not be parsed as string"
+                ));
+            }
+        }
+        Ok((user, metadata))
+    }
+
     /// The times of a token with leeway, and those that it lacks derived from the others.
     fn check_times(&self, claims: &Value, now: u64) -> Result<(), &'static str> {
         let time = |name: &str| claims.get(name).and_then(Value::as_i64);
@@ -344,34 +371,6 @@ impl Role {
     }
 }
 
-/// `exp` and `nbf` without leeway.
-pub(super) fn check_times(claims: &Value, now: u64) -> Result<(), &'static str> {
-    let time = |name: &str| claims.get(name).and_then(Value::as_u64);
-    if time("exp").is_some_and(|exp| now > exp) {
-        return Err("invalid expiration time (exp) claim: token is expired");
-    }
-    if time("nbf").is_some_and(|nbf| now < nbf) {
-        return Err("invalid not before (nbf) claim: token not yet valid");
-    }
-    Ok(())
-}
-
-/// At least one audience of the token is among the expected ones.
-pub(super) fn check_audience(claims: &Value, expected: &[String]) -> Result<(), &'static str> {
-    let audiences: Vec<&str> = match claims.get("aud") {
-        Some(Value::String(one)) => vec![one],
-        Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).collect(),
-        _ => Vec::new(),
-    };
-    if expected.iter().any(|e| audiences.contains(&e.as_str())) {
-        return Ok(());
-    }
-    if expected.is_empty() && audiences.is_empty() {
-        return Ok(());
-    }
-    Err("invalid audience (aud) claim: audience claim does not match any expected audience")
-}
-
 fn login(core: &mut Core, call: &Call) -> Outcome {
     let now = core.unix();
     let jwt = method(core, call)?;
@@ -391,6 +390,9 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
     let token = call.args.text("jwt");
     if token.is_empty() {
         return Err(Refused::bad("missing token"));
+    }
+    if !within(call.peer, &role.params.bound_cidrs) {
+        return Err(Refused::denied());
     }
     let invalid = |text: &str| Refused::bad(format!("error validating token: {text}"));
     let Some((signed, claims, signature)) = split(token) else {
@@ -433,22 +435,13 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
             "audience claim found in JWT but no audiences bound to the role",
         ));
     }
-    let alias = text(&role.user_claim).to_owned();
-    if alias.is_empty() {
-        return Err(Refused::bad(format!(
-            "claim {:?} not found in token",
-            role.user_claim
-        )));
-    }
+    let (alias, mut metadata) = role.identity(&claims).map_err(Refused::bad)?;
+    metadata.insert("role".to_owned(), name.clone());
+    let globs = role.bound_claims_type == "glob";
     for (claim, wanted) in role.bound_claims.iter().flatten() {
-        let fits = |w: &Value| claims.get(claim) == Some(w);
-        if !fits(wanted) && !wanted.as_array().is_some_and(|list| list.iter().any(fits)) {
-            return Err(Refused::bad(format!(
-                "error validating claims: claim {claim:?} does not match any associated bound claim values"
-            )));
-        }
+        check_bound(claim, wanted, &claims, globs)
+            .map_err(|fault| Refused::bad(format!("error validating claims: {fault}")))?;
     }
-    let metadata = BTreeMap::from([("role".to_owned(), name.clone())]);
     core.issue(
         call,
         Login {

@@ -6,13 +6,15 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{
-    Login, TokenParams, jwt,
+    Login, TokenParams,
+    jwt::claims,
     roles::{self, Roles},
 };
 use crate::{
     Core, TokenReview,
     acl::globbed,
     call::{Call, Op},
+    duration,
     fields::{Args, Field, Kind},
     mounts::{Backend, MountId},
     pipeline::within,
@@ -40,7 +42,7 @@ pub(crate) struct Role {
     params: TokenParams,
 }
 
-const ROLE: [Field; 16] = roles::fields([
+const ROLE: [Field; 21] = roles::fields_with_old([
     ("bound_service_account_names", Kind::Texts),
     ("bound_service_account_namespaces", Kind::Texts),
     ("bound_service_account_namespace_selector", Kind::Text),
@@ -148,6 +150,23 @@ impl roles::Role for Role {
 
     fn update(&mut self, _: &Core, args: &Args, new: bool) -> Result<Vec<String>, Refused> {
         self.params.update(args, Self::OLD)?;
+        let (params, most) = (&self.params, crate::mounts::SYSTEM_TTL);
+        if params.period > most {
+            return Err(Refused::bad(format!(
+                "token period of '{:?}' is greater than the backend's maximum lease TTL of '{:?}'",
+                duration::long(params.period),
+                duration::long(most)
+            )));
+        }
+        if !params.max_ttl.is_zero() && params.ttl > params.max_ttl {
+            return Err(Refused::bad(
+                "token ttl should not be greater than token max ttl",
+            ));
+        }
+        let mut warnings = Vec::new();
+        if params.max_ttl > most {
+            warnings.push("max_ttl is greater than the system or backend mount's maximum TTL value; issued tokens' max TTL value will be truncated".to_owned());
+        }
         if let Some(names) = args.opt_texts("bound_service_account_names") {
             self.names = names;
         }
@@ -185,7 +204,7 @@ impl roles::Role for Role {
             }
             source.clone_into(&mut self.alias_source);
         }
-        Ok(Vec::new())
+        Ok(warnings)
     }
 
     fn describe(&self, _: &Core) -> Value {
@@ -225,13 +244,13 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
         ));
     }
     let forbidden = |text: &str| Refused::Plain(403, text.to_owned());
-    let Some((_, claims, _)) = jwt::split(token) else {
+    let Some((_, claims, _)) = claims::split(token) else {
         return Err(Refused::denied());
     };
     if !role.audience.is_empty() {
-        jwt::check_audience(&claims, std::slice::from_ref(&role.audience)).map_err(forbidden)?;
+        claims::check_audience(&claims, std::slice::from_ref(&role.audience)).map_err(forbidden)?;
     }
-    jwt::check_times(&claims, now).map_err(forbidden)?;
+    claims::check_times(&claims, now).map_err(forbidden)?;
     if claims.get("aud").is_some_and(Value::is_string) {
         return Err(Refused::Plain(
             500,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{TOKEN_FIELDS, TokenParams};
+use super::{OldNames, TOKEN_FIELDS, TokenParams};
 use crate::{
     Core,
     call::Call,
@@ -18,14 +18,33 @@ use crate::{
 /// The entries of one mount.
 pub(crate) type Roles<R> = BTreeMap<String, R>;
 
+/// The old names that most methods' roles have; the first one has a place among the shared fields.
+const OLD: OldNames = &[
+    ("policies", "token_policies"),
+    ("bound_cidrs", "token_bound_cidrs"),
+    ("num_uses", "token_num_uses"),
+    ("ttl", "token_ttl"),
+    ("max_ttl", "token_max_ttl"),
+    ("period", "token_period"),
+];
+
+/// The others' types.
+const OLD_FIELDS: [Field; 5] = [
+    ("bound_cidrs", Kind::Texts),
+    ("num_uses", Kind::Int),
+    ("ttl", Kind::Seconds),
+    ("max_ttl", Kind::Seconds),
+    ("period", Kind::Seconds),
+];
+
 /// What one method's roles have of their own.
 pub(crate) trait Role: Clone {
     /// The parameter that carries the name.
     const NAME: &'static str;
     /// Names are read in lower case.
     const LOWER: bool = false;
-    /// The parameters' old names; the first is `policies`.
-    const OLD: &'static [(&'static str, &'static str)] = &[("policies", "token_policies")];
+    /// The parameters' old names.
+    const OLD: OldNames = OLD;
 
     /// The roles of a mount; `None` if another method sits there.
     fn all(backend: &Backend) -> Option<&Roles<Self>>;
@@ -42,25 +61,39 @@ pub(crate) trait Role: Clone {
     /// Takes over what the request says of the role's own parameters.
     fn update(&mut self, core: &Core, args: &Args, new: bool) -> Result<Vec<String>, Refused>;
 
+    /// What keeps it from being stored beside the others: nothing, for most methods.
+    fn check_beside(&self, _name: &str, _others: &Roles<Self>) -> Result<(), Refused> {
+        Ok(())
+    }
+
     /// The role's own fields as reading shows them.
     fn describe(&self, core: &Core) -> Value;
 }
 
+/// Where a method's own fields begin: behind the shared `token_*` fields and `policies`.
+const SHARED: usize = TOKEN_FIELDS.len() + 1;
+
 /// The shared `token_*` fields and `policies`, followed by a method's own.
 pub(crate) const fn fields<const OWN: usize, const ALL: usize>(own: [Field; OWN]) -> [Field; ALL] {
-    assert!(
-        ALL == OWN + TOKEN_FIELDS.len() + 1,
-        "all fields have a place"
-    );
-    let mut all = [("policies", Kind::Texts); ALL];
+    assert!(ALL == SHARED + OWN, "all fields have a place");
+    let all = put([("policies", Kind::Texts); ALL], 0, &TOKEN_FIELDS);
+    put(all, SHARED, &own)
+}
+
+/// The same with all old names.
+pub(crate) const fn fields_with_old<const OWN: usize, const ALL: usize>(
+    own: [Field; OWN],
+) -> [Field; ALL] {
+    const BEFORE: usize = SHARED + OLD_FIELDS.len();
+    assert!(ALL == BEFORE + OWN, "all fields have a place");
+    let all = put([("policies", Kind::Texts); ALL], 0, &TOKEN_FIELDS);
+    put(put(all, SHARED, &OLD_FIELDS), BEFORE, &own)
+}
+
+const fn put<const ALL: usize>(mut all: [Field; ALL], at: usize, fields: &[Field]) -> [Field; ALL] {
     let mut n = 0;
-    while n < TOKEN_FIELDS.len() {
-        all[n] = TOKEN_FIELDS[n];
-        n += 1;
-    }
-    n = 0;
-    while n < OWN {
-        all[TOKEN_FIELDS.len() + 1 + n] = own[n];
+    while n < fields.len() {
+        all[at + n] = fields[n];
         n += 1;
     }
     all
@@ -105,7 +138,9 @@ pub(crate) fn write<R: Role>(core: &mut Core, call: &Call) -> Outcome {
         None => R::fresh(core),
     };
     let warnings = role.update(core, &call.args, new)?;
-    of::<R>(core, call)?.insert(name, role);
+    let roles = of::<R>(core, call)?;
+    role.check_beside(&name, roles)?;
+    roles.insert(name, role);
     if warnings.is_empty() {
         return done();
     }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Login, TokenParams,
+    Login, OldNames, TokenParams,
     roles::{self, Role as _, Roles},
 };
 use crate::{
@@ -44,7 +44,13 @@ pub(crate) const TABLE: &[Endpoint] = &[
     Endpoint {
         pattern: "login/{username:seg}",
         fields: &[("password", Kind::Text)],
-        ops: &[(Op::Update, login)],
+        ops: &[
+            (Op::Update, login),
+            (Op::Read, look_ahead),
+            (Op::Delete, look_ahead),
+            (Op::Header, look_ahead),
+            (Op::Patch, look_ahead),
+        ],
         exists: None,
     },
     Endpoint {
@@ -93,7 +99,7 @@ fn digest(password: &str) -> [u8; 32] {
 impl roles::Role for User {
     const NAME: &'static str = "username";
     const LOWER: bool = true;
-    const OLD: &'static [(&'static str, &'static str)] = &[
+    const OLD: OldNames = &[
         ("policies", "token_policies"),
         ("ttl", "token_ttl"),
         ("max_ttl", "token_max_ttl"),
@@ -175,24 +181,29 @@ fn existing<'a>(core: &'a mut Core, call: &Call) -> Result<&'a mut User, Refused
         .ok_or_else(|| Refused::internal("username does not exist"))
 }
 
+/// By what name failures are counted: Vault takes another case for another user.
+fn counted(core: &Core, call: &Call) -> String {
+    if core.flavour.is_vault() {
+        call.args.text("username").to_owned()
+    } else {
+        name(call)
+    }
+}
+
+/// Whether the user is locked out is asked before whether logins are made so at all.
+fn look_ahead(core: &mut Core, call: &Call) -> Outcome {
+    core.check_lock(call, &counted(core, call))?;
+    Err(Refused::unsupported_operation())
+}
+
 fn login(core: &mut Core, call: &Call) -> Outcome {
     let name = name(call);
     if core.flavour.is_vault() && matches!(call.raw.get("password"), Some(Value::Object(_))) {
         return Err(Refused::Panic);
     }
+    let counted = counted(core, call);
+    core.check_lock(call, &counted)?;
     let (accessor, lockout) = core.lockout_of(call);
-    // Vault counts failures by the name as it was written: another case, another count
-    let counted = if core.flavour.is_vault() {
-        call.args.text("username").to_owned()
-    } else {
-        name.clone()
-    };
-    if core
-        .lockouts
-        .is_locked(&accessor, &counted, lockout, core.now)
-    {
-        return Err(super::locked());
-    }
     let password = call.args.text("password");
     if password.is_empty() {
         if core.flavour.is_vault() {

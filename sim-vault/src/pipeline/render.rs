@@ -253,6 +253,11 @@ pub(crate) fn auth_block(entry: &Entry, ttl: Duration) -> AuthBlock {
         entity_id: entry.entity_id.clone(),
         token_type: entry.type_name(),
         orphan: entry.orphan,
-        num_uses: entry.initial_uses.max(entry.num_uses),
+        // before the token is kept it has no initial uses yet
+        num_uses: if entry.initial_uses == 0 {
+            entry.num_uses
+        } else {
+            entry.initial_uses
+        },
     }
 }

@@ -10,6 +10,8 @@ use super::{
 };
 use crate::{duration, fields::invalid_duration, flavour::Flavour};
 
+mod control_group;
+
 /// The rules of all `path` blocks. The error is the server's text after `failed to parse policy: `.
 pub(super) fn rules(items: &[Item], flavour: Flavour) -> Result<Vec<Rule>, String> {
     let faults = unknown_keys(items, &["name", "path"]);
@@ -179,6 +181,10 @@ fn path_rule(item: &Item, flavour: Flavour) -> Result<Rule, String> {
             several(&faults.into_iter().map(with_path).collect::<Vec<_>>())
         });
     }
+    if openbao && let Ok(Some(group)) = control_group::of(items) {
+        // before everything else in the block
+        control_group::check(&group, flavour).map_err(twice)?;
+    }
     let block = Block::read(items, flavour).map_err(|fault| twice(with_path(fault)))?;
     block.rule(key, flavour).map_err(twice)
 }
@@ -238,18 +244,7 @@ impl Block {
         for given in field(items, "mfa_methods") {
             texts(&given, "root.mfa_methods", &mut unused)?;
         }
-        for given in field(items, "control_group") {
-            block.control_group = Some(match given {
-                Given::Value(Node::Object(_, inner)) => inner.clone(),
-                Given::Blocks(inner) => inner,
-                Given::Value(other) => {
-                    let kind = other.kind();
-                    let text =
-                        format!("root.control_group: not an object type for struct ({kind})");
-                    return Err(at(other.pos(), text));
-                }
-            });
-        }
+        block.control_group = control_group::of(items)?;
         if flavour.is_vault() {
             for given in field(items, "subscribe_event_types") {
                 texts(&given, "root.subscribe_event_types", &mut unused)?;
@@ -268,8 +263,8 @@ impl Block {
     fn rule(self, key: &str, flavour: Flavour) -> Result<Rule, String> {
         let with_path = |fault: String| Err(format!("path {}: {fault}", quoted(key)));
         let mut rule = Rule::on(key);
-        if rule.pattern.contains("+*") {
-            let shown = key.strip_prefix('/').unwrap_or(key);
+        let shown = key.strip_prefix('/').unwrap_or(key);
+        if shown.contains("+*") {
             return Err(format!(
                 "path {}: invalid use of wildcards ('+*' is forbidden)",
                 quoted(shown)
@@ -306,8 +301,8 @@ impl Block {
         };
         rule.min_wrap = limit(self.min_wrap, "min_wrapping_ttl")?;
         rule.max_wrap = limit(self.max_wrap, "max_wrapping_ttl")?;
-        if let Some(group) = &self.control_group {
-            check_control_group(group, flavour)?;
+        if let Some(group) = self.control_group.filter(|_| flavour.is_vault()) {
+            control_group::check(&group, flavour)?;
         }
         if !rule.max_wrap.is_zero() && rule.max_wrap < rule.min_wrap {
             return Err("max_wrapping_ttl cannot be less than min_wrapping_ttl".to_owned());
@@ -339,28 +334,6 @@ impl Block {
         rule.required = self.required;
         Ok(rule)
     }
-}
-
-/// Control groups are the paid edition's; the text is read all the same.
-fn check_control_group(group: &[Item], flavour: Flavour) -> Result<(), String> {
-    let factors = below(group, "factor");
-    let fault = match (factors.is_empty(), flavour.is_openbao()) {
-        (true, true) => "requires at least one factor but had none",
-        (true, false) => return Err("no control group factors provided".to_owned()),
-        (false, true) => "factor 0: missing controlled capabilities",
-        (false, false) => return Err("no control_group factor provided".to_owned()),
-    };
-    let inner = |name: &str| {
-        factors.iter().all(|f| match &f.value {
-            Node::Object(_, items) => !field(items, name).is_empty(),
-            _ => false,
-        })
-    };
-    if !factors.is_empty() && inner("identity") && inner("controlled_capabilities") {
-        return Ok(());
-    }
-    let list = several(&[fault.to_owned()]);
-    Err(format!("error handling control_group: {list}"))
 }
 
 /// A value that may be of any type.

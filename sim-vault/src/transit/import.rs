@@ -28,6 +28,11 @@ pub(super) const FIELDS: &[Field] = &[
     ("auto_rotate_period", Kind::Seconds),
     ("context", Kind::Text),
     ("public_key", Kind::Text),
+];
+pub(super) const VERSION_FIELDS: &[Field] = &[
+    ("ciphertext", Kind::Text),
+    ("hash_function", Kind::Text),
+    ("public_key", Kind::Text),
     ("version", Kind::Int),
 ];
 
@@ -92,7 +97,8 @@ pub(super) fn import(core: &mut Core, call: &Call) -> Outcome {
         ));
     }
     let material = unwrapped(core, call)?;
-    check(kind, &material, true)?;
+    check(kind, &material)
+        .map_err(|text| Refused::internal(format!("error importing key: {text}")))?;
     let mut key = Key::new(name, kind);
     key.imported = true;
     key.import_rotation = args.flag("allow_rotation");
@@ -122,26 +128,20 @@ fn hash(call: &Call) -> Result<Hash, Refused> {
     })
 }
 
-fn check(kind: KeyType, material: &[u8], prefixed: bool) -> Result<(), Refused> {
+fn check(kind: KeyType, material: &[u8]) -> Result<(), String> {
     let fits = if kind.is_aead() {
         material.len() == kind.key_bytes()
     } else {
         asymmetric::public(kind, material).is_some()
     };
     if fits {
-        Ok(())
-    } else {
-        let prefix = if prefixed {
-            "error importing key: "
-        } else {
-            ""
-        };
-        Err(Refused::internal(format!(
-            "{prefix}invalid key size {} bytes for key type {}",
-            material.len(),
-            kind.name()
-        )))
+        return Ok(());
     }
+    Err(format!(
+        "invalid key size {} bytes for key type {}",
+        material.len(),
+        kind.name()
+    ))
 }
 
 pub(super) fn import_version(core: &mut Core, call: &Call) -> Outcome {
@@ -162,8 +162,24 @@ pub(super) fn import_version(core: &mut Core, call: &Call) -> Outcome {
         ));
     }
     let material = unwrapped(core, call)?;
-    check(key.kind, &material, core.flavour.is_vault())?;
+    if let Some(version) = call.args.opt_int("version") {
+        return Err(Refused::internal(not_replaced(&key, version)));
+    }
+    check(key.kind, &material).map_err(Refused::internal)?;
     key.push(core, material.to_vec());
     engine(core, call)?.keys.insert(name.to_owned(), key);
     done()
+}
+
+/// A version is replaced only where its private half is missing, and here every version has one.
+fn not_replaced(key: &Key, version: i64) -> &'static str {
+    let at_hand = u32::try_from(version)
+        .is_ok_and(|v| v >= key.min_decryption && key.versions.contains_key(&v));
+    if !at_hand {
+        "no such key version"
+    } else if key.kind.is_aead() {
+        "provided type does not support importing key versions"
+    } else {
+        "private key imported, key version cannot be updated"
+    }
 }

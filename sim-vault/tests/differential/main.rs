@@ -1,12 +1,13 @@
 //! The simulation against live servers: random calls to both, and status, texts, headers and shapes must agree.
 //!
 //! The reference is the model, the system under test a live dev server of the same flavour (see [`model`] and [`live`]); what
-//! is asked is data (see [`surface`]). A difference shrinks to the shortest sequence that shows it.
+//! is asked is data (see [`surface`]). A difference shrinks to the shortest sequence that shows it, and what it taught becomes
+//! a story (see [`stories`]): stories are told to the server before the random calls begin.
 //!
 //! Needs the servers' binaries: `$BAO` and `$VAULT`, or `bao` and `vault` on the PATH, or the cache of real parts. Without
 //! one its tests are shown as ignored; with `KMS_REQUIRE=all` they fail. `DIFFERENTIAL_CALLS` sets the number of calls on
-//! each server, `DIFFERENTIAL_SEED` the seed, `DIFFERENTIAL_SHOW` how many differences are looked for, and `DIFFERENTIAL_SURVEY` collects
-//! all kinds of differences without shrinking them.
+//! each server, `DIFFERENTIAL_SEED` the seed, `DIFFERENTIAL_SHOW` how many differences are looked for, and `DIFFERENTIAL_SURVEY`
+//! goes on after a difference and collects all kinds of them, each with the calls that led to it, without shrinking any.
 
 use std::{
     env,
@@ -33,9 +34,11 @@ mod norm;
 mod shape;
 #[path = "../../examples/transcripts/signers.rs"]
 mod signers;
+mod stories;
 mod strategy;
 mod surface;
 
+use call::Call;
 use known::Known;
 use live::Server;
 use model::{HashiCorp, OpenBao, Product, Reference};
@@ -93,13 +96,19 @@ fn number(variable: &str, default: u64) -> Result<u64, Failed> {
     }
 }
 
-/// At least `calls` calls on both; every known difference must still be one.
+/// All stories and at least `calls` random calls on both; every known difference must still be one.
 fn compare<P: Product>(binary: &Path, calls: u64) -> Result<(), Failed> {
     let calls = number("DIFFERENTIAL_CALLS", calls)?;
     let seed = number("DIFFERENTIAL_SEED", 1)?;
     let show = number("DIFFERENTIAL_SHOW", 1)?;
     let server = Server::start(binary, Known::load(P::FLAVOUR)?)?;
     let mut shown = Vec::new();
+    for story in stories::all() {
+        let wrong = server.told::<P>(&story);
+        let calls: Vec<Call> = story.steps.into_iter().map(|step| step.call).collect();
+        let wrong = wrong.into_iter().chain(server.difference::<P>(&calls));
+        shown.extend(wrong.map(|text| format!("{}\n {text}", story.title)));
+    }
     let mut round = 0;
     while server.compared.get() < calls && (shown.len() as u64) < show {
         let left = calls - server.compared.get();
@@ -133,9 +142,11 @@ fn compare<P: Product>(binary: &Path, calls: u64) -> Result<(), Failed> {
             shown.push(format!("{count} times, e.g.\n{path}\n {kind}\n"));
         }
     }
-    for entry in server.known.entries() {
+    // a survey does not end at a difference, so it cannot tell whether one is left
+    let known = server.known.entries().filter(|_| server.survey.is_none());
+    for entry in known {
         let calls = entry.calls()?;
-        if !(0..entry.tries).any(|_| server.differs::<P>(&calls)) {
+        if !(0..entry.tries).any(|_| server.difference::<P>(&calls).is_some()) {
             shown.push(format!(
                 "no longer a difference, remove it from known.toml: {}",
                 entry.reason

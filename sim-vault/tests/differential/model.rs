@@ -48,6 +48,8 @@ pub struct State {
     memory: Memory,
     focus: usize,
     made: usize,
+    /// When the latest call was made.
+    pub at: Duration,
     pub said: Said,
 }
 
@@ -113,7 +115,8 @@ impl State {
     fn make(&mut self, call: &Call) {
         let filled = self.memory.fill(call);
         let path = format!("/v1/{}", filled.path);
-        let response = self.core.handle(now(), &request(call, filled));
+        self.at = now();
+        let response = self.core.handle(self.at, &request(call, filled));
         self.memory.keep(&path, &response.json());
         self.made += 1;
         self.said = shape::of_model(&call.method, &path, &response);
@@ -132,6 +135,7 @@ impl State {
             memory: Memory::default(),
             focus,
             made: 0,
+            at: Duration::ZERO,
             said: Said::default(),
         }
     }

@@ -54,6 +54,11 @@ impl Row {
         self
     }
 
+    fn body_of(mut self, fields: Vec<(&'static str, Value)>) -> Self {
+        self.fields.extend(fields);
+        self
+    }
+
     fn with<const N: usize>(mut self, headers: [(&'static str, Value); N]) -> Self {
         self.headers.extend(headers);
         self
@@ -105,6 +110,7 @@ pub fn families() -> Vec<Family> {
         family("cert", login_ground("cert"), auth::cert()),
         family("policy", policy_ground(), system::policies()),
         family("wrapping", ground(), system::wrapping()),
+        family("secrets", ground(), system::secrets()),
         family("mounts", ground(), system::mounts()),
         family("quotas", quota_ground(), system::quotas()),
         only("namespaces", namespace_ground(), system::namespaces()),

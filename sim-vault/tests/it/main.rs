@@ -1,6 +1,8 @@
 //! Tests of the simulation as its users see it: the recordings, byte streams, faults, the binary.
 
 mod binary;
+#[path = "../differential/call.rs"]
+mod call;
 mod cluster;
 mod control;
 mod determinism;
@@ -8,11 +10,19 @@ mod enterprise;
 mod faults;
 mod fuzz;
 mod http;
+#[path = "../differential/memory.rs"]
+mod memory;
 mod model;
 mod policies;
 #[path = "../../examples/transcripts/replay.rs"]
 mod replay;
 mod rules;
 mod settings;
+#[path = "../differential/stories.rs"]
+mod stories;
+#[path = "stories.rs"]
+mod told;
 mod transcripts;
 mod wire;
+
+use replay::signers;

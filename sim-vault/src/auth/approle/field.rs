@@ -29,7 +29,7 @@ pub(super) fn read(core: &mut Core, call: &Call) -> Outcome {
     let params = &role.params;
     let with_old = |old: &str, new: &str, value: Value, shows: bool| {
         let mut data = json!({});
-        if shows && role.by_old_name.contains(old) {
+        if shows && role.params.by_old_name.contains(old) {
             data[old] = value.clone();
         }
         data[new] = value;
@@ -186,9 +186,9 @@ fn set(role: &mut Role, field: &str, args: &Args) -> Result<(), Refused> {
 
 fn note(role: &mut Role, old: &'static str, used: bool) {
     if used {
-        role.by_old_name.insert(old);
+        role.params.by_old_name.insert(old);
     } else {
-        role.by_old_name.remove(old);
+        role.params.by_old_name.remove(old);
     }
 }
 
@@ -205,11 +205,11 @@ fn reset(role: &mut Role, field: &str) {
     match field {
         "policies" => {
             role.params.policies.clear();
-            role.by_old_name.remove("policies");
+            role.params.by_old_name.remove("policies");
         }
         "period" => {
             role.params.period = Duration::ZERO;
-            role.by_old_name.remove("period");
+            role.params.by_old_name.remove("period");
         }
         "token-ttl" => role.params.ttl = Duration::ZERO,
         "token-max-ttl" => role.params.max_ttl = Duration::ZERO,

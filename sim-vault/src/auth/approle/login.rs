@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Role, all};
+use super::{
+    Role, all,
+    secret::{check_within_role, forget},
+};
 use crate::{
     Core,
-    auth::{Login, TokenParams, addresses, locked, roles},
+    auth::{Login, TokenParams, addresses, roles},
     call::Call,
     mounts::MountId,
     pipeline::within,
@@ -24,12 +27,14 @@ fn no_alias(core: &Core) -> Refused {
     Refused::Login(500, text.to_owned())
 }
 
-/// Who is to be counted is asked before whether logins are made so at all.
+/// Who is to be counted, and whether that one is locked out, is asked before whether logins are made so at all.
 pub(super) fn look_ahead(core: &mut Core, call: &Call) -> Outcome {
     let (_, lockout) = core.lockout_of(call);
-    if call.args.text("role_id").is_empty() && !lockout.disabled {
+    let role_id = call.args.text("role_id");
+    if role_id.is_empty() && !lockout.disabled {
         return Err(no_alias(core));
     }
+    core.check_lock(call, role_id)?;
     Err(Refused::unsupported_operation())
 }
 
@@ -48,6 +53,7 @@ pub(super) fn login(core: &mut Core, call: &Call) -> Outcome {
     if role_id.is_empty() {
         return Err(no_alias(core));
     }
+    core.check_lock(call, role_id)?;
     let (accessor, lockout) = core.lockout_of(call);
     let (now, openbao) = (core.now, core.flavour.is_openbao());
     let found = all(core, call)?
@@ -57,9 +63,6 @@ pub(super) fn login(core: &mut Core, call: &Call) -> Outcome {
     let Some((name, role)) = found else {
         return Err(invalid());
     };
-    if core.lockouts.is_locked(&accessor, role_id, lockout, now) {
-        return Err(locked());
-    }
     let cidr_fault = |what: &str| {
         let peer = call.peer;
         Refused::bad(format!(
@@ -82,6 +85,11 @@ pub(super) fn login(core: &mut Core, call: &Call) -> Outcome {
             core.lockouts.failed(&accessor, role_id, lockout, now);
             return Err(Refused::Login(400, INVALID.to_owned()));
         };
+        // in Vault the use counts whatever is found fault with from here on, in OpenBao that of a login alone
+        if !openbao {
+            spend(core, call, &name, secret)?;
+        }
+        check_within_role(&id.cidrs, role.blocks())?;
         if !within(call.peer, &id.cidrs) {
             if id.uses == 0 {
                 let peer = call.peer;
@@ -98,20 +106,8 @@ pub(super) fn login(core: &mut Core, call: &Call) -> Outcome {
         if !id.token_cidrs.is_empty() {
             params.bound_cidrs = addresses(id.token_cidrs.clone())?;
         }
-        if let Some(kept) = all(core, call)?.get_mut(&name) {
-            let uses = id.uses;
-            match uses {
-                0 => {}
-                1 => {
-                    kept.secrets.remove(secret);
-                }
-                _ => {
-                    if let Some(id) = kept.secrets.get_mut(secret) {
-                        id.uses = uses - 1;
-                        id.updated = now;
-                    }
-                }
-            }
+        if openbao {
+            spend(core, call, &name, secret)?;
         }
     } else if !within(call.peer, role.blocks()) {
         return Err(cidr_fault("role"));
@@ -128,6 +124,24 @@ pub(super) fn login(core: &mut Core, call: &Call) -> Outcome {
             metadata,
         },
     )
+}
+
+/// Counts a use of a secret id; the last one ends it.
+fn spend(core: &mut Core, call: &Call, role: &str, secret: &str) -> Result<(), Refused> {
+    let now = core.now;
+    let kept = all(core, call)?.get_mut(role);
+    let Some(id) = kept.and_then(|r| r.secrets.get_mut(secret)) else {
+        return Ok(());
+    };
+    match id.uses {
+        0 => Ok(()),
+        1 => forget(core, call, role, secret),
+        left => {
+            id.uses = left - 1;
+            id.updated = now;
+            Ok(())
+        }
+    }
 }
 
 /// Renewal looks the role up by name: a role of the same name made anew serves.

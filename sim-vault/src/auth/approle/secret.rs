@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::{Role, SecretId, all, name, role};
+use super::{Role, SecretId, accessors, all, name, role};
 use crate::{
     Core,
     call::Call,
@@ -46,6 +46,22 @@ pub(super) fn check_blocks(blocks: &[String], what: &str) -> Result<(), Refused>
     Ok(())
 }
 
+/// A secret id's networks must lie within its role's, if both have any.
+pub(super) fn check_within_role(blocks: &[String], of_role: &[String]) -> Result<(), Refused> {
+    if blocks.is_empty() || of_role.is_empty() || blocks.iter().all(|b| inside(b, of_role)) {
+        return Ok(());
+    }
+    let list = |l: &[String]| {
+        let quoted: Vec<String> = l.iter().map(|b| format!("{b:?}")).collect();
+        format!("[{}]", quoted.join(" "))
+    };
+    Err(Refused::internal(format!(
+        "failed to verify subset relationship between CIDR blocks on the role {} and CIDR blocks on the secret ID {}: %!w(<nil>)",
+        list(of_role),
+        list(blocks)
+    )))
+}
+
 pub(super) fn new_secret(core: &mut Core, call: &Call) -> Outcome {
     if call.path.contains("/custom-secret-id") && call.args.text("secret_id").is_empty() {
         return Err(Refused::bad("missing secret_id"));
@@ -78,22 +94,7 @@ pub(super) fn new_secret(core: &mut Core, call: &Call) -> Outcome {
         let of_role: &[String] = &of_role.iter().map(whole).collect::<Vec<_>>();
         let blocks = call.args.texts(field);
         check_blocks(&blocks, what)?;
-        if !blocks.is_empty() && !of_role.is_empty() && !blocks.iter().all(|b| inside(b, of_role)) {
-            let list = |l: &[String]| {
-                format!(
-                    "[{}]",
-                    l.iter()
-                        .map(|b| format!("{b:?}"))
-                        .collect::<Vec<_>>()
-                        .join(" ")
-                )
-            };
-            return Err(Refused::internal(format!(
-                "failed to verify subset relationship between CIDR blocks on the role {} and CIDR blocks on the secret ID {}: %!w(<nil>)",
-                list(of_role),
-                list(&blocks)
-            )));
-        }
+        check_within_role(&blocks, of_role)?;
     }
     let (fresh, accessor, now) = (core.uuid(), core.uuid(), core.now);
     let args = &call.args;
@@ -150,6 +151,8 @@ pub(super) fn new_secret(core: &mut Core, call: &Call) -> Outcome {
         metadata,
     };
     role.secrets.insert(secret.clone(), id);
+    let local = role.local_secret_ids;
+    accessors(core, call)?.insert((local, accessor.clone()));
     ok(json!({
         "secret_id": secret,
         "secret_id_accessor": accessor,
@@ -174,18 +177,37 @@ pub(super) fn list_secrets(core: &mut Core, call: &Call) -> Outcome {
     Reply::keys(keys)
 }
 
-/// By the secret or by its accessor.
-fn wanted(role: &Role, call: &Call) -> Option<String> {
-    match call.args.opt_text("secret_id_accessor") {
-        Some(accessor) => role
-            .secrets
-            .iter()
-            .find(|(_, s)| s.accessor == accessor)
-            .map(|(k, _)| k.clone()),
-        None => {
-            Some(call.args.text("secret_id").to_owned()).filter(|k| role.secrets.contains_key(k))
-        }
+/// What a lookup or a destruction is about.
+enum Named {
+    Secret(String),
+    /// No such secret id, or an accessor whose secret id is another role's or has gone with its role.
+    Nothing,
+    /// The mount does not know this accessor: the complaint.
+    UnknownAccessor(String),
+}
+
+/// The role that the call names, and the secret id there: by itself or by its accessor.
+fn named(core: &mut Core, call: &Call) -> Result<(Role, Named), Refused> {
+    let missing = Refused::internal(format!("role {:?} does not exist", name(call)));
+    let role = role(core, call).map_err(|_| missing)?.clone();
+    let Some(accessor) = call.args.opt_text("secret_id_accessor") else {
+        let secret = call.args.text("secret_id").to_owned();
+        let known = role.secrets.contains_key(&secret);
+        let found = if known {
+            Named::Secret(secret)
+        } else {
+            Named::Nothing
+        };
+        return Ok((role, found));
+    };
+    if !accessors(core, call)?.contains(&(role.local_secret_ids, accessor.to_owned())) {
+        let text = format!("failed to find accessor entry for secret_id_accessor: {accessor:?}");
+        return Ok((role, Named::UnknownAccessor(text)));
     }
+    let mut secrets = role.secrets.iter();
+    let found = secrets.find(|(_, s)| s.accessor == accessor);
+    let found = found.map_or(Named::Nothing, |(secret, _)| Named::Secret(secret.clone()));
+    Ok((role, found))
 }
 
 /// What the lookups and destructions need before they look at the role.
@@ -203,25 +225,21 @@ fn check_named(call: &Call) -> Result<(), Refused> {
 
 pub(super) fn look_up(core: &mut Core, call: &Call) -> Outcome {
     check_named(call)?;
-    let missing = Refused::internal(format!("role {:?} does not exist", name(call)));
-    let found = {
-        let role = role(core, call).map_err(|_| missing)?;
-        wanted(role, call).and_then(|key| role.secrets.get(&key).cloned())
-    };
-    let Some(id) = found else {
-        if !call.args.has("secret_id_accessor") {
-            return done();
+    let (role, named) = named(core, call)?;
+    let id = match named {
+        Named::Secret(secret) => role.secrets.get(&secret),
+        Named::Nothing => None,
+        Named::UnknownAccessor(text) => {
+            return Ok(Some(Reply {
+                status: Some(404),
+                // without a line feed, and Vault without the mount's type
+                no_mount_type: true,
+                ..Reply::data(json!({ "error": text }))
+            }));
         }
-        let text = format!(
-            "failed to find accessor entry for secret_id_accessor: {:?}",
-            call.args.text("secret_id_accessor")
-        );
-        return Ok(Some(Reply {
-            status: Some(404),
-            // without a line feed, and Vault without the mount's type
-            no_mount_type: true,
-            ..Reply::data(json!({ "error": text }))
-        }));
+    };
+    let Some(id) = id else {
+        return done();
     };
     let expires = if id.ttl.is_zero() {
         "0001-01-01T00:00:00Z".to_owned()
@@ -243,26 +261,45 @@ pub(super) fn look_up(core: &mut Core, call: &Call) -> Outcome {
 
 pub(super) fn destroy(core: &mut Core, call: &Call) -> Outcome {
     check_named(call)?;
-    let missing = Refused::internal(format!("role {:?} does not exist", name(call)));
-    let role = role(core, call).map_err(|_| missing)?;
-    match wanted(role, call) {
-        Some(key) => {
-            role.secrets.remove(&key);
+    match named(core, call)?.1 {
+        Named::Secret(secret) => {
+            forget(core, call, &name(call), &secret)?;
             done()
         }
-        None if call.args.has("secret_id_accessor") => Err(Refused::internal(format!(
-            "failed to find accessor entry for secret_id_accessor: {:?}",
-            call.args.text("secret_id_accessor")
-        ))),
-        None => done(),
+        Named::UnknownAccessor(text) => Err(Refused::internal(text)),
+        Named::Nothing if call.args.has("secret_id_accessor") => {
+            Err(Refused::Plain(403, "invalid secret id accessor".to_owned()))
+        }
+        Named::Nothing => done(),
     }
+}
+
+/// Removes a secret id and its accessor.
+pub(super) fn forget(
+    core: &mut Core,
+    call: &Call,
+    role: &str,
+    secret: &str,
+) -> Result<(), Refused> {
+    let Some(role) = all(core, call)?.get_mut(role) else {
+        return Ok(());
+    };
+    let local = role.local_secret_ids;
+    if let Some(id) = role.secrets.remove(secret) {
+        accessors(core, call)?.remove(&(local, id.accessor));
+    }
+    Ok(())
 }
 
 pub(super) fn tidy(core: &mut Core, call: &Call) -> Outcome {
     let now = core.now;
+    let mut kept = super::Accessors::new();
     for role in all(core, call)?.values_mut() {
         role.secrets.retain(|_, s| !s.expired(now));
+        let living = role.secrets.values().map(|s| s.accessor.clone());
+        kept.extend(living.map(|accessor| (role.local_secret_ids, accessor)));
     }
+    *accessors(core, call)? = kept;
     let product = core.flavour.product();
     let text = format!(
         "Tidy operation successfully started. Any information from the operation will be printed to {product}'s server logs."

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{TokenRole, stored_roles};
 use crate::{
     Core,
+    auth::{effective_policies, tidied},
     call::Call,
     reply::{Outcome, Refused, Reply, done},
 };
@@ -21,6 +22,13 @@ pub(super) fn write_role(core: &mut Core, call: &Call) -> Outcome {
     for (field, to) in [
         ("allowed_policies", &mut role.allowed_policies),
         ("allowed_policies_glob", &mut role.allowed_policies_glob),
+    ] {
+        if let Some(texts) = args.opt_texts(field) {
+            *to = effective_policies(&texts, true);
+        }
+    }
+    // what is forbidden, or no policy at all, stays beside `root`
+    for (field, to) in [
         ("disallowed_policies", &mut role.disallowed_policies),
         (
             "disallowed_policies_glob",
@@ -29,7 +37,7 @@ pub(super) fn write_role(core: &mut Core, call: &Call) -> Outcome {
         ("allowed_entity_aliases", &mut role.allowed_entity_aliases),
     ] {
         if let Some(texts) = args.opt_texts(field) {
-            *to = crate::auth::effective_policies(&texts, true);
+            *to = tidied(&texts);
         }
     }
     if let Some(b) = args.opt_bool("orphan") {

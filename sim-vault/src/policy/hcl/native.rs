@@ -211,9 +211,9 @@ impl Parser {
         self.deeper(&open)?;
         let mut nodes = Vec::new();
         let mut comma = false;
-        let within = |stop, what: &str| match stop {
+        let within = |inner: &Token, stop, what: &str| match stop {
             Stop::Fault(text) => Self::fault(
-                &open,
+                inner,
                 format!("error while trying to parse {what} within list: {text}"),
             ),
             Stop::End => Err(Stop::End),
@@ -242,14 +242,14 @@ impl Parser {
                 Kind::Lbrace => {
                     match self.object() {
                         Ok(node) => nodes.push(node),
-                        Err(stop) => return within(stop, "object"),
+                        Err(stop) => return within(&token, stop, "object"),
                     }
                     comma = true;
                 }
                 // after an inner list no comma is asked for
                 Kind::Lbrack => match self.list() {
                     Ok(node) => nodes.push(node),
-                    Err(stop) => return within(stop, "list"),
+                    Err(stop) => return within(&token, stop, "list"),
                 },
                 Kind::Rbrack => {
                     self.depth -= 1;

@@ -53,7 +53,7 @@ fn shared() -> Vec<(&'static str, Value)> {
     vec![
         ("token_policies", policies()),
         ("token_ttl", ttls()),
-        ("token_max_ttl", json!(["2h", "10m", 0, "soon"])),
+        ("token_max_ttl", json!(["2h", "10m", 0, "soon", "9000h"])),
         ("token_explicit_max_ttl", json!(["3h", "10m", "soon"])),
         ("token_period", json!(["1h", 60, 0, -1])),
         ("token_num_uses", counts()),
@@ -74,6 +74,18 @@ fn role(
     row.fields = own;
     row.fields.extend(shared());
     row
+}
+
+/// The shared ones by their old names.
+fn old() -> Vec<(&'static str, Value)> {
+    vec![
+        ("policies", policies()),
+        ("ttl", ttls()),
+        ("max_ttl", json!(["10m", "2h", "9000h", 0, null])),
+        ("period", json!(["1h", "9000h", 0])),
+        ("bound_cidrs", networks()),
+        ("num_uses", counts()),
+    ]
 }
 
 /// What anyone may do with the tokens that a family's logins gave.
@@ -203,6 +215,7 @@ pub fn userpass() -> Vec<Row> {
         role(4, "POST|PUT", "auth/x/users/{u|u|V}", vec![
             ("password", json!(["pw", "pw2", "", 5, null])),
         ]),
+        Row::new(1, "POST", "auth/x/users/u").body_of(old()),
         Row::new(2, "GET", "auth/x/users/{u|v|V}"),
         Row::new(1, "DELETE", "auth/x/users/{u|v}"),
         Row::new(1, "LIST|GET", "auth/x/users"),
@@ -241,6 +254,9 @@ pub fn approle() -> Vec<Row> {
                 ("secret_id_ttl", json!(["10m", "soon", 0, -1])),
                 ("role_id", json!(["own", ""])),
                 ("local_secret_ids", json!([true, false])),
+                ("policies", policies()),
+                ("period", json!(["1h", 0, null, "soon"])),
+                ("bound_cidr_list", networks()),
             ],
         ),
         Row::new(2, "GET", "auth/x/role/{u|v|w}"),
@@ -368,7 +384,24 @@ pub fn jwt() -> Vec<Row> {
             ],
         ),
         Row::new(1, "GET|DELETE", "auth/x/role/{u|v|w}"),
+        Row::new(2, "POST", "auth/x/role/u").body([
+            ("role_type!", json!(["jwt"])),
+            ("user_claim!", json!(["sub", "team"])),
+            ("bound_audiences!", json!([["vault"]])),
+            (
+                "bound_claims",
+                json!([{ "team": "a" }, { "team": "*" }, { "exp": 4_000_000_000u64 }, { "aud": "vault" }, { "team": true }]),
+            ),
+            ("bound_claims_type", json!(["glob", "string"])),
+            ("claim_mappings", json!([{ "team": "group" }, { "exp": "x" }, { "team": "role" }, { "team": "a", "sub": "a" }])),
+            ("groups_claim", json!(["team", "aud", "exp", "none", ""])),
+        ]),
+        Row::new(1, "POST", "auth/x/role/u").body_of(old()).body([("role_type!", json!(["jwt"]))]),
         Row::new(1, "LIST|GET", "auth/x/role"),
+        Row::new(5, "POST", "auth/x/login").by("").body([
+            ("role!", json!(["u"])),
+            ("jwt!", json!(["$JWT", "$AUDS"])),
+        ]),
         Row::new(12, "POST", "auth/x/login").by("  $t1").body([
             ("role", json!(["u", "u", "u", "w", "", null, 5])),
             (
@@ -421,6 +454,7 @@ pub fn kubernetes() -> Vec<Row> {
                 ),
             ],
         ),
+        Row::new(1, "POST", "auth/x/role/u").body_of(old()),
         Row::new(1, "DELETE", "auth/x/role/{u|v|w}"),
         Row::new(3, "GET", "auth/x/role/{u|v|w}"),
         Row::new(1, "LIST|GET", "auth/x/role"),
@@ -451,7 +485,9 @@ pub fn cert() -> Vec<Row> {
                 ("display_name", json!(["d", ""])),
             ],
         ),
-        Row::new(2, "DELETE", "auth/x/certs/{u|v|w}"),
+        Row::new(1, "POST", "auth/x/certs/{u|v}").body_of(old()),
+        Row::new(3, "GET", "auth/x/certs/{u|u|U|v|w}"),
+        Row::new(2, "DELETE", "auth/x/certs/{u|v|w|V}"),
         Row::new(1, "LIST|GET", "auth/x/certs"),
         Row::new(3, "POST", "auth/x/login")
             .by("")

@@ -204,6 +204,49 @@ pub fn mounts() -> Vec<Row> {
     ]
 }
 
+/// A dev server's `secret/`, and what comes of a plugin that takes it for Transit.
+pub fn secrets() -> Vec<Row> {
+    let versions = json!([[1], [1, 2], "1,2", [3], [], ["x"], "1,x", 5, null, true, [1.5], { "a": 1 }, "", [99], [-1]]);
+    vec![
+        Row::new(8, "POST|PUT", "secret/data/{x|x|x|y|x/y}")
+            .by("root root root $t1")
+            .body([
+                ("data", json!([{ "v": "1" }, { "v": "2" }, {}, { "a": { "b": [1] } }, null, 5, "x"])),
+                ("options", json!([{ "cas": 0 }, { "cas": 1 }, { "cas": 2 }, { "cas": "1" }, { "cas": "x" }, { "cas": null }, { "cas": -1 }, {}, null, 5])),
+                ("version", json!([1, "x"])),
+                ("colour", json!(["blue"])),
+            ]),
+        Row::new(4, "POST", "secret/data/{x|x|y}").body([("data!", json!([{ "v": "1" }]))]),
+        Row::new(
+            6,
+            "GET",
+            "secret/data/{x|x|x|y|x/y|none}{|?version=1|?version=2|?version=9|?version=0|?version=-1|?version=x}",
+        )
+        .by("root root $t1"),
+        Row::new(2, "DELETE", "secret/data/{x|x|y|none}"),
+        Row::new(4, "POST|PUT", "secret/{delete|undelete|destroy}/{x|x|x|y|none}")
+            .body([("versions", versions)]),
+        Row::new(3, "GET", "secret/metadata/{x|x|y|x/y|none}"),
+        Row::new(1, "DELETE", "secret/metadata/{x|y|none}"),
+        Row::new(2, "LIST", "secret/metadata{|/|/x|/none|/x/}"),
+        Row::new(
+            2,
+            "GET|POST|PUT|DELETE|LIST|HEAD",
+            "secret/{encrypt/k|decrypt/k|keys/k|x|metadata|data|destroy}",
+        )
+        .by("root root $t1")
+        .body([("plaintext", json!(["aGk="]))]),
+        Row::new(1, "POST", "auth/token/create").body([("policies!", json!([["s"]]))]),
+        Row::new(1, "PUT", "sys/policies/acl/s").body([(
+            "policy!",
+            json!([
+                "path \"secret/*\" { capabilities = [\"update\", \"read\", \"list\"] }",
+                "path \"secret/*\" { capabilities = [\"create\", \"read\"] }"
+            ]),
+        )]),
+    ]
+}
+
 /// Rate limits. Intervals are long: a sequence must not depend on when it runs.
 pub fn quotas() -> Vec<Row> {
     vec![

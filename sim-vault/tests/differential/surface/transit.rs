@@ -281,6 +281,7 @@ pub fn bring_keys() -> Vec<Row> {
         Row::new(4, "POST", "m/keys/{i|j|a|z}/import_version").body([
             ("ciphertext", wrapped()),
             ("hash_function", json!(["SHA256", "SHA1", "nope"])),
+            ("version", json!([1, 2, 9, 0, -1, "x"])),
         ]),
         Row::new(1, "GET|POST", "m/wrapping_key"),
         Row::new(2, "POST", "m/keys/{i|j}/rotate"),
