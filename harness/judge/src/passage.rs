@@ -105,8 +105,8 @@ fn passage(check: &Check, history: &History) -> Vec<CheckResult> {
         old_key.finish(seen.clone(), "until everything is rewritten old keys must decrypt"),
         restart.finish(seen, "a restart makes the server ask the plugin for every seed again"),
     ];
-    for result in results.iter_mut().filter(|one| one.assertions == 0) {
-        unseen(result, history);
+    for result in &mut results {
+        undecided(result, history);
     }
     results
 }
@@ -114,9 +114,11 @@ fn passage(check: &Check, history: &History) -> Vec<CheckResult> {
 /// The requirements that only a restart of the server shows.
 const BY_RESTART: [&str; 2] = ["KMS2-ROT-03", "KMS2-RT-02"];
 
-/// Why a result has nothing to judge, where that says more than that nobody looked.
-fn unseen(result: &mut CheckResult, history: &History) {
+/// What the reasons of a passage say of a result: more than that nobody looked, or that what was seen is about another
+/// plugin.
+fn undecided(result: &mut CheckResult, history: &History) {
     let by_restart = BY_RESTART.contains(&result.requirement.as_str());
+    let unseen = result.assertions == 0;
     let reasons = history
         .stimulus(PASSAGE)
         .filter_map(|event| match &event.what {
@@ -125,9 +127,9 @@ fn unseen(result: &mut CheckResult, history: &History) {
         });
     for reason in reasons {
         let status = match reason.split(':').next() {
-            Some(reasons::BEYOND) if by_restart => CheckStatus::NotApplicable,
+            Some(reasons::BEYOND) if by_restart && unseen => CheckStatus::NotApplicable,
             Some(reasons::NOT_OURS) if !by_restart => CheckStatus::Inconclusive,
-            Some(reasons::BROKE_OFF) => CheckStatus::Inconclusive,
+            Some(reasons::BROKE_OFF) if unseen => CheckStatus::Inconclusive,
             _ => continue,
         };
         result.status = status;
@@ -298,6 +300,16 @@ mod tests {
             [Inconclusive, Inconclusive, NotApplicable, NotApplicable]
         );
         assert!(of("KMS2-RT-01").starts_with("not-ours") && of("KMS2-RT-02").starts_with("beyond"));
+    }
+
+    /// A cluster that keeps its Secrets in clear reads all of them back.
+    #[test]
+    fn secrets_that_another_keeps_say_nothing_about_the_plugin() {
+        let others = ["beyond-a-kubeconfig: no restart", "not-ours: not stale"];
+        assert_eq!(
+            statuses(&with_reasons(&GOOD[..4], &others)),
+            [Inconclusive, Inconclusive, NotApplicable, NotApplicable]
+        );
     }
 
     /// It ended with exit 0 as if nobody had wanted the rest.

@@ -133,7 +133,13 @@ impl Passage {
             walk.not_run(&format!("{}: {why}", reasons::NOT_OURS));
         } else {
             walk.write_and_read().await?;
-            if walk.rotated(self.rotate.as_deref()).await? {
+            if self.rotate.is_none() {
+                walk.not_run(&format!(
+                    "{}: not told how to rotate the key, and only Secrets that a rotation makes stale are known to be \
+                     encrypted by this plugin",
+                    reasons::NOT_OURS
+                ));
+            } else if walk.rotated(self.rotate.as_deref()).await? {
                 walk.rewritten().await?;
             }
         }

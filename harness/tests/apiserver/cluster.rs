@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
-use crate::world::{Parts, READY, encryption, settings};
+use crate::world::{IDENTITY, PROVIDER, Parts, READY, configuration, kms, settings};
 
 /// Limit for what takes moments on a machine that is not loaded.
 const SOON: Duration = Duration::from_secs(120);
@@ -28,15 +28,17 @@ struct Running {
 }
 
 impl Running {
-    /// One whose configuration names [`Self::socket`], or one without any.
-    async fn start(parts: &Parts, encrypts: bool) -> Result<Self> {
+    /// One whose configuration names [`Self::socket`] for these resources, or one without any.
+    async fn start(parts: &Parts, encrypts: Option<&str>) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("kms-").tempdir()?;
         let etcd = Etcd::start(&parts.server.etcd, folder.path()).await?;
         let socket = folder.path().join("cluster.sock");
-        let settings = settings(&etcd, encrypts.then(|| encryption(&socket)));
+        let providers = [kms(PROVIDER, &socket), IDENTITY.to_owned()];
+        let text = encrypts.map(|resources| configuration(resources, &providers));
+        let settings = settings(&etcd, text);
         let program = Program::real(&parts.server.kube_apiserver);
         let server = Launched::start(&program, &settings, &folder.path().join("server")).await?;
-        if !encrypts {
+        if encrypts.is_none() {
             server.ready(READY).await?;
         }
         Ok(Self {
@@ -170,7 +172,7 @@ impl Said {
 
 /// The cluster's server was there before the plugin, finds it, and its Secrets outlive a rotation.
 pub async fn a_running_cluster_uses_the_plugin(parts: Parts) -> Result<()> {
-    let cluster = Running::start(&parts, true).await?;
+    let cluster = Running::start(&parts, Some("secrets")).await?;
     let kubeconfig = cluster.server.files().kubeconfig.clone();
     let said = cluster.run(&parts, &kubeconfig, "out").await?.ended(0)?;
     let seen: Vec<_> = said.passage().iter().map(|row| (row.0, row.1)).collect();
@@ -195,7 +197,7 @@ pub async fn a_running_cluster_uses_the_plugin(parts: Parts) -> Result<()> {
 
 /// A signal in the middle, and then a cluster that never calls the socket.
 pub async fn one_that_calls_nobody_shows_nothing(parts: Parts) -> Result<()> {
-    let cluster = Running::start(&parts, false).await?;
+    let cluster = Running::start(&parts, None).await?;
     let kubeconfig = cluster.server.files().kubeconfig.clone();
     let run = cluster.command(&parts, &kubeconfig, "broken-off").spawn()?;
     let start = Instant::now();
@@ -233,9 +235,22 @@ pub async fn one_that_calls_nobody_shows_nothing(parts: Parts) -> Result<()> {
     cluster.is_clear_after(2).await
 }
 
+/// It calls the plugin for other things, and reads back every Secret that it keeps in clear.
+pub async fn one_that_keeps_secrets_in_clear_shows_nothing(parts: Parts) -> Result<()> {
+    let cluster = Running::start(&parts, Some("configmaps")).await?;
+    let kubeconfig = cluster.server.files().kubeconfig.clone();
+    let said = cluster.run(&parts, &kubeconfig, "clear").await?.ended(3)?;
+    let rows = said.passage();
+    let undecided = rows.iter().filter(|(_, status, explanation)| {
+        *status == "inconclusive" && explanation.contains("did not become stale")
+    });
+    ensure!(undecided.count() == 2, "{rows:?}");
+    cluster.is_clear_after(1).await
+}
+
 /// Who may not do what a run does is told so at once, with what is missing; nothing is made in the cluster then.
 pub async fn what_a_user_may_not_do_is_said(parts: Parts) -> Result<()> {
-    let cluster = Running::start(&parts, false).await?;
+    let cluster = Running::start(&parts, None).await?;
     let all = [
         "create namespaces",
         "delete namespaces",

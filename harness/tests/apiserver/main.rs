@@ -78,6 +78,11 @@ fn main() {
         cluster::one_that_calls_nobody_shows_nothing,
     ));
     trials.push(tier::test(
+        "cluster::one_that_keeps_secrets_in_clear_shows_nothing",
+        parts.clone(),
+        cluster::one_that_keeps_secrets_in_clear_shows_nothing,
+    ));
+    trials.push(tier::test(
         "cluster::what_a_user_may_not_do_is_said",
         parts.clone(),
         cluster::what_a_user_may_not_do_is_said,
