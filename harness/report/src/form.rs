@@ -2,13 +2,15 @@
 
 use crate::intoto::{Unattested, report_statement, test_result_statement};
 use crate::model::Report;
-use crate::{ctrf, junit, markdown, summary};
+use crate::{ctrf, html, junit, markdown, summary};
 
 /// One rendering. Each is a pure function of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Form {
     /// For a README or a pull request.
     Markdown,
+    /// One page that needs nothing else.
+    Html,
     /// For whatever shows test results.
     Junit,
     /// The Common Test Report Format.
@@ -23,8 +25,9 @@ pub enum Form {
 
 impl Form {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Markdown,
+        Self::Html,
         Self::Junit,
         Self::Ctrf,
         Self::Summary,
@@ -37,6 +40,7 @@ impl Form {
     pub fn name(self) -> &'static str {
         match self {
             Self::Markdown => "markdown",
+            Self::Html => "html",
             Self::Junit => "junit",
             Self::Ctrf => "ctrf",
             Self::Summary => "summary",
@@ -50,6 +54,7 @@ impl Form {
     pub fn file(self) -> &'static str {
         match self {
             Self::Markdown => "report.md",
+            Self::Html => "report.html",
             Self::Junit => "junit.xml",
             Self::Ctrf => "ctrf.json",
             Self::Summary => "summary.yaml",
@@ -65,6 +70,7 @@ impl Form {
     pub fn render(self, report: &Report) -> Result<String, Unattested> {
         Ok(match self {
             Self::Markdown => markdown(report),
+            Self::Html => html(report),
             Self::Junit => junit(report),
             Self::Ctrf => ctrf(report),
             Self::Summary => summary(report),

@@ -35,6 +35,7 @@ fn rendering_again_gives_the_files_of_the_bundle() {
     let mut forms = 0;
     for (form, file) in [
         ("markdown", "report.md"),
+        ("html", "report.html"),
         ("junit", "junit.xml"),
         ("ctrf", "ctrf.json"),
         ("summary", "summary.yaml"),
@@ -55,7 +56,7 @@ fn rendering_again_gives_the_files_of_the_bundle() {
         }
         forms += 1;
     }
-    assert!(forms >= 4);
+    assert!(forms >= 5);
     let said = run(&["report", "render", &out]).ended(2);
     assert!(said.err.contains("--as markdown|junit"), "{}", said.err);
 }

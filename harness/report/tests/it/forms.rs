@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kms_contract::Profile;
 use kms_judge::{CheckResult, CheckStatus};
+use kms_report::model::{LatencySeries, Phase, Violation};
 use kms_report::{
-    Form, Report, Unattested, build, ctrf, from_json, junit, summary, test_result_statement,
+    Form, Report, Unattested, build, ctrf, from_json, html, junit, summary, test_result_statement,
     to_json,
 };
 use roxmltree::{Document, Node};
@@ -281,6 +282,120 @@ fn ctrf_ids_are_the_same_in_every_run() {
     again.run_id = "another".into();
     again.report_id = "another".into();
     assert_eq!(ids(&report()), ids(&again));
+}
+
+/// The page without what only HTML has: the first line, and the texts of style and script.
+fn as_xml(page: &str) -> String {
+    let mut text = page.split_once('\n').unwrap().1.to_owned();
+    for tag in ["style", "script"] {
+        let start = text.find(&format!("<{tag}>")).unwrap() + tag.len() + 2;
+        let end = text.rfind(&format!("</{tag}>")).unwrap();
+        text.replace_range(start..end, "");
+    }
+    text
+}
+
+/// Whatever a subject wrote is text: the page is well formed, has one script, and nothing in it leads out of the bundle.
+#[test]
+fn the_page_is_whole_and_leads_nowhere_else() {
+    for report in [report(), hostile()] {
+        let page = html(&report);
+        let text = as_xml(&page);
+        let document = Document::parse(&text).unwrap();
+        let nodes = || document.descendants().filter(Node::is_element);
+        let named = |name: &'static str| nodes().filter(move |node| node.tag_name().name() == name);
+        assert_eq!((named("script").count(), named("style").count()), (1, 1));
+        for loading in ["link", "img", "iframe", "object", "embed", "base"] {
+            assert_eq!(named(loading).count(), 0, "{loading}");
+        }
+        let mut ids = BTreeSet::new();
+        for id in nodes().filter_map(|node| node.attribute("id")) {
+            assert!(ids.insert(id), "id {id} twice");
+        }
+        for node in nodes() {
+            for attribute in node.attributes() {
+                assert!(!attribute.name().starts_with("on"), "{attribute:?}");
+                let leads = ["href", "src", "action"].contains(&attribute.name());
+                if let Some(id) = attribute.value().strip_prefix('#').filter(|_| leads) {
+                    assert!(ids.contains(id), "no {id}");
+                } else if leads {
+                    assert!(!attribute.value().contains(':'), "{attribute:?}");
+                }
+            }
+        }
+        assert!(text.contains("default-src 'none'"));
+        assert!(
+            !page.contains("http://")
+                || page.matches("http://").count() == page.matches("http://www.w3.org/").count()
+        );
+        let rows = named("details").count();
+        assert_eq!(rows, report.requirements.len());
+    }
+}
+
+/// Bars where faults were, a mark where an invariant broke, and curves of all phases.
+#[test]
+fn the_page_draws_timelines_and_latencies() {
+    let mut inputs = full(Profile::Production, every_status());
+    let mut run = scenario("vault-sealed", 42, CheckStatus::Fail);
+    run.invariants[0].first_violation = Some(Violation {
+        at_ns: 20_000_000_000,
+        event: 7,
+        excerpt: HOSTILE.into(),
+    });
+    run.faults[0].target = HOSTILE.into();
+    let mut never = run.faults[0].clone();
+    never.injected_at_ns = None;
+    run.faults.push(never);
+    inputs.scenarios.push(run);
+    let mut fault = inputs.latency[0].clone();
+    fault.phase = Phase::Fault;
+    inputs.latency.push(fault.clone());
+    fault.outcome = "<b>&".into();
+    inputs.latency.push(fault);
+    let page = html(&build(inputs).unwrap());
+    if let Some(folder) = std::env::var_os("KEEP") {
+        std::fs::write(std::path::Path::new(&folder).join("page.html"), &page).unwrap();
+    }
+    let text = as_xml(&page);
+    let document = Document::parse(&text).unwrap();
+    let classes = |class: &str| {
+        let nodes = document.descendants();
+        nodes
+            .filter(|node| node.attribute("class") == Some(class))
+            .count()
+    };
+    assert_eq!((classes("fault"), classes("fault never")), (1, 1));
+    // two faults at the same time stand below each other
+    assert_eq!((classes("violation"), classes("lane")), (1, 4));
+    let figure = document
+        .descendants()
+        .find(|node| node.has_tag_name("figure"))
+        .unwrap();
+    let words: String = figure
+        .descendants()
+        .filter_map(|node| node.text())
+        .collect();
+    for word in ["baseline, ok", "fault, ok", "100 %"] {
+        assert!(words.contains(word), "no {word} in {words}");
+    }
+    let lines = figure
+        .descendants()
+        .filter(|node| node.tag_name().name() == "polyline");
+    assert!(lines.count() >= 2);
+    // a run that takes no time at all, and a series of one sample
+    let mut odd = full(Profile::Core, vec![]);
+    let mut run = scenario("nothing", 1, CheckStatus::Pass);
+    run.wall_duration_ns = 0;
+    run.faults.clear();
+    odd.scenarios.push(run);
+    let key = odd.latency[0].key();
+    odd.latency = LatencySeries::from_samples(key, vec![0], None)
+        .into_iter()
+        .collect();
+    let page = html(&build(odd).unwrap());
+    assert!(!page.contains("NaN") && !page.contains("inf\""), "{page}");
+    Document::parse(&as_xml(&page)).unwrap();
 }
 
 /// A subject cannot add members of its own, and every reader of YAML takes the text.
