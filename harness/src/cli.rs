@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use kms_contract::{Minor, Profile, Who};
+use kms_report::Form;
 
 use crate::vault::image::Image;
 
@@ -57,6 +59,9 @@ pub enum Command {
     Check(CheckArgs),
     /// Judge the recorded transcript of a bundle again, into a new report
     Judge(JudgeArgs),
+    /// Renderings of stored reports, and what can be said of several
+    #[command(subcommand)]
+    Report(ReportCommand),
     /// The requirements, one row each
     List(ListArgs),
     /// One requirement: sentence, grounds, checks
@@ -135,9 +140,13 @@ pub struct RunArgs {
     pub subject: Option<PathBuf>,
     /// Also put an API server in front of the plugin, write, read and list Secrets through it, rotate the key, rewrite
     /// them, restart both and read again: `sim` (built in), `real` (a kube-apiserver: $KUBE_APISERVER, on PATH, or made
-    /// by ci/kube-apiserver/install), or the path of one; the latter two need a build with --features kube
-    #[arg(long, value_name = "sim|real|PATH")]
+    /// by ci/kube-apiserver/install), the path of one, or the kubeconfig of a cluster made for this (see --socket); the
+    /// latter three need a build with --features kube
+    #[arg(long, value_name = "sim|real|PATH|KUBECONFIG")]
     pub apiserver: Option<String>,
+    /// For --apiserver KUBECONFIG: the socket that the cluster's EncryptionConfiguration names; the plugin is served there
+    #[arg(long, value_name = "unix:///PATH", requires = "apiserver")]
+    pub socket: Option<String>,
     /// What is sent and how it is judged.
     #[command(flatten)]
     pub suite: Suite,
@@ -184,6 +193,66 @@ pub struct JudgeArgs {
     /// Where results go.
     #[command(flatten)]
     pub output: Output,
+}
+
+/// `report render`, `merge`, `compare`, `badge` and `digest`. A report is its file, or the folder of its bundle.
+#[derive(Debug, Subcommand)]
+pub enum ReportCommand {
+    /// Render a report: one form to standard output, or all of them into a folder
+    Render {
+        /// The report
+        #[arg(value_name = "REPORT")]
+        report: PathBuf,
+        /// Which form
+        #[arg(long = "as", value_name = "FORM", value_parser = form())]
+        form: Option<Form>,
+        /// Folder for the rendered files; must not be there yet, or be empty
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+    /// Make one report of several on parts of one run; exits as that run would have
+    Merge {
+        /// The parts
+        #[arg(value_name = "REPORT", required = true)]
+        reports: Vec<PathBuf>,
+        /// Where results go.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// What became better or worse; exit code 1 if anything became worse
+    Compare {
+        /// The older report
+        #[arg(value_name = "OLDER")]
+        older: PathBuf,
+        /// The newer one
+        #[arg(value_name = "NEWER")]
+        newer: PathBuf,
+        /// What standard output gets
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+    /// The badge that a report earns, as JSON for a badge service, or why there is none
+    Badge {
+        /// The report
+        #[arg(value_name = "REPORT")]
+        report: PathBuf,
+    },
+    /// Digests of what reports say; equal ones say the same, whenever and wherever they were made
+    Digest {
+        /// The reports
+        #[arg(value_name = "REPORT", required = true)]
+        reports: Vec<PathBuf>,
+    },
+}
+
+/// The words for the forms of a report.
+fn form() -> impl TypedValueParser<Value = Form> {
+    PossibleValuesParser::new(Form::ALL.map(Form::name)).map(|word| {
+        let mut forms = Form::ALL.into_iter();
+        forms
+            .find(|form| form.name() == word)
+            .expect("the words are those of the forms")
+    })
 }
 
 /// Options of `list`.

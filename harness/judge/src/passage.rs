@@ -7,7 +7,7 @@ use kms_history::{History, HookStep, What};
 
 use crate::stimuli::PASSAGE;
 use crate::tally::Tally;
-use crate::{Check, CheckResult};
+use crate::{Check, CheckResult, CheckStatus};
 
 /// Names of what is counted, in the order of the passage. They are part of stored transcripts.
 pub mod counts {
@@ -28,6 +28,22 @@ pub mod counts {
     pub const REWRITTEN_AGAIN: &str = "secrets-rewritten-again";
     /// After a restart of the plugin and the server: Secrets that read as they were written.
     pub const READ_AFTER_RESTART: &str = "secrets-read-after-restart";
+    /// Status calls that came from the API server of a cluster, over the whole run.
+    pub const STATUS_CALLS: &str = "status-calls";
+    /// Its Encrypt calls.
+    pub const ENCRYPT_CALLS: &str = "encrypt-calls";
+    /// Its Decrypt calls.
+    pub const DECRYPT_CALLS: &str = "decrypt-calls";
+}
+
+/// Codes of reasons why something was not seen that mean more than that. They are part of stored transcripts.
+pub mod reasons {
+    /// The server in front is one that the harness cannot restart: what needs that does not apply.
+    pub const BEYOND: &str = "beyond-a-kubeconfig";
+    /// Nothing shows that the server in front uses this plugin: undecided.
+    pub const NOT_OURS: &str = "not-ours";
+    /// The harness or the server in front gave up half-way: undecided.
+    pub const BROKE_OFF: &str = "broke-off";
 }
 
 pub(crate) const CHECKS: &[Check] = &[Check {
@@ -80,7 +96,7 @@ fn passage(check: &Check, history: &History) -> Vec<CheckResult> {
         "read alike after the restart",
     );
     let seen = format!("{wanted} Secrets");
-    vec![
+    let mut results = vec![
         comes_back.finish(seen.clone(), "what reads otherwise is lost to its owner"),
         reported.finish(
             format!("taken up after {:.1} s; {seen} rewritten", took as f64 / 1e9),
@@ -88,7 +104,38 @@ fn passage(check: &Check, history: &History) -> Vec<CheckResult> {
         ),
         old_key.finish(seen.clone(), "until everything is rewritten old keys must decrypt"),
         restart.finish(seen, "a restart makes the server ask the plugin for every seed again"),
-    ]
+    ];
+    for result in &mut results {
+        undecided(result, history);
+    }
+    results
+}
+
+/// The requirements that only a restart of the server shows.
+const BY_RESTART: [&str; 2] = ["KMS2-ROT-03", "KMS2-RT-02"];
+
+/// What the reasons of a passage say of a result: more than that nobody looked, or that what was seen is about another
+/// plugin.
+fn undecided(result: &mut CheckResult, history: &History) {
+    let by_restart = BY_RESTART.contains(&result.requirement.as_str());
+    let unseen = result.assertions == 0;
+    let reasons = history
+        .stimulus(PASSAGE)
+        .filter_map(|event| match &event.what {
+            What::NotRun(reason) => Some(reason),
+            _ => None,
+        });
+    for reason in reasons {
+        let status = match reason.split(':').next() {
+            Some(reasons::BEYOND) if by_restart && unseen => CheckStatus::NotApplicable,
+            Some(reasons::NOT_OURS) if !by_restart => CheckStatus::Inconclusive,
+            Some(reasons::BROKE_OFF) if unseen => CheckStatus::Inconclusive,
+            _ => continue,
+        };
+        result.status = status;
+        result.explanation.clone_from(reason);
+        return;
+    }
 }
 
 fn count(history: &History, name: &str) -> Option<(u64, u64)> {
@@ -126,7 +173,7 @@ mod tests {
     use kms_history::{Event, Header, Measure};
 
     use super::*;
-    use crate::CheckStatus::{self, Fail, NotRun, Pass};
+    use crate::CheckStatus::{Fail, Inconclusive, NotApplicable, NotRun, Pass};
 
     const GOOD: [(&str, u64); 8] = [
         (counts::WANTED, 20),
@@ -214,5 +261,64 @@ mod tests {
         let history =
             History::new(Header::new(1, "core", 10, 3_000_000_000), vec![refused]).unwrap();
         assert_eq!(statuses(&history), [NotRun; 4]);
+    }
+
+    fn with_reasons(numbers: &[(&'static str, u64)], reasons: &[&str]) -> History {
+        let mut events: Vec<Event> = history(numbers, &[]).events().to_vec();
+        for reason in reasons {
+            let seq = events.len() as u64;
+            events.push(Event {
+                seq,
+                at_ns: seq,
+                stimulus: PASSAGE.into(),
+                caller: 0,
+                what: What::NotRun((*reason).into()),
+            });
+        }
+        History::new(Header::new(1, "core", 10, 3_000_000_000), events).unwrap()
+    }
+
+    /// A cluster's server is not restarted, and one that does not call the plugin says nothing about it.
+    #[test]
+    fn a_lent_server_shows_what_it_can() {
+        let beyond = "beyond-a-kubeconfig: no restart";
+        let seen = with_reasons(&GOOD[..4], &[beyond]);
+        assert_eq!(
+            statuses(&seen),
+            [Pass, NotRun, NotApplicable, NotApplicable]
+        );
+        let unused = with_reasons(&[], &[beyond, "not-ours: nobody called"]);
+        let results = crate::judge(&unused);
+        let of = |id: &str| {
+            let one = results
+                .iter()
+                .find(|one| one.check_id == CHECKS[0].id && one.requirement == id);
+            one.unwrap().explanation.clone()
+        };
+        assert_eq!(
+            statuses(&unused),
+            [Inconclusive, Inconclusive, NotApplicable, NotApplicable]
+        );
+        assert!(of("KMS2-RT-01").starts_with("not-ours") && of("KMS2-RT-02").starts_with("beyond"));
+    }
+
+    /// A cluster that keeps its Secrets in clear reads all of them back.
+    #[test]
+    fn secrets_that_another_keeps_say_nothing_about_the_plugin() {
+        let others = ["beyond-a-kubeconfig: no restart", "not-ours: not stale"];
+        assert_eq!(
+            statuses(&with_reasons(&GOOD[..4], &others)),
+            [Inconclusive, Inconclusive, NotApplicable, NotApplicable]
+        );
+    }
+
+    /// It ended with exit 0 as if nobody had wanted the rest.
+    #[test]
+    fn a_server_that_goes_away_half_way_leaves_the_rest_undecided() {
+        let broke = with_reasons(&GOOD[..4], &["broke-off: connection refused"]);
+        assert_eq!(
+            statuses(&broke),
+            [Pass, Inconclusive, Inconclusive, Inconclusive]
+        );
     }
 }

@@ -243,7 +243,7 @@ pub(crate) fn normalise(requirement: &Requirement, mut result: CheckResult) -> C
 }
 
 /// Whether some attempts broke the requirement and others did not.
-fn is_flaky(check: &CheckReport) -> bool {
+pub(crate) fn is_flaky(check: &CheckReport) -> bool {
     let any = |wanted: &[CheckStatus]| {
         check
             .attempts
@@ -266,14 +266,6 @@ fn profiles(
     largest: Profile,
     server: Option<Minor>,
 ) -> Vec<ProfileReport> {
-    let up_to_largest = Profile::ALL.into_iter().filter(|&name| name <= largest);
-    up_to_largest
-        .map(|name| profile(rows, name, server))
-        .collect()
-}
-
-fn profile(rows: &[RequirementReport], name: Profile, server: Option<Minor>) -> ProfileReport {
-    let rows: Vec<_> = rows.iter().filter(|row| row.profile <= name).collect();
     // What may be so, and what no plugin can break, is reported and not required.
     let is_required = |row: &RequirementReport| {
         kms_contract::get(&row.id).is_some_and(|requirement| {
@@ -282,6 +274,19 @@ fn profile(rows: &[RequirementReport], name: Profile, server: Option<Minor>) -> 
                 && holds(requirement, server)
         })
     };
+    let up_to_largest = Profile::ALL.into_iter().filter(|&name| name <= largest);
+    up_to_largest
+        .map(|name| verdict_on(rows, name, is_required))
+        .collect()
+}
+
+/// The verdict on one profile, given what it requires.
+pub(crate) fn verdict_on(
+    rows: &[RequirementReport],
+    name: Profile,
+    is_required: impl Fn(&RequirementReport) -> bool,
+) -> ProfileReport {
+    let rows: Vec<_> = rows.iter().filter(|row| row.profile <= name).collect();
     let mut counts = Counts::default();
     let (mut required, mut missing) = (Vec::new(), Vec::new());
     for row in &rows {
@@ -338,7 +343,7 @@ fn summary(result: ProfileResult, counts: &Counts, n_required: usize, n_missing:
 }
 
 /// Gives every list its fixed order.
-fn sort(report: &mut Report) {
+pub(crate) fn sort(report: &mut Report) {
     report.suite.features.sort();
     report.subject.artifacts.sort_by(|a, b| a.name.cmp(&b.name));
     report.subject.capabilities.declared.sort();

@@ -4,7 +4,7 @@
 //! [`passage`] (what is asked of one in a run). With the feature `kube`, what is a process or a cluster: `parts` (where the binaries are), `caller` (requests by the
 //! `kube` client), `etcd` (a store of one's own, and what lies in it), `flags` (files and flags of a server; its ports),
 //! `launched` (a started one: a real kube-apiserver, or anything that takes its flags), `cluster` (one that somebody else
-//! runs). Not for: the simulated server, which is a crate of its own.
+//! runs), `lent` (such a one for a run's plugin). Not for: the simulated server, which is a crate of its own.
 
 #[cfg(feature = "kube")]
 pub mod caller;
@@ -17,6 +17,8 @@ pub mod etcd;
 pub mod flags;
 #[cfg(feature = "kube")]
 pub mod launched;
+#[cfg(feature = "kube")]
+pub mod lent;
 #[cfg(feature = "kube")]
 pub mod parts;
 pub mod passage;

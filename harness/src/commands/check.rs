@@ -33,6 +33,7 @@ pub async fn check(args: CheckArgs, plan: Planned, interrupt: Interrupt) -> Resu
                 plugin: None,
                 subject: args.subject,
                 apiserver: None,
+                socket: None,
                 suite: args.suite,
                 output: args.output,
             };

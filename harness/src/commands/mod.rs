@@ -9,6 +9,7 @@ mod front;
 pub mod judge;
 pub mod list;
 pub mod replay;
+pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod session;
@@ -37,6 +38,7 @@ pub fn run(cli: Cli, given: BTreeSet<String>) -> Result<u8, Failure> {
         Command::Explain(args) => list::explain(&args).map(|()| exit::HELD),
         Command::Chaos(args) => chaos::chaos(&args),
         Command::Swarm(args) => swarm::swarm(&args),
+        Command::Report(command) => report::report(&command),
         Command::Replay(args) => replay::replay(&args),
         Command::Shrink(args) => shrink::shrink(&args),
         Command::Scenario(command) => scenario::scenario(&command),

@@ -33,21 +33,40 @@ use crate::{console, environment};
 pub async fn run(args: RunArgs, mut plan: Planned, interrupt: Interrupt) -> Result<u8, Failure> {
     let vault = Vault::choose(&args, &mut plan).or_usage()?;
     let plugin = Plugin::choose(&args, &mut plan, own::workspace()).or_usage()?;
-    let front = front::choose(args.apiserver.as_deref(), &mut plan).or_usage()?;
+    let front = front::choose(&args, &mut plan).or_usage()?;
     let mut session = Session::start(&args.suite, &args.output, plan, plugin.name())?;
 
     let plugin = interrupt.or(plugin.ready()).await??;
     let world = World::start(vault, plugin, session.bundle(), args.suite.seed, &interrupt).await?;
     let mut judged = world.judged()?;
     let target = world.target();
+    let mut standing = None;
     if let Some(front) = front {
         let place = world.folder.path().join("front");
-        session.at_last(front::passage(front, &target, &world.socket, place));
+        match front.stand(&world.socket, &place, &interrupt).await {
+            Ok(stands) => {
+                session.at_last(stands.passage(&target));
+                judged.environment.kubernetes = stands.kubernetes();
+                standing = Some(stands);
+            }
+            Err(failure) => {
+                world.stop().await?;
+                return Err(failure);
+            }
+        }
     }
-    let sent = session.send(&target, &judged, &interrupt).await?;
+    let sent = session.send(&target, &judged, &interrupt).await;
     judged.secrets.extend(world.beside.secrets());
+    // What was made in somebody else's cluster or Vault goes again, whatever came of the run. The cluster's API server may
+    // need the plugin for that.
+    let cleared = match &standing {
+        Some(standing) => standing.clear().await,
+        None => Ok(()),
+    };
     world.stop().await?;
-    session.finish(sent, judged)
+    let code = session.finish(sent?, judged)?;
+    cleared?;
+    Ok(code)
 }
 
 /// A plugin on a Vault. Fields are dropped in this order: the plugin, its Vault, the files.

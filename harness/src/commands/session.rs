@@ -15,7 +15,7 @@ use kms_history::{Header, History};
 use kms_report::model::{
     Attachment, Environment, Finding, Origin, Report, Severity, Subject, Trust,
 };
-use kms_report::{Inputs, exit_code};
+use kms_report::{Form, Inputs, exit_code};
 use uuid::Uuid;
 
 use super::list;
@@ -305,10 +305,14 @@ pub fn print(
     Ok(console::result(&text).context("print the report")?)
 }
 
-/// Writes a report and what is rendered from it.
+/// Writes a report and everything that is rendered from it. A run that must not be attested has no statement.
 pub fn write_report(bundle: &Bundle, report: &Report) -> Result<(), Failure> {
     bundle.write(REPORT, kms_report::to_json(report).as_bytes())?;
-    bundle.write("report.md", kms_report::markdown(report).as_bytes())?;
+    for form in Form::ALL {
+        if let Ok(text) = form.render(report) {
+            bundle.write(form.file(), text.as_bytes())?;
+        }
+    }
     Ok(())
 }
 

@@ -7,6 +7,7 @@
 mod again;
 mod allowed;
 mod choice;
+mod cluster;
 mod differential;
 mod facts;
 mod kubectl;
@@ -65,6 +66,26 @@ fn main() {
         "choice::a_run_puts_a_real_one_in_front",
         parts.clone(),
         choice::a_run_puts_a_real_one_in_front,
+    ));
+    trials.push(tier::test(
+        "cluster::a_running_cluster_uses_the_plugin",
+        parts.clone(),
+        cluster::a_running_cluster_uses_the_plugin,
+    ));
+    trials.push(tier::test(
+        "cluster::one_that_calls_nobody_shows_nothing",
+        parts.clone(),
+        cluster::one_that_calls_nobody_shows_nothing,
+    ));
+    trials.push(tier::test(
+        "cluster::one_that_keeps_secrets_in_clear_shows_nothing",
+        parts.clone(),
+        cluster::one_that_keeps_secrets_in_clear_shows_nothing,
+    ));
+    trials.push(tier::test(
+        "cluster::what_a_user_may_not_do_is_said",
+        parts.clone(),
+        cluster::what_a_user_may_not_do_is_said,
     ));
     let parts = parts.and_then(Parts::with_bao_if_required);
     trials.push(tier::test(

@@ -86,22 +86,42 @@ fn a_real_server_needs_a_build_that_has_its_client() {
     }
 }
 
-/// A running cluster's API server has a plugin of its own: what it shows says nothing about the one that `run` starts.
+/// A cluster calls the socket that its own configuration names: a run has to be told which, and to be able to serve there.
 #[cfg(feature = "kube")]
 #[test]
-fn a_clusters_server_cannot_be_put_in_front() {
+fn a_cluster_needs_the_socket_that_it_calls() {
     let home = folder();
     let subject = toy_subject(home.path(), "").display().to_string();
-    let config = home.path().join("config");
-    std::fs::write(&config, "apiVersion: v1\nkind: Config\nclusters: []\n").unwrap();
-    let config = config.display().to_string();
-    let said = run(&["run", "--subject", &subject, "--apiserver", &config]).ended(2);
-    assert!(
-        said.err.contains(&config) && said.err.contains("sim, real"),
-        "{}",
-        said.err
+    let file = home.path().join("config");
+    std::fs::write(&file, "apiVersion: v1\nkind: Config\nclusters: []\n").unwrap();
+    let config = file.display().to_string();
+    let refused = |front: &[&str], words: &[&str]| {
+        let said = run(&[&["run", "--subject", &subject], front].concat()).ended(2);
+        for word in words {
+            assert!(said.err.contains(word), "no {word:?} in {}", said.err);
+        }
+    };
+    refused(
+        &["--apiserver", &config],
+        &[&config, "EncryptionConfiguration", "--socket unix:///PATH"],
     );
+    let served = home.path().join("served.sock");
+    let _owner = std::os::unix::net::UnixListener::bind(&served).unwrap();
+    let at = |path: &std::path::Path| format!("unix://{}", path.display());
+    let cluster = ["--apiserver", &config, "--socket"];
+    for (url, words) in [
+        (at(&served), "serves there already"),
+        (at(&home.path().join("no/kms.sock")), "no folder"),
+        ("kms.sock".to_owned(), "unix:///PATH"),
+    ] {
+        refused(&[&cluster[..], &[url.as_str()]].concat(), &[&url, words]);
+    }
+    let free = at(&home.path().join("kms.sock"));
+    refused(
+        &["--apiserver", "sim", "--socket", &free],
+        &["--apiserver KUBECONFIG", "sim"],
+    );
+    refused(&["--socket", &free], &["--apiserver"]);
     // neither a program nor a kubeconfig
-    let said = run(&["run", "--subject", &subject, "--apiserver", &subject]).ended(2);
-    assert!(said.err.contains("kubeconfig"), "{}", said.err);
+    refused(&["--apiserver", &subject], &["kubeconfig"]);
 }

@@ -7,6 +7,7 @@ mod cli;
 mod front;
 mod processes;
 mod product;
+mod reports;
 mod support;
 mod tiers;
 mod toy;

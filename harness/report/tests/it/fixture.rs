@@ -4,9 +4,10 @@ use kms_contract::{Level, Profile};
 use kms_judge::{CheckResult, CheckStatus};
 use kms_report::Inputs;
 use kms_report::model::{
-    Arm, Artifact, ArtifactDigest, ArtifactKind, Backend, Calibration, Contract, DeterminismCheck,
-    Environment, LatencyKey, LatencySeries, Launch, LaunchKind, ModelConformance, Observed, Origin,
-    Phase, Plan, PlanEntry, Property, Subject, Suite, Trust, VaultModel,
+    Arm, Artifact, ArtifactDigest, ArtifactKind, Backend, Calibration, Contract, Determinism,
+    DeterminismCheck, Environment, Fault, Invariant, InvariantKind, LatencyKey, LatencySeries,
+    Launch, LaunchKind, Load, ModelConformance, Observed, Origin, Phase, Plan, PlanEntry, Planned,
+    Property, Replay, ScenarioReport, Subject, Suite, Trust, VaultModel,
 };
 
 /// A check result with nothing remarkable in it.
@@ -191,4 +192,95 @@ pub fn full(profile: Profile, checks: Vec<CheckResult>) -> Inputs {
     });
     inputs.limits.push("no restart command was given".into());
     inputs
+}
+
+/// A scenario run of the process arm, with one fault and one invariant that came to the same.
+pub fn scenario(id: &str, seed: u64, verdict: CheckStatus) -> ScenarioReport {
+    ScenarioReport {
+        run_id: format!("{id}#{seed}"),
+        scenario_id: id.into(),
+        spec_digest: "sha256:01".into(),
+        arm: Arm::Process,
+        determinism: Determinism::Schedule,
+        seed,
+        seed_tree_digest: "sha256:02".into(),
+        verdict,
+        sim_duration_ns: None,
+        wall_duration_ns: 90_000_000_000,
+        phases: vec![],
+        faults: vec![Fault {
+            id: "seal".into(),
+            target: "vault".into(),
+            kind: "seal".into(),
+            params: [].into(),
+            planned: Planned {
+                at_ns: 15_000_000_000,
+                for_ns: None,
+            },
+            injected_at_ns: Some(15_000_000_000),
+            recovered_at_ns: None,
+            hits: 37,
+            proof: None,
+        }],
+        load: Load::default(),
+        invariants: vec![Invariant {
+            id: "status-tells-truth".into(),
+            kind: InvariantKind::Always,
+            evaluations: 12,
+            result: verdict,
+            first_violation: None,
+            deadline_ns: None,
+            met_at_ns: None,
+        }],
+        trace_digest: "sha256:03".into(),
+        history_ref: format!("runs/{id}#{seed}/history.jsonl"),
+        replay: Replay {
+            command: "kms-harness replay bundle".into(),
+            needs: vec![],
+        },
+        shrunk: None,
+    }
+}
+
+/// One requirement of each status; all else holds.
+pub fn every_status() -> Vec<CheckResult> {
+    let failed = CheckResult {
+        expected: vec!["1 to 1024 bytes of ciphertext".into()],
+        observed: "1025 bytes".into(),
+        explanation: "The API server drops the answer.".into(),
+        evidence: vec![12, 13],
+        ..result("KMS2-ENC-05", "ciphertext-size", CheckStatus::Fail)
+    };
+    let flaky = [CheckStatus::Pass, CheckStatus::Fail, CheckStatus::Pass]
+        .map(|status| result("KMS2-DEC-08", "hundred-at-once", status));
+    let others = [
+        ("KMS2-STATUS-04", "key-id-size", CheckStatus::Warn),
+        (
+            "KMS2-AVAIL-01",
+            "healthy-check-after-heal",
+            CheckStatus::Inconclusive,
+        ),
+        (
+            "KMS2-SEC-03",
+            "refuses-wrong-name",
+            CheckStatus::NotApplicable,
+        ),
+        (
+            "KMS2-AVAIL-05",
+            "starts-beside-old-socket",
+            CheckStatus::Skipped,
+        ),
+        ("KMS2-RT-02", "decrypts-after-restart", CheckStatus::NotRun),
+    ];
+    let mut results = with(all_pass(Profile::Production), failed);
+    results.retain(|one| one.requirement != "KMS2-DEC-08");
+    results.extend(flaky);
+    for (requirement, check, status) in others {
+        let reason = CheckResult {
+            explanation: "for-some-reason".into(),
+            ..result(requirement, check, status)
+        };
+        results = with(results, reason);
+    }
+    results
 }

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use kms_contract::Profile;
 use kms_judge::{CheckResult, CheckStatus};
-use kms_report::{Report, build, console, exit_code, from_json, markdown, to_json};
+use kms_report::{Form, Report, build, console, exit_code, from_json, markdown, to_json};
 
-use crate::fixture::{all_pass, full, inputs, result, with};
+use crate::fixture::{all_pass, every_status, full, inputs, result, with};
 
 /// Compares `actual` with a file beside this one.
 fn golden(name: &str, actual: &str) {
@@ -30,55 +30,21 @@ fn renderings(name: &str, report: &Report) {
     golden(&format!("{name}.txt"), &lines);
 }
 
-/// One requirement of each status; all else holds.
-fn every_status() -> Vec<CheckResult> {
-    let failed = CheckResult {
-        expected: vec!["1 to 1024 bytes of ciphertext".into()],
-        observed: "1025 bytes".into(),
-        explanation: "The API server drops the answer.".into(),
-        evidence: vec![12, 13],
-        ..result("KMS2-ENC-05", "ciphertext-size", CheckStatus::Fail)
-    };
-    let flaky = [CheckStatus::Pass, CheckStatus::Fail, CheckStatus::Pass]
-        .map(|status| result("KMS2-DEC-08", "hundred-at-once", status));
-    let others = [
-        ("KMS2-STATUS-04", "key-id-size", CheckStatus::Warn),
-        (
-            "KMS2-AVAIL-01",
-            "healthy-check-after-heal",
-            CheckStatus::Inconclusive,
-        ),
-        (
-            "KMS2-SEC-03",
-            "refuses-wrong-name",
-            CheckStatus::NotApplicable,
-        ),
-        (
-            "KMS2-AVAIL-05",
-            "starts-beside-old-socket",
-            CheckStatus::Skipped,
-        ),
-        ("KMS2-RT-02", "decrypts-after-restart", CheckStatus::NotRun),
-    ];
-    let mut results = with(all_pass(Profile::Production), failed);
-    results.retain(|one| one.requirement != "KMS2-DEC-08");
-    results.extend(flaky);
-    for (requirement, check, status) in others {
-        let reason = CheckResult {
-            explanation: "for-some-reason".into(),
-            ..result(requirement, check, status)
-        };
-        results = with(results, reason);
-    }
-    results
-}
-
 #[test]
 fn every_status_in_one_report() {
     let report = build(full(Profile::Production, every_status())).unwrap();
     assert_eq!(exit_code(&report), 1);
     renderings("every-status", &report);
     golden("every-status.json", &to_json(&report));
+    for form in [Form::Junit, Form::Summary, Form::InToto] {
+        let name = format!("every-status.{}", form.file());
+        golden(
+            &name,
+            &form
+                .render(&report)
+                .unwrap_or_else(|why| format!("{why}\n")),
+        );
+    }
 }
 
 #[test]

@@ -5,11 +5,14 @@
     reason = "helpers of tests fail by panicking, as tests do"
 )]
 
+mod badge;
 mod build;
 mod fixture;
+mod forms;
 mod golden;
 mod json;
 mod latency;
 mod redact;
 mod renderings;
+mod several;
 mod verdict;

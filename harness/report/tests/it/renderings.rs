@@ -2,12 +2,9 @@
 
 use kms_contract::Profile;
 use kms_judge::{CheckResult, CheckStatus};
-use kms_report::model::{
-    Arm, Determinism, Fault, Invariant, InvariantKind, Load, Planned, Replay, ScenarioReport,
-};
 use kms_report::{build, console, markdown};
 
-use crate::fixture::{all_pass, full, inputs, result, with};
+use crate::fixture::{all_pass, full, inputs, result, scenario, with};
 
 const HOSTILE: &str = "a|b\n## c\u{1b}[31m<script>`x`\u{202e}\r\n| d |";
 
@@ -95,50 +92,9 @@ fn a_breach_that_only_warns_is_no_failure_while_it_runs_either() {
 #[test]
 fn a_scenario_shows_faults_with_their_hits_and_what_broke() {
     let mut inputs = full(Profile::Core, all_pass(Profile::Core));
-    inputs.scenarios.push(ScenarioReport {
-        run_id: "vault-sealed#42".into(),
-        scenario_id: "vault-sealed".into(),
-        spec_digest: "sha256:01".into(),
-        arm: Arm::Process,
-        determinism: Determinism::Schedule,
-        seed: 42,
-        seed_tree_digest: "sha256:02".into(),
-        verdict: CheckStatus::Fail,
-        sim_duration_ns: None,
-        wall_duration_ns: 90_000_000_000,
-        phases: vec![],
-        faults: vec![Fault {
-            id: "seal".into(),
-            target: "vault".into(),
-            kind: "seal".into(),
-            params: [].into(),
-            planned: Planned {
-                at_ns: 15_000_000_000,
-                for_ns: None,
-            },
-            injected_at_ns: Some(15_000_000_000),
-            recovered_at_ns: None,
-            hits: 37,
-            proof: None,
-        }],
-        load: Load::default(),
-        invariants: vec![Invariant {
-            id: "status-tells-truth".into(),
-            kind: InvariantKind::Always,
-            evaluations: 12,
-            result: CheckStatus::Fail,
-            first_violation: None,
-            deadline_ns: None,
-            met_at_ns: None,
-        }],
-        trace_digest: "sha256:03".into(),
-        history_ref: "runs/vault-sealed#42/history.jsonl".into(),
-        replay: Replay {
-            command: "kms-harness replay bundle".into(),
-            needs: vec![],
-        },
-        shrunk: None,
-    });
+    inputs
+        .scenarios
+        .push(scenario("vault-sealed", 42, CheckStatus::Fail));
     let text = markdown(&build(inputs).unwrap());
     let row = "| vault-sealed | process | 42 | schedule | fail | seal 37 | status-tells-truth | `kms-harness replay bundle` |";
     assert!(text.contains(row), "{text}");
