@@ -1,0 +1,15 @@
+//! The model against recordings of the real controllers, and each of its parts alone.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![expect(
+    clippy::print_stdout,
+    reason = "a test prints how many stories are alike"
+)]
+
+mod conditions;
+mod invariants;
+mod player;
+mod quirks;
+mod stories;
+mod traces;
+mod view;

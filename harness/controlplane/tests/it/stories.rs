@@ -1,0 +1,146 @@
+//! Every recorded story, replayed: each line that the real controllers left must come out of the model too.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use kms_controlplane::generation::Generation;
+use serde_json::Value;
+
+use crate::player::Player;
+
+pub type Operators = &'static [(&'static str, &'static [&'static str], usize)];
+
+const KAS: &str = "openshift-kube-apiserver";
+const OAS: &str = "openshift-apiserver";
+const OAUTH: &str = "openshift-oauth-apiserver";
+const TOKENS: &[&str] = &[
+    "oauthaccesstokens.oauth.openshift.io",
+    "oauthauthorizetokens.oauth.openshift.io",
+];
+const CORE: &[&str] = &["secrets", "configmaps"];
+
+/// What most stories are about: kube-apiserver on three nodes.
+pub const KAS_ONLY: Operators = &[(KAS, CORE, 3)];
+
+/// Operators of a story: the recordings do not say it.
+pub fn operators(story: &str) -> Operators {
+    match story.split('-').next().unwrap() {
+        "18" => &[(KAS, &["secrets", "widgets.example.com"], 3)],
+        "32" | "34" | "36" => &[(KAS, &["secrets"], 3)],
+        "33" => &[(KAS, CORE, 3), (OAUTH, TOKENS, 3)],
+        "39" => &[],
+        "40" => &[(KAS, CORE, 1)],
+        "41" => &[(KAS, CORE, 0)],
+        "51" => &[(OAS, CORE, 2), (OAUTH, CORE, 2)],
+        "k08" | "p19" => &[
+            (KAS, CORE, 3),
+            (OAS, &["routes.route.openshift.io"], 3),
+            (OAUTH, TOKENS, 3),
+        ],
+        _ => KAS_ONLY,
+    }
+}
+
+fn folder(family: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/stories")
+        .join(family)
+}
+
+/// The recordings of a family, by name.
+pub fn recordings(family: &str) -> Vec<(String, Vec<Value>)> {
+    let mut all: Vec<(String, Vec<Value>)> = fs::read_dir(folder(family))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ext| ext == "jsonl"))
+        .map(|path| {
+            let text = fs::read_to_string(&path).unwrap();
+            let lines = text
+                .lines()
+                .map(|line| serde_json::from_str(line).unwrap())
+                .collect();
+            (
+                path.file_stem().unwrap().to_str().unwrap().to_owned(),
+                lines,
+            )
+        })
+        .collect();
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    all
+}
+
+/// Plays a story; says how it differs from its recording, if it does. Target configs that it names are taken along.
+fn replay(
+    generation: Generation,
+    story: &str,
+    recorded: &[Value],
+    configs: &mut BTreeMap<String, Value>,
+) -> Result<(), String> {
+    let mut player = Player::new(generation, operators(story));
+    for line in recorded.iter().filter(|line| line["what"] == "do") {
+        player.play(line["text"].as_str().unwrap());
+    }
+    configs.append(&mut player.configs);
+    let recorded = &recorded[1..]; // after the title
+    let played = &player.lines;
+    let Some(at) =
+        (0..recorded.len().max(played.len())).find(|i| recorded.get(*i) != played.get(*i))
+    else {
+        return Ok(());
+    };
+    let show = |line: Option<&Value>| line.map_or("(end)".to_owned(), Value::to_string);
+    let (recorded, played) = (show(recorded.get(at)), show(played.get(at)));
+    Err(format!(
+        "line {}:\n  recorded {recorded}\n  played   {played}",
+        at + 2
+    ))
+}
+
+fn family(name: &str, generation: Generation, count: usize) {
+    let recordings = recordings(name);
+    assert_eq!(recordings.len(), count, "stories of {name}");
+    let mut table = String::new();
+    let mut lines = 0;
+    let mut different = 0;
+    let mut configs = BTreeMap::new();
+    for (story, recorded) in &recordings {
+        lines += recorded.len();
+        if let Err(why) = replay(generation, story, recorded, &mut configs) {
+            different += 1;
+            writeln!(table, "{story}: {why}").unwrap();
+        }
+    }
+    // Two stories may name the same text: the later one wrote it.
+    for (config, played) in &configs {
+        let text = fs::read_to_string(folder(name).join("configs").join(format!("{config}.json")))
+            .unwrap();
+        let recorded: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(recorded, *played, "config text {config} of {name}");
+    }
+    println!(
+        "{name}: {} stories alike, {different} different ({lines} lines, {} config texts)",
+        count - different,
+        configs.len()
+    );
+    assert!(
+        different == 0,
+        "{different} of {count} stories of {name} differ:\n{table}"
+    );
+}
+
+#[test]
+fn generic_stories_line_by_line() {
+    family("generic", Generation::Generic, 51);
+}
+
+#[test]
+fn v1_stories_line_by_line() {
+    family("v1", Generation::V1, 42);
+}
+
+#[test]
+fn v2_stories_line_by_line() {
+    family("v2", Generation::V2, 61);
+}
