@@ -51,12 +51,7 @@ impl Core {
             env.clone(),
         );
         let session = Arc::new(Session::new(client, tokens, env.clone()));
-        let keyring = Arc::new(Keyring::new(
-            config.place.clone(),
-            &config.decrypt_only,
-            session.clone(),
-            env.clone(),
-        ));
+        let keyring = Arc::new(Keyring::new(&config, session.clone(), env.clone()));
         let gate = Arc::new(Gate::new(config.max_in_flight));
         let lane = |op, at| {
             Lane::new(

@@ -156,6 +156,11 @@ pub enum Event<'a> {
         /// Seconds since the epoch.
         unix: u64,
     },
+    /// A value was decrypted that is not bound to its key_id (`-adopt`).
+    UnboundRead {
+        /// Another plugin wrote it.
+        foreign: bool,
+    },
     /// The socket was bound again because its path led elsewhere.
     SocketRebound,
     /// Something to tell a person once.

@@ -9,11 +9,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::config::Place;
+use crate::config::{Adopt, Config, Place};
 use crate::event::{Event, VaultOp};
 use crate::fault::Fault;
 use crate::health::Health;
 use crate::key::document::{self, KeyDocument};
+use crate::key::format::Format;
 use crate::key::table::{Due, Lookup, Table, Version};
 use crate::seam::Env;
 use crate::session::{Operation, Session};
@@ -37,10 +38,10 @@ pub struct KeyPlace {
 }
 
 impl KeyPlace {
-    fn new(place: Place) -> Self {
+    fn new(place: Place, adopt: Option<Adopt>) -> Self {
         Self {
             paths: Paths::new(&place),
-            table: Mutex::new(Table::new(place.clone())),
+            table: Mutex::new(Table::new(place.clone(), adopt)),
             last_read: tokio::sync::Mutex::new(None),
             place,
         }
@@ -56,6 +57,8 @@ impl KeyPlace {
 pub struct Keyring {
     /// The places.
     pub places: Vec<KeyPlace>,
+    /// What may be read besides our own values.
+    pub adopt: Option<Adopt>,
     /// Evidence about the current place.
     pub health: Arc<Mutex<Health>>,
     session: Arc<Session>,
@@ -63,14 +66,17 @@ pub struct Keyring {
 }
 
 impl Keyring {
-    /// Empty tables for `current` and `former`.
-    pub fn new(current: Place, former: &[Place], session: Arc<Session>, env: Env) -> Self {
-        let places = std::iter::once(current)
-            .chain(former.iter().cloned())
-            .map(KeyPlace::new)
+    /// Empty tables for the current place and the former ones. What another plugin wrote is looked
+    /// for at the current one alone.
+    pub fn new(config: &Config, session: Arc<Session>, env: Env) -> Self {
+        let former = config.decrypt_only.iter().map(|place| (place, None));
+        let places = std::iter::once((&config.place, config.adopt))
+            .chain(former)
+            .map(|(place, adopt)| KeyPlace::new(place.clone(), adopt))
             .collect();
         Self {
             places,
+            adopt: config.adopt,
             health: Arc::default(),
             session,
             env,
@@ -115,6 +121,13 @@ impl Keyring {
         }
     }
 
+    /// Tells the observer that a value was read which only taking over reads.
+    pub fn tell_unbound(&self, format: Format) {
+        self.env.observer.event(&Event::UnboundRead {
+            foreign: format == Format::Community,
+        });
+    }
+
     fn wall_text(&self, ago: Duration) -> String {
         let at = self
             .env
@@ -127,19 +140,20 @@ impl Keyring {
     }
 
     /// Reads the document of place `at`, waits for a reading under way instead, or does nothing if
-    /// the last one ended less than 5 s ago.
+    /// the last one ended less than 5 s ago. Returns whether it has been read since the call.
     ///
     /// # Errors
     /// Why the document cannot be read.
-    pub async fn reread(&self, at: usize, deadline: Instant) -> Result<(), Fault> {
+    pub async fn reread(&self, at: usize, deadline: Instant) -> Result<bool, Fault> {
+        let began = Instant::now();
         let place = &self.places[at];
         let mut last = place.last_read.lock().await;
-        if last.is_some_and(|at| at.elapsed() < REREAD_PAUSE) {
-            return Ok(());
+        if let Some(read) = last.filter(|at| at.elapsed() < REREAD_PAUSE) {
+            return Ok(read > began);
         }
         let result = self.read_and_take_up(at, deadline).await;
         *last = Some(Instant::now());
-        result
+        result.map(|()| true)
     }
 
     /// Reads the document of place `at` now and takes up what is new there.
@@ -177,7 +191,9 @@ impl Keyring {
             Due::TakeUp(version) if !is_current => place.with(|t| t.take_up(version, &document)),
             Due::TakeUp(version) => {
                 let sealed = self.round_trip(&version, deadline).await?;
-                self.prove_binding(sealed, &version, deadline).await?;
+                if version.format.is_bound() {
+                    self.prove_binding(sealed, &version, deadline).await?;
+                }
                 let key_id = version.key_id.clone();
                 place.with(|t| t.take_up(version.clone(), &document));
                 self.env.observer.event(&Event::KeyTaken {
@@ -235,6 +251,7 @@ impl Keyring {
         let input = Input::Ciphertext {
             text: sealed.clone(),
             key_id: (&*version.key_id).into(),
+            bound: version.format.is_bound(),
         };
         let opened = self.one(VaultOp::Decrypt, &input, version, deadline).await.and_then(|output| match output {
             Output::Plaintext(plaintext) if plaintext == PROBE_PLAINTEXT => Ok(()),
@@ -271,6 +288,7 @@ impl Keyring {
         let other = Input::Ciphertext {
             text,
             key_id: "v1.another key_id".into(),
+            bound: true,
         };
         match self.one(VaultOp::Decrypt, &other, version, deadline).await {
             Err(Fault::Data(_)) => Ok(()),
@@ -344,11 +362,16 @@ impl Keyring {
     }
 
     /// Which place a ciphertext belongs to.
-    pub fn find(&self, key_id: &str, number: u64) -> Found {
+    pub fn find(&self, key_id: &str, number: u64, format: Format) -> Found {
         let mut unknown = Vec::new();
         let mut mismatch = false;
-        for (at, place) in self.places.iter().enumerate() {
-            match place.with(|t| t.lookup(key_id, number)) {
+        // The community plugin's key_id says nothing of a place: it is the one taken over.
+        let n = match format {
+            Format::Community => 1,
+            _ => self.places.len(),
+        };
+        for (at, place) in self.places.iter().enumerate().take(n) {
+            match place.with(|t| t.lookup(key_id, number, format)) {
                 Lookup::Match(version) => return Found::At(at, version),
                 Lookup::Mismatch => mismatch |= place.with(|t| t.knows(key_id)),
                 Lookup::Unknown => unknown.push(at),

@@ -17,7 +17,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
 
-use crate::config::Config;
+use crate::config::{Adopt, Config};
 use crate::event::{Event, Method, VaultOp};
 use crate::log::code_name;
 use crate::seam::Observer;
@@ -89,6 +89,11 @@ struct PlaceLabel {
     place: u32,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct WriterLabel {
+    plugin: &'static str,
+}
+
 type Durations<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// The observer that counts.
@@ -112,6 +117,7 @@ pub struct Metrics {
     logins: [Counter; 2],
     renewals: [Counter; 2],
     former_places: Family<PlaceLabel, Gauge>,
+    unbound_reads: [Counter; 2],
     socket_rebinds: Counter,
     warnings: Counter,
 }
@@ -183,6 +189,22 @@ impl Metrics {
             "former_place_readable",
             "1 when the key of a -decrypt-only place can be read",
         );
+        r.register(
+            "adopting",
+            "1 while values are written that the plugin taken over from could read, 2 while such are only read",
+            constant(match config.adopt {
+                None => 0,
+                Some(Adopt::Community) => 1,
+                Some(Adopt::CommunityFinal) => 2,
+            }),
+        );
+        let unbound_reads: Family<WriterLabel, Counter> = add(
+            r,
+            "unbound_reads",
+            "Values decrypted that are not bound to their key_id, by who wrote them",
+        );
+        let unbound_reads = ["this", "another"]
+            .map(|plugin| unbound_reads.get_or_create_owned(&WriterLabel { plugin }));
         let socket_rebinds = add(
             r,
             "socket_rebinds",
@@ -240,6 +262,7 @@ impl Metrics {
             logins,
             renewals,
             former_places,
+            unbound_reads,
             socket_rebinds,
             warnings,
             registry,
@@ -341,6 +364,9 @@ impl Observer for Metrics {
             }
             Event::TokenExpiry { unix } => {
                 self.token_expiry.set(saturating(unix));
+            }
+            Event::UnboundRead { foreign } => {
+                self.unbound_reads[usize::from(foreign)].inc();
             }
             Event::SocketRebound => {
                 self.socket_rebinds.inc();

@@ -11,9 +11,10 @@ use kms_v2_api::{
 use tokio::time::{Instant, timeout_at};
 
 use crate::batch::{Failed, Lane};
-use crate::config::StatusVersion;
+use crate::config::{Adopt, StatusVersion};
 use crate::event::VaultOp;
 use crate::fault::{Code, Fault};
+use crate::key::format::{self, Format};
 use crate::key::id;
 use crate::keyring::{Found, Keyring};
 use crate::transit::{self, Input, Output};
@@ -154,7 +155,7 @@ impl Service {
         }
         let annotation = (
             id::FORMAT_ANNOTATION.to_owned(),
-            Bytes::from_static(id::FORMAT.as_bytes()),
+            Bytes::from_static(version.format.word().as_bytes()),
         );
         Ok(EncryptResponse {
             ciphertext: text,
@@ -170,14 +171,26 @@ impl Service {
         request: DecryptRequest,
         deadline: Instant,
     ) -> Result<DecryptResponse, CallError> {
-        let number = check_shape(&request)?;
-        let mut found = self.keyring.find(&request.key_id, number);
+        let (number, format) = check_shape(&request, self.keyring.adopt)?;
+        let mut found = self.keyring.find(&request.key_id, number, format);
         if let Found::Unknown(places) = &found {
+            // A value is one of ours whether or not the document can be read, if its key_id binds
+            // it; and the community plugin's says no more than the label.
+            let may_try = format.is_bound() || request.key_id == number.to_string();
+            let mut read_now = true;
             for at in places.clone() {
-                // Whether or not it can be read: the value may still be one of ours.
-                let _ = within::<_, Fault>(deadline, self.keyring.reread(at, deadline)).await;
+                let read = within::<_, Fault>(deadline, self.keyring.reread(at, deadline)).await;
+                if !may_try {
+                    read_now &= read?;
+                }
             }
-            found = self.keyring.find(&request.key_id, number);
+            found = self.keyring.find(&request.key_id, number, format);
+            if !may_try && matches!(found, Found::Unknown(_)) {
+                if !read_now {
+                    return Err(Fault::PinTooNew(number).into());
+                }
+                found = Found::Nowhere;
+            }
         }
         let places = match found {
             Found::At(at, _) => vec![at],
@@ -192,6 +205,7 @@ impl Service {
         let input = Input::Ciphertext {
             text: request.ciphertext,
             key_id: request.key_id.into(),
+            bound: format.is_bound(),
         };
         let mut last = None;
         for at in places {
@@ -200,7 +214,12 @@ impl Service {
                     .health(|h| h.admit(VaultOp::Decrypt, Instant::now()))?;
             }
             match within(deadline, self.decrypt[at].call(input.clone(), deadline)).await {
-                Ok(Output::Plaintext(plaintext)) => return Ok(DecryptResponse { plaintext }),
+                Ok(Output::Plaintext(plaintext)) => {
+                    if !format.is_bound() {
+                        self.keyring.tell_unbound(format);
+                    }
+                    return Ok(DecryptResponse { plaintext });
+                }
                 Ok(Output::Ciphertext { .. }) => return Err(broken("decrypt gave no plaintext")),
                 Err(failed) => last = Some(failed),
             }
@@ -237,8 +256,9 @@ async fn within<T, E: From<Fault>>(
     })
 }
 
-/// Everything that can be recognised without Vault; returns the version of the label.
-fn check_shape(request: &DecryptRequest) -> Result<u64, CallError> {
+/// Everything that can be recognised without Vault; returns the version of the label, and how the
+/// value was written.
+fn check_shape(request: &DecryptRequest, adopt: Option<Adopt>) -> Result<(u64, Format), CallError> {
     let DecryptRequest {
         ciphertext,
         key_id,
@@ -268,25 +288,17 @@ fn check_shape(request: &DecryptRequest) -> Result<u64, CallError> {
                 "key_id has {n} bytes, more than 1024"
             )));
         }
-        _ if !id::is_key_id(key_id) => {
-            return Err(CallError::invalid("key_id is not one of this plugin's"));
-        }
         _ => {}
     }
-    let [(name, value)] = annotations.iter().collect::<Vec<_>>()[..] else {
-        return Err(CallError::invalid(format!(
-            "there are {} annotations, expected {} alone",
-            annotations.len(),
-            id::FORMAT_ANNOTATION
-        )));
+    let format = Format::of(annotations.iter(), adopt).map_err(CallError::invalid)?;
+    let fits = match format {
+        Format::Community => format::is_community_key_id(key_id),
+        _ => id::is_key_id(key_id),
     };
-    if name != id::FORMAT_ANNOTATION || value != id::FORMAT {
-        return Err(CallError::invalid(format!(
-            "annotation {} is missing or has another value",
-            id::FORMAT_ANNOTATION
-        )));
+    if !fits {
+        return Err(CallError::invalid("key_id is not one of this plugin's"));
     }
-    Ok(number)
+    Ok((number, format))
 }
 
 /// How long before a caller's deadline the answer goes out.

@@ -35,6 +35,8 @@ pub enum Input {
         text: Bytes,
         /// The caller's key_id.
         key_id: Box<str>,
+        /// Whether it is bound to that.
+        bound: bool,
     },
 }
 
@@ -125,18 +127,26 @@ fn write_item(out: &mut String, input: &Input, version: &Version) {
         Input::Plaintext(plaintext) => {
             out.push_str(r#"{"plaintext":""#);
             STANDARD.encode_string(plaintext, out);
-            out.push_str(r#"","associated_data":""#);
-            out.push_str(&id::binding(&version.key_id));
+            if version.format.is_bound() {
+                out.push_str(r#"","associated_data":""#);
+                out.push_str(&id::binding(&version.key_id));
+            }
             out.push_str(r#"","key_version":"#);
             out.push_str(&version.number.to_string());
             out.push('}');
         }
-        Input::Ciphertext { text, key_id } => {
+        Input::Ciphertext {
+            text,
+            key_id,
+            bound,
+        } => {
             out.push_str(r#"{"ciphertext":""#);
             // The shape was checked: printable ASCII without quotes.
             out.push_str(std::str::from_utf8(text).expect("checked to be base64 behind a label"));
-            out.push_str(r#"","associated_data":""#);
-            out.push_str(&id::binding(key_id));
+            if *bound {
+                out.push_str(r#"","associated_data":""#);
+                out.push_str(&id::binding(key_id));
+            }
             out.push_str(r#""}"#);
         }
     }
@@ -382,6 +392,7 @@ mod tests {
         let version = Version {
             number: 1,
             key_id: "v1.x".into(),
+            format: crate::key::format::Format::Bound,
         };
         for (op, input) in [
             (
@@ -393,6 +404,7 @@ mod tests {
                 Input::Ciphertext {
                     text: Bytes::from_static(b"vault:v1:AAAA"),
                     key_id: "v1.x".into(),
+                    bound: true,
                 },
             ),
         ] {
@@ -424,6 +436,7 @@ mod tests {
         let version = Version {
             number: 1,
             key_id: "v1.x".into(),
+            format: crate::key::format::Format::Bound,
         };
         for op in [VaultOp::Encrypt, VaultOp::Decrypt] {
             for status in [400, 404, 413, 500] {
@@ -452,6 +465,7 @@ mod tests {
         Version {
             number,
             key_id: "v1.x".into(),
+            format: crate::key::format::Format::Bound,
         }
     }
 

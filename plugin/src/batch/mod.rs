@@ -81,7 +81,7 @@ impl Job {
 
     fn key(&self) -> Option<Key> {
         match &self.input {
-            Input::Ciphertext { text, key_id } => Some((text.clone(), key_id.clone())),
+            Input::Ciphertext { text, key_id, .. } => Some((text.clone(), key_id.clone())),
             Input::Plaintext(_) => None,
         }
     }

@@ -209,5 +209,6 @@ fn no_version() -> crate::key::table::Version {
     crate::key::table::Version {
         number: 0,
         key_id: "".into(),
+        format: crate::key::format::Format::Bound,
     }
 }

@@ -220,6 +220,16 @@ impl StatusVersion {
     }
 }
 
+/// Taking over from another plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adopt {
+    /// From the community plugin, which can still take back over: values are not bound to their
+    /// key_id.
+    Community,
+    /// From the community plugin, and there is no way back.
+    CommunityFinal,
+}
+
 /// How much is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
@@ -277,4 +287,6 @@ pub struct Config {
     pub max_waiting: usize,
     /// Revoke the token of an own login on a clean stop.
     pub revoke_on_exit: bool,
+    /// Reading what another plugin wrote.
+    pub adopt: Option<Adopt>,
 }

@@ -392,10 +392,8 @@ pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new(LIMITS, "revoke-on-exit", Own, Switch,
         "Revokes the token of an own login on a clean stop.")
         .default("true"),
-    OptionSpec::new(LIMITS, "adopt", Own, Value("product"),
-        "Reserved: reading what another plugin wrote.")
-        .effect(Effect::Refused("is reserved and not in this build",
-            "leave it out; data of another plugin is moved by running both plugins and migrating storage")),
+    OptionSpec::new(LIMITS, "adopt", Own, Value("community[,final]"),
+        "Takes over from the community plugin: reads what it wrote at the same key. Until final, it could read what is written."),
 
     OptionSpec::new(COMMANDS, "sample", Own, Value("key_id|file"),
         "doctor: an old key_id, or (with a slash in it) the file of an etcd value, that must stay readable.")

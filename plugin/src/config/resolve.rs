@@ -10,7 +10,7 @@ use super::command::{self, DoctorArgs, Subcommand};
 use super::environment::{self, Environment};
 use super::error::{Bad, ConfigError};
 use super::picks::{Picks, Setting};
-use super::{Config, Proxy, Vault, address, login, places, render, tls, values};
+use super::{Adopt, Config, Proxy, Vault, address, login, places, render, tls, values};
 use crate::policy;
 use crate::seam::SecretSource;
 
@@ -192,6 +192,7 @@ fn resolve_config(
     let max_in_flight = picks.take("max-in-flight", |value| values::number(value, 1, 1024));
     let max_waiting = picks.take("max-waiting", |value| values::number(value, 1, 1_000_000));
     let revoke_on_exit = picks.take("revoke-on-exit", values::switch);
+    let adopt = adopt(picks);
     // Each `None` below has left an error.
     let place = place?;
     Some(Config {
@@ -217,6 +218,7 @@ fn resolve_config(
         max_in_flight: max_in_flight?,
         max_waiting: max_waiting?,
         revoke_on_exit: revoke_on_exit?,
+        adopt: adopt?,
     })
 }
 
@@ -256,6 +258,22 @@ fn listeners(picks: &mut Picks) -> (Option<Option<SocketAddr>>, Option<Option<So
             (health, Some(None))
         }
     }
+}
+
+/// Nothing, mostly; the first phase is told at each start.
+fn adopt(picks: &mut Picks) -> Option<Option<Adopt>> {
+    if picks.given("adopt").is_none() && !picks.is_spoiled("adopt") {
+        return Some(None);
+    }
+    let adopt = picks.take("adopt", values::adopt)?;
+    if adopt == Adopt::Community {
+        picks.warnings.push(
+            "-adopt=community: values are not bound to their key_id, so that the community plugin could \
+             still read them; when everything stored has been written anew, go on with -adopt=community,final"
+                .to_owned(),
+        );
+    }
+    Some(Some(adopt))
 }
 
 fn socket_permissions(picks: &mut Picks) -> (Option<u32>, Option<String>) {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::{Bad, quoted};
-use super::{LogFormat, LogLevel, StatusVersion};
+use super::{Adopt, LogFormat, LogLevel, StatusVersion};
 
 /// Longest path of a unix socket: `sun_path` has 108 bytes, the last of them zero (BUG-119).
 pub const MAX_SOCKET_PATH: usize = 107;
@@ -301,6 +301,23 @@ pub fn listener(value: &str) -> Result<Option<SocketAddr>, Bad> {
         Some(0) => bad("has port 0, which would be another one on each start"),
         Some(port) => Ok(Some(SocketAddr::new(ip, port))),
         None => bad("has no valid port"),
+    }
+}
+
+/// Whom to take over from, and how far that has gone.
+pub fn adopt(value: &str) -> Result<Adopt, Bad> {
+    let fix = "write community, or community,final once everything stored has been written anew";
+    match value {
+        "community" => Ok(Adopt::Community),
+        "community,final" => Ok(Adopt::CommunityFinal),
+        "hashicorp" | "hashicorp,final" => Err(Bad::new(
+            "is not in this build: how vault-kube-kms makes its key_id is not published",
+            "run both plugins as two providers and migrate storage",
+        )),
+        _ => Err(Bad::new(
+            format!("{} is no plugin that can be taken over from", quoted(value)),
+            fix,
+        )),
     }
 }
 

@@ -11,6 +11,7 @@ use super::{Row, Verdict};
 use crate::config::Sample;
 use crate::event::VaultOp;
 use crate::fault::Fault;
+use crate::key::format::Format;
 use crate::key::id;
 use crate::keyring::{Found, Keyring};
 use crate::seam::Env;
@@ -88,23 +89,19 @@ fn foreign(key_id: &str) -> Row {
 }
 
 async fn by_value(stored: Stored, keyring: &Keyring, env: &Env, deadline: Instant) -> Row {
-    let ours = stored.annotations.len() == 1
-        && stored
-            .annotations
-            .get(id::FORMAT_ANNOTATION)
-            .map(|v| &v[..])
-            == Some(id::FORMAT.as_bytes());
+    let format = Format::of(stored.annotations.iter(), keyring.adopt);
     let number =
         transit::label(&stored.seed).filter(|_| transit::has_canonical_payload(&stored.seed));
-    let (true, true, Some(number)) = (ours, id::is_key_id(&stored.key_id), number) else {
+    let (Ok(format), Some(number)) = (format, number) else {
         return foreign(&stored.key_id);
     };
-    let Found::At(at, version) = keyring.find(&stored.key_id, number) else {
+    let Found::At(at, version) = keyring.find(&stored.key_id, number, format) else {
         return foreign(&stored.key_id);
     };
     let input = Input::Ciphertext {
         text: stored.seed,
         key_id: stored.key_id.into(),
+        bound: format.is_bound(),
     };
     match one(
         keyring,
@@ -119,10 +116,14 @@ async fn by_value(stored: Stored, keyring: &Keyring, env: &Env, deadline: Instan
     {
         Ok(Output::Plaintext(_)) => {
             let version = version.number;
-            Row::good(
-                CHECK,
-                format!("its seed decrypts at {}, version {version}", named(at)),
-            )
+            let meaning = format!("its seed decrypts at {}, version {version}", named(at));
+            if format.is_bound() {
+                Row::good(CHECK, meaning)
+            } else {
+                let why = "only while -adopt is set: it is not bound to its key_id";
+                let remedy = "let storage migration write it anew before -adopt is dropped";
+                Row::new(CHECK, Verdict::Warning, format!("{meaning}, {why}"), remedy)
+            }
         }
         Ok(_) => Row::new(CHECK, Verdict::Failed, "decrypt gives no plaintext", ""),
         Err(fault @ Fault::Data(_)) => Row::new(

@@ -13,6 +13,7 @@ use crate::config::{Auth, Config, DoctorArgs, Vault, VaultAddress};
 use crate::event::VaultOp;
 use crate::fault::Fault;
 use crate::key::document::KeyDocument;
+use crate::key::format::Format;
 use crate::key::table::{Due, Version};
 use crate::keyring::Keyring;
 use crate::seam::Env;
@@ -55,12 +56,7 @@ pub(super) async fn rows(config: &Config, args: &DoctorArgs, env: &Env) -> Vec<R
         env.clone(),
     );
     let session = Arc::new(Session::new(client, tokens, env.clone()));
-    let keyring = Keyring::new(
-        config.place.clone(),
-        &config.decrypt_only,
-        session.clone(),
-        env.clone(),
-    );
+    let keyring = Keyring::new(config, session.clone(), env.clone());
     let patient = Patient {
         config,
         session: &session,
@@ -418,9 +414,11 @@ impl Patient<'_> {
         };
         let meaning = format!("works at version {}", version.number);
         rows.push(Row::good("encrypt", meaning));
+        let bound = version.format.is_bound();
         let sealed = |key_id: &str| Input::Ciphertext {
             text: text.clone(),
             key_id: key_id.into(),
+            bound,
         };
         match self
             .one(0, VaultOp::Decrypt, &sealed(&version.key_id), version)
@@ -439,6 +437,16 @@ impl Patient<'_> {
                 rows.push(Row::unknown("binding", "decrypt"));
                 return;
             }
+        }
+        if !bound {
+            rows.push(Row::new(
+                "binding",
+                Verdict::Warning,
+                "with -adopt=community values are not bound to their key_id: whoever can write to etcd \
+                 can put one value's seed in the place of another's",
+                "when everything stored has been written anew, go on with -adopt=community,final",
+            ));
+            return;
         }
         let other = self
             .one(0, VaultOp::Decrypt, &sealed("v1.another"), version)
@@ -466,10 +474,12 @@ impl Patient<'_> {
                 b"vault:v1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
             ),
             key_id: "v1.another".into(),
+            bound: true,
         };
         let version = Version {
             number: 1,
             key_id: "v1.another".into(),
+            format: Format::Bound,
         };
         match self.one(at, VaultOp::Decrypt, &made_up, &version).await {
             Err(Fault::Data(_)) | Ok(_) => Row::good(check, "is allowed"),

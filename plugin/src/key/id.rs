@@ -28,6 +28,11 @@ fn feed(hash: &mut Sha256, field: &str) {
 /// It depends on nothing else: not on the server's address, the node, or what was hidden by a
 /// raised `min_decryption_version`. `created` is the version's creation time as the server gives it.
 pub fn key_id(place: &Place, version: u64, created: &str) -> String {
+    key_id_in(FORMAT, place, version, created)
+}
+
+/// The same for values of another format of ours.
+pub fn key_id_in(format: &str, place: &Place, version: u64, created: &str) -> String {
     let Place {
         namespace,
         mount,
@@ -37,7 +42,7 @@ pub fn key_id(place: &Place, version: u64, created: &str) -> String {
     let mut hash = Sha256::new();
     for field in [
         KEY_ID_WORD,
-        FORMAT,
+        format,
         namespace,
         mount,
         key,

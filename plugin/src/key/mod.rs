@@ -1,5 +1,6 @@
 //! The Transit key: its document, its versions and their public ids.
 
 pub mod document;
+pub mod format;
 pub mod id;
 pub mod table;

@@ -10,8 +10,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::document::KeyDocument;
+use super::format::Format;
 use super::id;
-use crate::config::Place;
+use crate::config::{Adopt, Place};
 
 /// A latest version that stays gone back this long is no lagging standby.
 const GONE_BACK: Duration = Duration::from_secs(60);
@@ -23,6 +24,8 @@ pub struct Version {
     pub number: u64,
     /// Its key_id.
     pub key_id: Arc<str>,
+    /// How values are written with it.
+    pub format: Format,
 }
 
 struct Entry {
@@ -55,8 +58,9 @@ pub enum Due {
 /// The table of one place.
 pub struct Table {
     place: Place,
+    adopt: Option<Adopt>,
     entries: BTreeMap<u64, Entry>,
-    by_id: BTreeMap<Arc<str>, u64>,
+    by_id: BTreeMap<Arc<str>, (u64, Format)>,
     current: Option<Version>,
     /// Ids that were once reported: none of them may come back after a change (KMS2-STATUS-08).
     reported: BTreeSet<Arc<str>>,
@@ -73,9 +77,10 @@ struct Replaced {
 
 impl Table {
     /// An empty table.
-    pub fn new(place: Place) -> Self {
+    pub fn new(place: Place, adopt: Option<Adopt>) -> Self {
         Self {
             place,
+            adopt,
             entries: BTreeMap::new(),
             by_id: BTreeMap::new(),
             current: None,
@@ -96,12 +101,29 @@ impl Table {
         self.entries.is_empty()
     }
 
-    /// What `key_id` and version `number` have to do with each other.
-    pub fn lookup(&self, key_id: &str, number: u64) -> Lookup {
+    /// What `key_id` and version `number` have to do with each other, for a value of `format`.
+    pub fn lookup(&self, key_id: &str, number: u64, format: Format) -> Lookup {
+        if format == Format::Community {
+            return self.lookup_community(key_id, number);
+        }
         match (self.by_id.get(key_id), self.entries.get(&number)) {
-            (Some(n), Some(entry)) if *n == number => Lookup::Match(entry.version.clone()),
+            (Some(known), Some(entry)) if *known == (number, format) => {
+                Lookup::Match(entry.version.clone())
+            }
             (Some(_), _) | (None, Some(_)) => Lookup::Mismatch,
             (None, None) => Lookup::Unknown,
+        }
+    }
+
+    /// The community plugin's key_id is the number in the label; in its older releases it was the
+    /// time of the version's creation.
+    fn lookup_community(&self, key_id: &str, number: u64) -> Lookup {
+        match self.entries.get(&number) {
+            Some(entry) if key_id == number.to_string() || key_id == &*entry.created => {
+                Lookup::Match(entry.version.clone())
+            }
+            Some(_) => Lookup::Mismatch,
+            None => Lookup::Unknown,
         }
     }
 
@@ -110,11 +132,16 @@ impl Table {
         self.by_id.contains_key(key_id)
     }
 
+    fn key_id(&self, number: u64, created: &str, format: Format) -> Arc<str> {
+        id::key_id_in(format.word(), &self.place, number, created).into()
+    }
+
     fn version(&self, number: u64, created: &str) -> Version {
-        let key_id = id::key_id(&self.place, number, created);
+        let format = Format::written(self.adopt);
         Version {
             number,
-            key_id: key_id.into(),
+            key_id: self.key_id(number, created, format),
+            format,
         }
     }
 
@@ -218,7 +245,13 @@ impl Table {
                 Some(_) => changed = Some(*number),
                 None => {
                     let version = self.version(*number, created);
-                    self.by_id.insert(version.key_id.clone(), *number);
+                    // A node may be in the other phase already, or still.
+                    for format in [Format::Bound, Format::Unbound] {
+                        if format == version.format || self.adopt.is_some() {
+                            let key_id = self.key_id(*number, created, format);
+                            self.by_id.insert(key_id, (*number, format));
+                        }
+                    }
                     self.entries.insert(
                         *number,
                         Entry {
@@ -274,7 +307,7 @@ mod tests {
 
     #[test]
     fn bug_038_versions_created_in_one_second_have_ids_of_their_own() {
-        let (mut table, now) = (Table::new(place()), Instant::now());
+        let (mut table, now) = (Table::new(place(), None), Instant::now());
         let mut ids = BTreeSet::new();
         let mut versions = "1:100".to_owned();
         ids.insert(take(&mut table, now, &versions));
@@ -289,7 +322,7 @@ mod tests {
 
     #[test]
     fn a_lagging_standby_is_ignored_for_a_minute() {
-        let (mut table, now) = (Table::new(place()), Instant::now());
+        let (mut table, now) = (Table::new(place(), None), Instant::now());
         take(&mut table, now, "1:100");
         let id = take(&mut table, now, "1:100 2:200");
         let at = |s| now + Duration::from_secs(s);
@@ -322,7 +355,7 @@ mod tests {
 
     #[test]
     fn a_replaced_key_is_a_fault_until_it_is_rotated_on_purpose() {
-        let (mut table, now) = (Table::new(place()), Instant::now());
+        let (mut table, now) = (Table::new(place(), None), Instant::now());
         let old = take(&mut table, now, "1:100");
         assert!(matches!(
             table.observe(now, &document("1:900")),
@@ -335,12 +368,12 @@ mod tests {
         let new = take(&mut table, now, "1:900 2:950");
         assert_ne!(old, new);
         assert_eq!(table.observe(now, &document("1:900 2:950")), Due::Nothing);
-        assert_eq!(table.lookup(&old, 1), Lookup::Mismatch);
+        assert_eq!(table.lookup(&old, 1, Format::Bound), Lookup::Mismatch);
     }
 
     #[test]
     fn a_restored_backup_with_another_key_under_the_same_number_gets_another_id() {
-        let (mut table, now) = (Table::new(place()), Instant::now());
+        let (mut table, now) = (Table::new(place(), None), Instant::now());
         let ids = [
             take(&mut table, now, "1:100"),
             take(&mut table, now, "1:100 2:200"),
@@ -354,28 +387,36 @@ mod tests {
         let third = take(&mut table, later, "1:100 2:999");
         assert!(!ids.contains(&third));
         assert!(
-            matches!(table.lookup(&ids[0], 1), Lookup::Match(_)),
+            matches!(table.lookup(&ids[0], 1, Format::Bound), Lookup::Match(_)),
             "what is still the same stays readable"
         );
     }
 
     #[test]
     fn hidden_versions_do_not_change_ids() {
-        let (mut a, mut b, now) = (Table::new(place()), Table::new(place()), Instant::now());
+        let (mut a, mut b, now) = (
+            Table::new(place(), None),
+            Table::new(place(), None),
+            Instant::now(),
+        );
         assert_eq!(
             take(&mut a, now, "1:100 2:200 3:300"),
             take(&mut b, now, "3:300")
         );
         assert_eq!(
-            a.lookup(&a.current().expect("taken").key_id.clone(), 2),
+            a.lookup(
+                &a.current().expect("taken").key_id.clone(),
+                2,
+                Format::Bound
+            ),
             Lookup::Mismatch
         );
-        assert_eq!(b.lookup("v1.unseen", 2), Lookup::Unknown);
+        assert_eq!(b.lookup("v1.unseen", 2, Format::Bound), Lookup::Unknown);
     }
 
     #[test]
     fn an_unfit_key_is_a_fault_whatever_its_versions() {
-        let (mut table, now) = (Table::new(place()), Instant::now());
+        let (mut table, now) = (Table::new(place(), None), Instant::now());
         let unfit = KeyDocument {
             unfit: Some("key k is derived".into()),
             ..document("1:100")
@@ -388,7 +429,7 @@ mod tests {
 
     #[test]
     fn a_version_that_only_a_lagging_standby_shows_is_not_taken_up() {
-        let (mut table, now) = (Table::new(place()), Instant::now());
+        let (mut table, now) = (Table::new(place(), None), Instant::now());
         take(&mut table, now, "1:100 2:200 3:300");
         // Never reported, and older all the same.
         assert_eq!(table.observe(now, &document("1:100 2:200")), Due::Nothing);
@@ -397,7 +438,7 @@ mod tests {
 
     #[test]
     fn a_version_that_was_seen_but_not_proved_counts_for_going_back() {
-        let (mut table, now) = (Table::new(place()), Instant::now());
+        let (mut table, now) = (Table::new(place(), None), Instant::now());
         take(&mut table, now, "1:100");
         let seen = table.observe(now, &document("1:100 2:200"));
         assert!(matches!(seen, Due::TakeUp(_)));
@@ -409,7 +450,7 @@ mod tests {
 
     #[test]
     fn a_new_key_that_was_accepted_is_followed_from_its_own_versions_on() {
-        let (mut table, now) = (Table::new(place()), Instant::now());
+        let (mut table, now) = (Table::new(place(), None), Instant::now());
         let old = ["1:100", "1:100 2:200", "1:100 2:200 3:300"]
             .map(|versions| take(&mut table, now, versions));
         let replaced = table.observe(now, &document("1:900"));
@@ -420,7 +461,7 @@ mod tests {
             let at = now + Duration::from_secs(s);
             assert_eq!(table.observe(at, &document("1:900 2:950")), Due::Nothing);
         }
-        assert_eq!(table.lookup(&old[2], 3), Lookup::Unknown);
+        assert_eq!(table.lookup(&old[2], 3, Format::Bound), Lookup::Unknown);
         // A backup of the old key that hides what would give it away: its id was reported once.
         assert_eq!(table.observe(now, &document("3:300")), Due::Nothing);
         assert_eq!(table.current().map(|v| v.number), Some(2));
@@ -428,7 +469,7 @@ mod tests {
 
     #[test]
     fn half_of_the_way_back_is_not_the_way_back() {
-        let (mut table, now) = (Table::new(place()), Instant::now());
+        let (mut table, now) = (Table::new(place(), None), Instant::now());
         for versions in ["1:100", "1:100 2:200", "1:100 2:200 3:300"] {
             take(&mut table, now, versions);
         }
@@ -440,5 +481,34 @@ mod tests {
         }
         let back = table.observe(later, &document("1:100 2:200 3:300"));
         assert_eq!(back, Due::Nothing);
+    }
+
+    #[test]
+    fn taking_over_reads_every_phase_and_writes_its_own() {
+        let now = Instant::now();
+        let ids = [None, Some(Adopt::Community), Some(Adopt::CommunityFinal)].map(|adopt| {
+            let mut table = Table::new(place(), adopt);
+            let id = take(&mut table, now, "1:100");
+            (table, id)
+        });
+        let [(plain, bound), (first, unbound), (last, final_id)] = &ids;
+        assert_eq!(bound, final_id, "the end of it is what it would be without");
+        assert_ne!(bound, unbound);
+        for table in [first, last] {
+            for (key_id, format) in [
+                (&**bound, Format::Bound),
+                (&**unbound, Format::Unbound),
+                ("1", Format::Community),
+                ("100", Format::Community),
+            ] {
+                let found = table.lookup(key_id, 1, format);
+                assert!(matches!(found, Lookup::Match(_)), "{key_id}: {found:?}");
+            }
+            assert_eq!(table.lookup(bound, 1, Format::Unbound), Lookup::Mismatch);
+            assert_eq!(table.lookup(unbound, 1, Format::Bound), Lookup::Mismatch);
+            assert_eq!(table.lookup("2", 1, Format::Community), Lookup::Mismatch);
+            assert_eq!(table.lookup("2", 2, Format::Community), Lookup::Unknown);
+        }
+        assert_eq!(plain.lookup(unbound, 1, Format::Bound), Lookup::Mismatch);
     }
 }

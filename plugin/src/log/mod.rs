@@ -249,7 +249,10 @@ impl Log {
             Event::SocketRebound => warn!("the socket had gone from its path: bound again"),
             Event::Notice { warn: true, text } => warn!("{text}"),
             Event::Notice { warn: false, text } => info!("{text}"),
-            Event::Coalesced | Event::Waiting { .. } | Event::TokenExpiry { .. } => {}
+            Event::UnboundRead { .. }
+            | Event::Coalesced
+            | Event::Waiting { .. }
+            | Event::TokenExpiry { .. } => {}
         }
     }
 }

@@ -13,7 +13,7 @@ fn bug_100_the_environment() {
         ("VAULT_KMS_", "x", "sets no option", "unset it"),
         ("VAULT_KMS_WIBBLE_WOBBLE", "CANARY", "sets no option", "unset it"),
         ("VAULT_KMS_SAMPLE", "x", "sets no option", "unset it"),
-        ("VAULT_KMS_ADOPT", "x", "reserved", "leave it out"),
+        ("VAULT_KMS_ADOPT", "x", "no plugin that can be taken over from", "community"),
         ("VAULT_KMS_DISABLE_V2", "1", "KMS v2 only", "leave it out"),
         ("VAULT_SKIP_VERIFY", "1", "is refused", "unset it"),
         ("VAULT_SKIP_VERIFY", "false", "is refused", "unset it"),

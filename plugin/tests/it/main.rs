@@ -4,6 +4,7 @@
     reason = "a test fails by panicking, and so do its helpers"
 )]
 
+mod adopt;
 mod authority;
 mod basics;
 mod batch_results;

@@ -50,6 +50,7 @@ pub fn config() -> Config {
         max_in_flight: 16,
         max_waiting: 4096,
         revoke_on_exit: true,
+        adopt: None,
     }
 }
 

@@ -218,6 +218,7 @@ impl World {
             max_in_flight: 16,
             max_waiting: 4096,
             revoke_on_exit: true,
+            adopt: None,
         };
         let world = Self {
             vault,
