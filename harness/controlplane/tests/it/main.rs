@@ -8,6 +8,7 @@
 
 mod conditions;
 mod invariants;
+mod outages;
 mod plane;
 mod player;
 mod quirks;
