@@ -14,4 +14,5 @@ mod player;
 mod quirks;
 mod stories;
 mod traces;
+mod traps;
 mod view;

@@ -237,7 +237,7 @@ fn the_rules_hold_through_outages_at_any_time_and_two_runs_are_the_same() {
         }
         (broken, plane.log.len(), plane.now())
     };
-    for seed in 1..=4 {
+    for seed in 1..=3 {
         let (broken, said, end) = run(seed);
         assert_eq!(broken, [], "seed {seed}");
         if seed == 1 {

@@ -196,7 +196,7 @@ impl Player {
 
     fn observe(&mut self, by: &str) {
         let now = view::things(&self.cluster, self.now);
-        let before = std::mem::replace(&mut self.seen, now.clone());
+        let before = std::mem::take(&mut self.seen);
         let mut ids: Vec<&view::Id> = now
             .keys()
             .chain(before.keys().filter(|id| !now.contains_key(*id)))
@@ -220,6 +220,7 @@ impl Player {
             let component = self.cluster.components.iter().position(|c| c.name == id.2);
             self.line(component, line);
         }
+        self.seen = now;
     }
 
     pub fn settle(&mut self) {
