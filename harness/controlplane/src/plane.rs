@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::cluster::{Cluster, Component};
-use crate::controller::{Controller, End};
+use crate::cluster::{Cluster, Component, Spec};
+use crate::controller::{self, Controller, End};
 use crate::generation::Generation;
 use crate::object::Event;
 use crate::operand::{Kind, Operand, Outages};
@@ -55,6 +55,17 @@ pub struct Plane {
     pub log: Vec<Entry>,
     now: Timestamp,
     resync: Timestamp,
+    /// What the controllers left when they last had nothing more to do or to say.
+    rest: Option<Rest>,
+}
+
+/// A state in which controllers do nothing, until something changes or a deadline passes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Rest {
+    changes: u64,
+    spec: Spec,
+    components: Vec<Component>,
+    until: Option<Timestamp>,
 }
 
 /// The three components: name, resources in the order of messages, who runs the pods.
@@ -106,6 +117,7 @@ impl Plane {
             log: Vec::new(),
             now,
             resync: now,
+            rest: None,
         }
     }
 
@@ -129,7 +141,7 @@ impl Plane {
             let mut changed = false;
             if self.now >= self.resync {
                 self.resync = self.now + RESYNC;
-                changed = true;
+                changed = !self.rests();
             }
             changed |= self.move_pods();
             changed |= self.migrator.step(&mut self.cluster.api, self.now);
@@ -143,13 +155,18 @@ impl Plane {
             if self.now >= end {
                 return false;
             }
-            let timers = self
+            let pods = self
                 .operands
                 .iter()
-                .filter_map(|operand| operand.next(self.now))
-                .chain(self.migrator.next());
-            let next = timers.filter(|at| *at > self.now).min().unwrap_or(end);
-            self.now = next.min(self.resync).min(end);
+                .filter_map(|operand| operand.next(self.now));
+            let timers = pods.chain(self.migrator.next()).filter(|at| *at > self.now);
+            // While the controllers rest, their resyncs come to nothing: straight to what ends the rest.
+            let look = if self.rests() {
+                self.rest.as_ref().and_then(|rest| rest.until)
+            } else {
+                Some(self.resync)
+            };
+            self.now = timers.chain(look).min().unwrap_or(end).min(end);
         }
     }
 
@@ -167,32 +184,53 @@ impl Plane {
         changed || self.cluster.api.changes() != before
     }
 
+    /// Another look of the controllers would come to nothing: everything is as they left it.
+    fn rests(&self) -> bool {
+        self.rest.as_ref().is_some_and(|rest| {
+            rest.until.is_none_or(|until| self.now < until)
+                && rest.changes == self.cluster.api.changes()
+                && rest.spec == self.cluster.spec
+                && rest.components == self.cluster.components
+        })
+    }
+
     /// Runs all controllers until none of them changes anything, twenty times at most: what is not settled then waits
     /// for the next resync.
     pub fn settle(&mut self) {
+        self.rest = None;
         let mut said: Vec<(usize, Controller, End)> = Vec::new();
         for _ in 0..20 {
             let mut changed = false;
+            let mut quiet = true;
             for place in 0..self.cluster.components.len() {
                 for which in self.cluster.controllers() {
                     let outcome = self.cluster.sync(place, which, self.now);
                     changed |= outcome.changed;
+                    quiet &= outcome.events.is_empty() && outcome.end == End::Done;
                     for event in outcome.events {
                         self.say(place, which.name(), What::Event(event));
                     }
+                    let what = match &outcome.end {
+                        End::Done => continue,
+                        End::Panic(text) => What::Panic(text.clone()),
+                        End::Error(text) => What::Error(text.clone()),
+                    };
                     let end = (place, which, outcome.end);
-                    if end.2 != End::Done && !said.contains(&end) {
-                        let what = match &end.2 {
-                            End::Panic(text) => What::Panic(text.clone()),
-                            End::Error(text) => What::Error(text.clone()),
-                            End::Done => continue,
-                        };
+                    if !said.contains(&end) {
                         self.say(place, which.name(), what);
                         said.push(end);
                     }
                 }
             }
             if !changed {
+                if quiet {
+                    self.rest = Some(Rest {
+                        changes: self.cluster.api.changes(),
+                        spec: self.cluster.spec.clone(),
+                        components: self.cluster.components.clone(),
+                        until: controller::deadline(&self.cluster, self.now),
+                    });
+                }
                 return;
             }
         }

@@ -91,15 +91,20 @@ impl View {
                         );
                     }
                 }
-                let pods = api
-                    .pods(&name)
-                    .filter(|pod| pod.phase == PodPhase::Running)
-                    .map(|pod| PodView {
-                        node: pod.node.clone(),
-                        revision: pod.revision.clone(),
-                        ready: pod.ready,
-                        config: config(&name, &format!("{CONFIG_KEY}-{}", pod.revision)),
-                    });
+                let mut revisions: BTreeMap<&str, Option<EncryptionConfiguration>> =
+                    BTreeMap::new();
+                let running = api.pods(&name).filter(|pod| pod.phase == PodPhase::Running);
+                let pods: Vec<PodView> = running
+                    .map(|pod| {
+                        let read = || config(&name, &format!("{CONFIG_KEY}-{}", pod.revision));
+                        PodView {
+                            node: pod.node.clone(),
+                            revision: pod.revision.clone(),
+                            ready: pod.ready,
+                            config: revisions.entry(&pod.revision).or_insert_with(read).clone(),
+                        }
+                    })
+                    .collect();
                 let migrations = component.resources.iter().filter_map(|gr| {
                     let migration = api.migrations().get(&migration_name(gr))?;
                     let succeeded = matches!(migration.state, MigrationState::Succeeded(_));
@@ -116,7 +121,7 @@ impl View {
                     keys,
                     numbers,
                     target: config(MANAGED_NAMESPACE, &target_config_name(&name)),
-                    pods: pods.collect(),
+                    pods,
                     migrations: migrations.collect(),
                     name,
                 }

@@ -22,7 +22,7 @@ use crate::desired::desired_state;
 use crate::encryption_config::EncryptionConfiguration;
 use crate::generation::Generation;
 use crate::key::KeyState;
-use crate::object::{COMPONENT_LABEL, Condition, Event, MANAGED_NAMESPACE, Secret};
+use crate::object::{COMPONENT_LABEL, Condition, Event, MANAGED_NAMESPACE, MigrationState, Secret};
 
 pub use condition::encrypted;
 pub use key::{Wanted, needs_new_key};
@@ -184,6 +184,45 @@ pub(crate) fn run(
         changed,
         end,
     }
+}
+
+/// When a controller will see something otherwise that nobody has changed: a key grows old, a failed migration may be
+/// tried again, a preflight pod has taken too long.
+pub(crate) fn deadline(cluster: &Cluster, now: Timestamp) -> Option<Timestamp> {
+    let key_secrets = cluster.components.iter().flat_map(|component| {
+        cluster
+            .api
+            .cached_secrets(MANAGED_NAMESPACE, COMPONENT_LABEL, &component.name)
+    });
+    let old = key_secrets.filter_map(|secret| {
+        Some(
+            secret
+                .note("migrated-timestamp")?
+                .parse::<Timestamp>()
+                .ok()?
+                + key::ROTATION,
+        )
+    });
+    let retries =
+        cluster
+            .api
+            .migrations()
+            .values()
+            .filter_map(|migration| match &migration.state {
+                MigrationState::Failed(at, _) => Some(*at + migration::RETRY),
+                _ => None,
+            });
+    let pods = cluster
+        .components
+        .iter()
+        .filter_map(|component| component.deployer.pod.as_ref());
+    let stuck = pods.map(|pod| pod.started + preflight::STARTUP);
+    // strictly older than the limit: a second later
+    old.chain(retries)
+        .chain(stuck)
+        .map(|at| at + Duration::from_secs(1))
+        .filter(|at| *at > now)
+        .min()
 }
 
 impl Run<'_> {

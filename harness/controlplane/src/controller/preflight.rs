@@ -10,7 +10,7 @@ use crate::object::{Condition, PodPhase, Status};
 use crate::preflight::{CONTAINER, PreflightPod};
 
 /// A pod that has not reported by then is stuck.
-const STARTUP: Duration = Duration::from_secs(180);
+pub(super) const STARTUP: Duration = Duration::from_secs(180);
 
 /// What one look at the pod comes to.
 enum Step {

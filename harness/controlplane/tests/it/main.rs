@@ -8,8 +8,11 @@
 
 mod conditions;
 mod invariants;
+mod outages;
+mod plane;
 mod player;
 mod quirks;
 mod stories;
 mod traces;
+mod traps;
 mod view;

@@ -4,7 +4,7 @@ use kms_controlplane::generation::Generation::{self, Generic, V1, V2};
 use kms_controlplane::generation::Quirks;
 
 use crate::player::Player;
-use crate::stories::KAS_ONLY;
+use crate::stories::{KAS_ONLY, recordings, replay};
 
 /// Plays the steps with the quirk and without it, and takes the same look both times.
 fn with_and_without<T>(
@@ -208,4 +208,54 @@ fn crashed_preflight_stays() {
     };
     let (with, without) = with_and_without(V2, |q| q.crashed_preflight_stays = false, steps, look);
     assert_eq!([with.as_str(), without.as_str()], ["True", "False"]);
+}
+
+/// Every quirk is in the recordings: without it, a story comes out otherwise.
+#[test]
+fn each_quirk_was_recorded() {
+    type Switch = fn(&mut Quirks);
+    let shown: [(&str, Generation, &str, Switch); 10] = [
+        ("generic", Generic, "04-", |q| {
+            q.completed_during_change = false
+        }),
+        ("generic", Generic, "28-", |q| {
+            q.completed_while_plain = false
+        }),
+        ("generic", Generic, "30-", |q| {
+            q.unmanaged_reads_unencrypted = false
+        }),
+        ("generic", Generic, "13-", |q| {
+            q.progressing_drops_while_rolling = false
+        }),
+        ("generic", Generic, "16-", |q| {
+            q.retry_reports_old_failure = false
+        }),
+        ("generic", Generic, "19-", |q| q.events_name_old_key = false),
+        ("v1", V1, "k11-", |q| {
+            q.lost_kms_secret_drops_provider = false
+        }),
+        ("v1", V1, "k14-", |q| q.empty_config_panics = false),
+        ("generic", Generic, "35-", |q| {
+            q.create_failure_without_cause = false
+        }),
+        ("v2", V2, "p05-", |q| q.crashed_preflight_stays = false),
+    ];
+    let families = ["generic", "v1", "v2"].map(|family| (family, recordings(family)));
+    for (family, generation, prefix, switch) in shown {
+        let (_, stories) = families.iter().find(|(name, _)| *name == family).unwrap();
+        let story = stories
+            .iter()
+            .find(|(name, _)| name.starts_with(prefix))
+            .unwrap();
+        let mut quirks = Quirks::REAL;
+        switch(&mut quirks);
+        let played = replay(
+            generation,
+            quirks,
+            story,
+            &mut Default::default(),
+            &mut |_| {},
+        );
+        assert!(played.is_err(), "{family}/{} does not show it", story.0);
+    }
 }
