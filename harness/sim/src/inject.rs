@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kms_apiserver_api::Trouble;
-use kms_scenario::fault::{Direction, Edge, Fault, Kind};
+use kms_scenario::fault::{Direction, Edge, Fault, Kind, Rpc};
 use kms_scenario::seed::Seed;
 use kms_scenario::world::Order;
 use kms_sim_net::{Latency, Traffic};
 use tokio::task::AbortHandle;
 
+use crate::answers;
 use crate::node::{Node, api_host, plugin_host};
 use crate::socket::Act;
 use crate::vault;
@@ -410,7 +411,7 @@ impl Inner {
 }
 
 /// What a fault does to RPCs; nothing for other kinds.
-fn rpc_rule(fault: &Fault) -> Option<(Option<kms_scenario::fault::Rpc>, Act)> {
+fn rpc_rule(fault: &Fault) -> Option<(Option<Rpc>, Act)> {
     let latest = |min: &Duration, max: &Duration| Act::Delay {
         min: *min,
         max: *max,
@@ -427,6 +428,8 @@ fn rpc_rule(fault: &Fault) -> Option<(Option<kms_scenario::fault::Rpc>, Act)> {
             (*method, Act::Answer { code, message })
         }
         Fault::RpcCut(method) => (*method, Act::Cut),
+        Fault::RpcSick => (Some(Rpc::Status), Act::Alter(answers::sick)),
+        Fault::RpcWrongKey => (Some(Rpc::Decrypt), Act::Alter(answers::wrong_key)),
         _ => return None,
     })
 }

@@ -6,10 +6,11 @@
 //! event by event. What a run shows is about this source, not about a binary.
 //!
 //! In reading order: [`SimWorld`], `node` (a plugin and its API server), `surroundings` (what the plugin is given),
-//! `socket` (the way between them), `vault`, `inject` (faults), [`run`](mod@run).
+//! `socket` (the way between them), [`answers`] (altered ones), `vault`, `inject` (faults), [`run`](mod@run).
 
 #![forbid(unsafe_code)]
 
+pub mod answers;
 mod client;
 mod inject;
 mod node;
