@@ -1,0 +1,96 @@
+//! The mistakes.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// On which side of the plugin a mistake is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Between callers and the plugin's socket.
+    Kms,
+    /// Between the plugin and Vault.
+    Vault,
+}
+
+macro_rules! variants {
+    ($($(#[doc = $doc:literal])* $name:ident = $word:literal, $side:ident;)*) => {
+        /// One mistake.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Variant {
+            $($(#[doc = $doc])* $name,)*
+        }
+
+        impl Variant {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// The name in texts and arguments.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$name => $word,)* }
+            }
+
+            /// Where it is made.
+            #[must_use]
+            pub fn side(self) -> Side {
+                match self { $(Self::$name => Side::$side,)* }
+            }
+        }
+    };
+}
+
+variants! {
+    /// Once well, Status is ok for ever, whatever happens to Vault.
+    AlwaysOk = "always-ok", Kms;
+    /// Once bad, Status stays bad.
+    SickForEver = "sick-for-ever", Kms;
+    /// Status names the first key for ever; Encrypt does not.
+    StaleKeyId = "stale-key-id", Kms;
+    /// Every fifth Status names a key that nobody made.
+    KeyIdFlaps = "key-id-flaps", Kms;
+    /// After a rotation every fifth Status names the key before it.
+    KeyIdReturns = "key-id-returns", Kms;
+    /// Every fourth call waits for 10 s first.
+    Hangs = "hangs", Kms;
+    /// Encrypt answers everything with its first ciphertext.
+    OneCiphertext = "one-ciphertext", Kms;
+    /// Encrypt loses the annotations.
+    AnnotationsLost = "annotations-lost", Kms;
+    /// Encrypt's ciphertext is the plaintext itself, which needs no Vault.
+    Clear = "clear", Kms;
+    /// Decrypt answers with one bit flipped.
+    OtherBytes = "other-bytes", Kms;
+    /// Decrypt knows only what this process has encrypted.
+    ForgetsAtRestart = "forgets-at-restart", Kms;
+    /// Decrypt refuses every key but the one that Status names.
+    OldKeysRefused = "old-keys-refused", Kms;
+    /// The first login's answer is all that a login ever gives.
+    LoginOnce = "login-once", Vault;
+    /// Every request is preceded by one more login.
+    LoginStorm = "login-storm", Vault;
+    /// Every read of the key is made 40 times.
+    RequestStorm = "request-storm", Vault;
+    /// The key is read once; what is read later is what was read then.
+    RotationUnseen = "rotation-unseen", Vault;
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Variant {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        let found = Self::ALL.iter().find(|variant| variant.name() == word);
+        found.copied().ok_or_else(|| {
+            let all: Vec<_> = Self::ALL.iter().map(|variant| variant.name()).collect();
+            format!(
+                "there is no planted bug {word:?}; there are: {}",
+                all.join(", ")
+            )
+        })
+    }
+}
