@@ -118,7 +118,7 @@ impl Middleman {
             memory.calls += 1;
             memory.calls
         };
-        if self.is(Variant::Hangs) && calls.is_multiple_of(4) {
+        if self.is(Variant::Hangs) && calls.is_multiple_of(7) {
             sleep(HANGS).await;
         }
         calls
@@ -134,7 +134,9 @@ impl KeyManagementService for Middleman {
         let mut answer = match honest {
             Ok(answer) => answer.into_inner(),
             Err(status) => {
-                memory.sick = Some(status.clone());
+                if memory.newest.is_some() {
+                    memory.sick = Some(status.clone());
+                }
                 return match &memory.newest {
                     Some(well) if self.is(Variant::AlwaysOk) => Ok(Response::new(well.clone())),
                     _ => Err(status),
@@ -178,14 +180,17 @@ impl KeyManagementService for Middleman {
         };
         match self.planted.variant {
             Variant::OneCiphertext => {
-                answer = memory.encrypted.get_or_insert(answer).clone();
+                let first = memory.encrypted.get_or_insert_with(|| answer.clone());
+                answer.ciphertext = first.ciphertext.clone();
             }
             Variant::AnnotationsLost => answer.annotations.clear(),
             Variant::Clear => answer.ciphertext = [CLEAR, &plaintext].concat().into(),
             _ => {}
         }
         memory.ciphertexts.insert(answer.ciphertext.clone());
-        memory.encrypted = Some(answer.clone());
+        if !self.is(Variant::OneCiphertext) {
+            memory.encrypted = Some(answer.clone());
+        }
         Ok(Response::new(answer))
     }
 

@@ -21,7 +21,7 @@ use std::pin::Pin;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use memory::Planted;
-pub use variant::{Side, Variant};
+pub use variant::{SCENARIO, Side, Variant};
 
 /// A connection of whatever kind.
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {}

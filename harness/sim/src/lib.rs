@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+mod between;
 mod client;
 mod inject;
 mod node;
@@ -21,5 +22,6 @@ mod tasks;
 mod vault;
 mod world;
 
+pub use between::{Between, Replaced};
 pub use inject::impossible;
 pub use world::SimWorld;

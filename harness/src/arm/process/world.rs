@@ -17,6 +17,7 @@ use kms_apiserver_node::rpc::UnixDialer;
 use kms_apiserver_node::simulated::Simulated;
 use kms_apiserver_node::store::memory::MemoryStore;
 use kms_history::chaos::Event;
+use kms_history::search::holds;
 use kms_scenario::seed::Seed;
 use kms_scenario::world::{Order, Probe, Recorder, World, WorldSpec, encryption_configuration};
 use tempfile::TempDir;
@@ -281,7 +282,7 @@ impl World for ProcessWorld {
             for (number, node) in self.0.numbered() {
                 let log = std::fs::read(node.plugin.lock().await.log()).unwrap_or_default();
                 for needle in needles {
-                    if wire::holds(&log, needle) {
+                    if holds(&log, needle) {
                         places.push(format!("log of node {number}'s plugin"));
                     }
                     if node.wire.holds(needle) {
@@ -291,7 +292,7 @@ impl World for ProcessWorld {
             }
             let log = std::fs::read(self.0.folder.path().join("apiserver.log"));
             let log = log.unwrap_or_default();
-            if needles.iter().any(|needle| wire::holds(&log, needle)) {
+            if needles.iter().any(|needle| holds(&log, needle)) {
                 places.push("log of the API servers".to_owned());
             }
             places.sort();
