@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod answers;
+mod between;
 mod client;
 mod inject;
 mod node;
@@ -22,5 +23,6 @@ mod tasks;
 mod vault;
 mod world;
 
+pub use between::{Between, Replaced};
 pub use inject::impossible;
 pub use world::SimWorld;

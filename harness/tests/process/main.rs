@@ -4,6 +4,7 @@
 mod every_fault;
 mod kills;
 mod library;
+mod planted;
 #[path = "../common/plugin.rs"]
 mod plugin;
 mod subjects;
@@ -16,6 +17,7 @@ use kms_harness::arm::process::able::unable;
 use kms_harness::arm::process::subject::Subject;
 use kms_harness::arm::process::vault::make::Make;
 use kms_harness::vault::family::Family;
+use kms_planted::Variant;
 use kms_scenario::world::Flavour;
 
 /// Scenarios of the library that run in real time. Fewer would say that the arms do not agree.
@@ -26,7 +28,20 @@ fn main() {
     if let Some(times) = kills::wanted() {
         return kills::long(openbao(&subject), times);
     }
+    // The longest first, so that none of them runs alone at the end.
     let mut trials = Vec::new();
+    trials.push(tier::test(
+        "planted::without_a_bug_everything_holds",
+        openbao(&subject),
+        planted::without_a_bug_everything_holds,
+    ));
+    for bug in Variant::ALL {
+        trials.push(tier::test(
+            &format!("planted::{bug}"),
+            openbao(&subject),
+            |parts| planted::breaks_the_same(*bug, parts),
+        ));
+    }
     trials.push(tier::test(
         "kills::each_time_it_serves_again",
         openbao(&subject),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use kms_apiserver_api::{ApiServer, Pending, Trouble};
 use kms_history::chaos::Event;
+use kms_history::search::holds;
 use kms_scenario::seed::Seed;
 use kms_scenario::world::{Order, Probe, Recorder, World, WorldSpec, encryption_configuration};
 use tempfile::TempDir;
@@ -19,7 +20,7 @@ use super::faults::{self, Active};
 use super::node::{Common, Node};
 use super::subject::Subject;
 use super::vault::Vault;
-use super::{Parts, probe, wire};
+use super::{Parts, probe};
 use crate::socket;
 
 /// Limit for plugins to serve at the start.
@@ -286,7 +287,7 @@ impl World for ProcessWorld {
                 let log = log.and_then(|log| std::fs::read(log).ok());
                 let log = log.unwrap_or_default();
                 for needle in needles {
-                    if wire::holds(&log, needle) {
+                    if holds(&log, needle) {
                         places.push(format!("log of node {number}'s plugin"));
                     }
                     if node.wire.holds(needle) {
@@ -295,7 +296,7 @@ impl World for ProcessWorld {
                 }
             }
             let log = self.0.servers.logs();
-            if needles.iter().any(|needle| wire::holds(&log, needle)) {
+            if needles.iter().any(|needle| holds(&log, needle)) {
                 places.push("log of the API servers".to_owned());
             }
             places.sort();
