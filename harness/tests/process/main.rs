@@ -70,6 +70,15 @@ fn main() {
         "only {} scenarios run in real time",
         entries.len()
     );
+    #[cfg(feature = "kube")]
+    for entry in entries.iter().filter(|it| it.shows_an_apiserver()) {
+        let entry = entry.clone();
+        trials.push(tier::test(
+            &format!("kube_apiserver::scenario::{}", entry.id),
+            kube_apiserver(&subject),
+            move |parts| library::same_verdict(entry, parts),
+        ));
+    }
     for entry in entries {
         let parts = real(&subject, entry.family());
         trials.push(tier::test(
@@ -93,6 +102,17 @@ fn real(subject: &Subject, family: Family) -> Found {
     let found = family.part().find();
     let found = found.map(|binary| parts(subject, Make::Real(family, binary)));
     found.map_err(|error| format!("{error:#}"))
+}
+
+/// OpenBao, and real API servers.
+#[cfg(feature = "kube")]
+fn kube_apiserver(subject: &Subject) -> Found {
+    let found = kms_harness::apiserver::parts::Parts::find();
+    let server = found.map_err(|error| format!("{error:#}"))?;
+    Ok(Parts {
+        apiserver: Choice::Real(server),
+        ..openbao(subject)?
+    })
 }
 
 fn parts(subject: &Subject, vault: Make) -> Parts {

@@ -69,7 +69,7 @@ impl Node {
                 format!("{scheme}://{}", link.address())
             });
             credentials = vault.credentials(folder).await?;
-            let mut values = vault.values(folder).await;
+            let mut values = vault.values(folder);
             let [port] = free_ports()?;
             values.extend([
                 ("vault", addresses.collect::<Vec<_>>().join(",")),

@@ -83,11 +83,6 @@ impl Plugin {
             .signal(signal)
     }
 
-    /// Its process, if it runs and is ours.
-    pub fn id(&self) -> Option<u32> {
-        self.child.as_ref().map(Child::id)
-    }
-
     /// Everything it printed; nothing of one that is not ours.
     pub fn log(&self) -> Option<PathBuf> {
         let launch = self.launch.as_ref();

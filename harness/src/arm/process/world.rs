@@ -118,8 +118,8 @@ impl Inner {
                     format!("start the plugin of node {number}{tail}")
                 })?;
             let text = encryption_configuration(&self.spec.providers, &node.endpoint);
-            let server = self.servers.start(&format!("apiserver-{number}"), &text);
-            let server = server.await?;
+            let name = format!("apiserver-{number}");
+            let server = self.servers.start(&name, &text).await?;
             node.apiserver.get_or_init(|| server);
             self.recorder.note(Some(number), Event::ApiServerStarted);
         }

@@ -34,8 +34,9 @@ pub fn place(args: &ChaosArgs) -> Result<Place, Failure> {
             ("--apiserver", args.apiserver.is_some()),
         ];
         let idle = given.into_iter().find(|(_, given)| *given);
-        let told =
-            |(option, _)| anyhow!("{option} belongs to --arm process: the simulation has its own");
+        let told = |(option, _): (&str, bool)| {
+            anyhow!("{option} belongs to --arm process: the simulation has its own")
+        };
         return idle.map_or(Ok(Place::Sim), |idle| Err(told(idle)).or_usage());
     }
     let vault = vault(args).or_usage()?;

@@ -109,10 +109,13 @@ impl fmt::Debug for Make {
     }
 }
 
+/// A Vault that is ours to break.
+pub type Ours = Box<dyn Breakable + Send>;
+
 /// A Vault that runs.
 pub(super) enum Place {
     /// Ours to break.
-    Ours(Box<dyn Breakable + Send>),
+    Ours(Ours),
     /// Somebody else's.
     Theirs(External),
 }
@@ -122,6 +125,13 @@ impl Place {
         match self {
             Self::Ours(server) => server.as_ref(),
             Self::Theirs(external) => external,
+        }
+    }
+
+    pub fn ours(self) -> Option<Ours> {
+        match self {
+            Self::Ours(server) => Some(server),
+            Self::Theirs(_) => None,
         }
     }
 }

@@ -5,21 +5,21 @@ pub mod make;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use http::Method;
 use kms_scenario::fault::Right;
 use kms_scenario::world::{Auth, VaultSpec};
 use serde_json::{Value, json};
 use sim_vault::SimVault;
-use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard};
 
-use self::make::{Make, Place};
+use self::make::{Make, Ours, Place};
 use crate::secret_file;
 use crate::subject::file::Values;
 use crate::subject::values;
+use crate::vault::Product;
 use crate::vault::admin::Admin;
 use crate::vault::provision::{Access, Wanted};
-use crate::vault::{Breakable, Product};
 
 /// The role of the plugins, as [`Wanted`] names it.
 const ROLE: &str = "kms-plugin";
@@ -38,7 +38,8 @@ pub struct Vault {
     pub models: Vec<SimVault>,
     /// The plugins' place.
     pub access: Access,
-    place: Mutex<Place>,
+    ours: Option<Mutex<Ours>>,
+    values: Values,
     addresses: Vec<String>,
     ca: Option<PathBuf>,
     product: Product,
@@ -78,7 +79,8 @@ impl Vault {
             addresses: backend.addresses(),
             ca: backend.ca().map(Path::to_owned),
             product: backend.product().clone(),
-            place: Mutex::new(place),
+            values: values(backend, &access, folder),
+            ours: place.ours().map(Mutex::new),
             models,
             access,
             admin,
@@ -97,13 +99,11 @@ impl Vault {
     ///
     /// # Errors
     /// It is somebody else's.
-    pub async fn ours(&self) -> Result<MappedMutexGuard<'_, Box<dyn Breakable + Send>>> {
-        let place = self.place.lock().await;
-        MutexGuard::try_map(place, |place| match place {
-            Place::Ours(server) => Some(server),
-            Place::Theirs(_) => None,
-        })
-        .map_err(|_| anyhow!("{THEIRS}"))
+    pub async fn ours(&self) -> Result<MutexGuard<'_, Ours>> {
+        match &self.ours {
+            Some(server) => Ok(server.lock().await),
+            None => bail!("{THEIRS}"),
+        }
     }
 
     /// Gives somebody else's Vault back as it was.
@@ -111,9 +111,11 @@ impl Vault {
     /// # Errors
     /// Something of ours could not be taken away.
     pub async fn leave(&self) -> Result<()> {
-        match &*self.place.lock().await {
-            Place::Ours(_) => Ok(()),
-            Place::Theirs(_) => self.wanted.remove(&self.admin).await,
+        // what is made aside of others' has a suffix
+        if self.wanted.suffix.is_empty() {
+            Ok(())
+        } else {
+            self.wanted.remove(&self.admin).await
         }
     }
 
@@ -152,8 +154,10 @@ impl Vault {
     }
 
     /// What can be filled into a plugin's command, but for what its node has of its own.
-    pub async fn values(&self, folder: &Path) -> Values {
-        values(self.place.lock().await.backend(), &self.access, folder)
+    pub fn values(&self, folder: &Path) -> Values {
+        let mut values = self.values.clone();
+        values.insert("folder", folder.display().to_string());
+        values
     }
 
     /// What its certificates are verified by.
@@ -211,11 +215,11 @@ impl Vault {
             .context("the Transit key has no latest_version")
     }
 
-    /// Rotates the key several times at one moment, until the server has refused one of them for the others' sake; what
-    /// was tried. A server that bears it is asked some dozens of times.
+    /// Rotates the key several times at one moment, until the server uses a version of which no rotation said that it was
+    /// made; how often that was tried. A server that bears it is asked some dozens of times.
     ///
     /// # Errors
-    /// As [`Vault::call`], for another reason.
+    /// As [`Vault::call`], for another reason than a collision.
     pub async fn rotate_at_once(&self) -> Result<u64> {
         if let Some(model) = self.models.first() {
             let Access { mount, key, .. } = &self.access;
@@ -227,15 +231,18 @@ impl Vault {
         let rotate = || self.admin.call(Method::POST, &path, Value::Null);
         for tried in 1..=COLLISIONS_TRIED {
             let (one, two, three) = tokio::join!(rotate(), rotate(), rotate());
-            let mut collided = false;
+            let mut made = None;
             for answer in [one?, two?, three?] {
                 match answer.ok() {
-                    Ok(_) => {}
-                    Err(refused) if refused.to_string().contains(COLLIDED) => collided = true,
+                    Ok(body) => {
+                        let version = body.pointer("/data/latest_version");
+                        made = made.max(version.and_then(Value::as_u64));
+                    }
+                    Err(refused) if refused.to_string().contains(COLLIDED) => {}
                     Err(other) => return Err(other),
                 }
             }
-            if collided {
+            if self.latest_version().await? > made.unwrap_or_default() {
                 return Ok(tried);
             }
         }
