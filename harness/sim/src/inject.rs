@@ -161,6 +161,13 @@ impl Inner {
                 let since = self.traffic(&ends, all);
                 Counter::Traffic(ends, all, since)
             }
+            // who stands still refuses nothing
+            (vault::Undo::Thaw(_), _) => {
+                let ends = self.edges(Edge::Vault, &self.all_nodes(), Direction::Requests);
+                let all = |traffic: Traffic| traffic.packets;
+                let since = self.traffic(&ends, all);
+                Counter::Traffic(ends, all, since)
+            }
             // a key in the bin can be read: nothing is refused to who only looks
             (vault::Undo::Lag | vault::Undo::RestoreKey, _) => Counter::Calls(self.vaults.calls()),
             (vault::Undo::Nothing, _) => Counter::Fixed(done.changed),

@@ -39,6 +39,8 @@ const PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_LIFE: Duration = Duration::from_millis(700);
 /// One kill of so many has a second plugin tried at the same socket before it.
 const SECOND_OF: u32 = 10;
+/// Nothing that is well takes longer to serve, however busy the machine is.
+const SERVES: Duration = Duration::from_secs(30);
 /// How long a second plugin may take to give up.
 const GIVES_UP: Duration = Duration::from_secs(20);
 
@@ -53,7 +55,7 @@ impl Times {
     /// The short form.
     pub const FEW: Self = Self {
         kills: 20,
-        within: Duration::from_secs(15),
+        within: SERVES,
     };
 }
 
@@ -139,7 +141,7 @@ async fn told(parts: &Parts, times: Times) -> Result<Told> {
     let at = PathBuf::from(values.get("socket").context("the run has a socket")?);
 
     let mut child = Child::spawn(&launch)?;
-    served(&at, &child, Times::FEW.within).await?;
+    served(&at, &child).await?;
     let seen = Arc::new(Seen::default());
     let (stop, stopped) = watch::channel(false);
     let mut callers = JoinSet::new();
@@ -177,9 +179,7 @@ async fn told(parts: &Parts, times: Times) -> Result<Told> {
             "kill {kill}: somebody listens though the plugin is dead"
         );
         child = Child::spawn(&launch)?;
-        let took = served(&at, &child, times.within)
-            .await
-            .with_context(about)?;
+        let took = served(&at, &child).await.with_context(about)?;
         told.took.push(took);
     }
     stop.send_replace(true);
@@ -191,11 +191,18 @@ async fn told(parts: &Parts, times: Times) -> Result<Told> {
     told.refused = seen.refused.load(Ordering::Relaxed);
     ensure!(told.answered > u64::from(times.kills), "there was no load");
     ensure!(told.refused > 0, "no kill was felt");
+    let late = told.took.iter().filter(|took| **took > times.within);
+    let late = late.count();
+    ensure!(
+        late == 0,
+        "{late} times it served later than after {:?}: {told}",
+        times.within
+    );
     Ok(told)
 }
 
 /// Waits until this process answers a good Status at the socket; how long it took.
-async fn served(at: &Path, child: &Child, within: Duration) -> Result<Duration> {
+async fn served(at: &Path, child: &Child) -> Result<Duration> {
     let begun = Instant::now();
     loop {
         let asked = async {
@@ -207,13 +214,12 @@ async fn served(at: &Path, child: &Child, within: Duration) -> Result<Duration> 
             && status.healthz == "ok"
         {
             let took = begun.elapsed();
-            ensure!(took <= within, "it served {took:?} after its start");
             owned_by(at, child).await?;
             return Ok(took);
         }
         ensure!(
-            begun.elapsed() <= within,
-            "it does not serve {within:?} after its start"
+            begun.elapsed() <= SERVES,
+            "it does not serve {SERVES:?} after its start"
         );
         sleep(PAUSE).await;
     }

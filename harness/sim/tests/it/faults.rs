@@ -410,11 +410,13 @@ fn a_frozen_leader_stops_a_cluster_of_vault_for_half_a_minute() {
         spec.vault.flavour = flavour;
         in_world(&spec, async |mut bench| {
             bench.inject("frozen", Fault::VaultFreezeLeader, &[]).await;
-            match flavour {
-                Flavour::Vault => bench.wait_status(0, false, 20).await,
-                Flavour::Openbao => seconds(15).await,
+            let mut within = 1;
+            if flavour == Flavour::Vault {
+                bench.wait_status(0, false, 20).await;
+                within = 60;
+            } else {
+                seconds(15).await;
             }
-            let within = if flavour == Flavour::Vault { 60 } else { 1 };
             bench.wait_status(0, true, within).await;
             assert_eq!(bench.write(0).await, 201);
             bench.recover("frozen").await;
