@@ -163,7 +163,7 @@ async fn told(parts: &Parts, times: Times) -> Result<Told> {
         let life = Seed::root(1).label(&format!("life {kill}"));
         sleep(life.duration(Duration::ZERO, LONGEST_LIFE)).await;
         let about = || format!("kill {kill}");
-        if kill % SECOND_OF == 0 {
+        if kill.is_multiple_of(SECOND_OF) {
             second_refused(&launch, &at, &child)
                 .await
                 .with_context(about)?;
@@ -271,7 +271,7 @@ async fn call_on(
             count += 1;
             let old = sealed.get(count as usize % sealed.len().max(1));
             let called = match old {
-                Some((plaintext, answer)) if count % 3 != 0 => {
+                Some((plaintext, answer)) if !count.is_multiple_of(3) => {
                     let request = DecryptRequest {
                         ciphertext: answer.ciphertext.clone(),
                         key_id: answer.key_id.clone(),

@@ -96,7 +96,7 @@ impl Make {
                     "the scenario wants a Vault of {nodes} nodes, and --vault names {}",
                     addresses.len()
                 );
-                (Place::Theirs(external), Vec::new())
+                (Place::Theirs(Box::new(external)), Vec::new())
             }
         })
     }
@@ -117,14 +117,14 @@ pub(super) enum Place {
     /// Ours to break.
     Ours(Ours),
     /// Somebody else's.
-    Theirs(External),
+    Theirs(Box<External>),
 }
 
 impl Place {
     pub fn backend(&self) -> &dyn VaultBackend {
         match self {
             Self::Ours(server) => server.as_ref(),
-            Self::Theirs(external) => external,
+            Self::Theirs(external) => external.as_ref(),
         }
     }
 
