@@ -27,16 +27,18 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
-use tonic::{Code, Status};
+use tonic::{Code, Request, Status};
 
 /// Callers at a time.
 const CALLERS: u32 = 8;
-/// Limit of one call: a killed plugin's connections end, so nothing may hang.
+/// Deadline of a call, as API servers have it.
 const CALL: Duration = Duration::from_secs(3);
+/// A killed plugin's connections end, and a plugin that lives keeps deadlines, so nothing may hang for so long.
+const HANGS: Duration = Duration::from_secs(10);
 /// Between two looks of somebody who waits, and two tries of a caller who was refused.
 const PAUSE: Duration = Duration::from_millis(5);
 /// The longest time that the plugin runs between two kills.
-const LONGEST_LIFE: Duration = Duration::from_millis(700);
+const LONGEST_LIFE: Duration = Duration::from_millis(500);
 /// One kill of so many has a second plugin tried at the same socket before it.
 const SECOND_OF: u32 = 10;
 /// Nothing that is well takes longer to serve, however busy the machine is.
@@ -74,6 +76,7 @@ pub fn wanted() -> Option<Times> {
 struct Seen {
     answered: AtomicU64,
     refused: AtomicU64,
+    late: AtomicU64,
 }
 
 /// What came of it.
@@ -82,6 +85,7 @@ pub struct Told {
     second: u32,
     answered: u64,
     refused: u64,
+    late: u64,
 }
 
 impl fmt::Display for Told {
@@ -95,13 +99,14 @@ impl fmt::Display for Told {
         };
         write!(
             f,
-            "{} kills; served again after {:?} (median), {:?} (99 %), {:?} (most); {} calls answered, {} lost with their connection, 0 wrong; {} second plugins refused",
+            "{} kills; served again after {:?} (median), {:?} (99 %), {:?} (most); {} calls answered, {} lost with their connection, {} told that their time was up, 0 wrong; {} second plugins refused",
             self.took.len(),
             at(50),
             at(99),
             at(100),
             self.answered,
             self.refused,
+            self.late,
             self.second
         )
     }
@@ -158,6 +163,7 @@ async fn told(parts: &Parts, times: Times) -> Result<Told> {
         second: 0,
         answered: 0,
         refused: 0,
+        late: 0,
     };
     for kill in 1..=times.kills {
         let life = Seed::root(1).label(&format!("life {kill}"));
@@ -189,6 +195,7 @@ async fn told(parts: &Parts, times: Times) -> Result<Told> {
     told.took.sort_unstable();
     told.answered = seen.answered.load(Ordering::Relaxed);
     told.refused = seen.refused.load(Ordering::Relaxed);
+    told.late = seen.late.load(Ordering::Relaxed);
     ensure!(told.answered > u64::from(times.kills), "there was no load");
     ensure!(told.refused > 0, "no kill was felt");
     let late = told.took.iter().filter(|took| **took > times.within);
@@ -279,12 +286,14 @@ async fn call_on(
                         uid: format!("{number}-{count}"),
                     };
                     let plaintext = plaintext.clone();
-                    timeout(CALL, client.decrypt(request)).await.map(|called| {
-                        called.map(|answer| {
-                            let right = answer.into_inner().plaintext == plaintext;
-                            (right, None)
+                    timeout(HANGS, client.decrypt(timed(request)))
+                        .await
+                        .map(|called| {
+                            called.map(|answer| {
+                                let right = answer.into_inner().plaintext == plaintext;
+                                (right, None)
+                            })
                         })
-                    })
                 }
                 _ => {
                     let plaintext = format!("{number:04}-{count:027}").into_bytes();
@@ -292,9 +301,11 @@ async fn call_on(
                         plaintext: plaintext.clone().into(),
                         uid: format!("{number}-{count}"),
                     };
-                    timeout(CALL, client.encrypt(request)).await.map(|called| {
-                        called.map(|answer| (true, Some((plaintext, answer.into_inner()))))
-                    })
+                    timeout(HANGS, client.encrypt(timed(request)))
+                        .await
+                        .map(|called| {
+                            called.map(|answer| (true, Some((plaintext, answer.into_inner()))))
+                        })
                 }
             };
             match called {
@@ -311,12 +322,23 @@ async fn call_on(
                     seen.refused.fetch_add(1, Ordering::Relaxed);
                     break;
                 }
+                Ok(Err(status)) if status.code() == Code::DeadlineExceeded => {
+                    seen.late.fetch_add(1, Ordering::Relaxed);
+                    break;
+                }
                 Ok(Err(status)) => bail!("a call was refused: {status:?}"),
-                Err(_) => bail!("a call hung for {} s", CALL.as_secs()),
+                Err(_) => bail!("a call hung for {} s", HANGS.as_secs()),
             }
         }
     }
     Ok(())
+}
+
+/// With the deadline.
+fn timed<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(CALL);
+    request
 }
 
 /// A call that went with its connection, or came before the plugin had its token.
