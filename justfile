@@ -35,8 +35,12 @@ bench-real *ARGS:
 differential-apiserver N="3":
     KUBE_APISERVER="$(ci/kube-apiserver/install)" KMS_STORIES={{ N }} cargo test --locked -p kms-harness --features kube --test apiserver
 
-# What takes longer than three minutes: the soak until 400 logins, and every tier again.
-deep: soak test
+# The plugin killed N times at random moments under load on a real OpenBao: each time it serves again within a second.
+kills N="1000":
+    BAO="$(ci/openbao)" KMS_KILLS={{ N }} cargo test --locked -p kms-harness --test process
+
+# What takes longer than three minutes: the soak until 400 logins, 1,000 kills, and every tier again.
+deep: soak kills test
 
 # So many random calls on each live server found, compared with the simulation.
 differential N="20000":

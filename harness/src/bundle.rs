@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use kms_history::search;
 use sha2::{Digest, Sha256};
 
 /// Name of the file with the digests of all others, in the form of `sha256sum`.
@@ -166,11 +167,7 @@ impl<W: io::Write> io::Write for WholeLines<W> {
 pub fn holds(text: &[u8], secrets: &[&str]) -> bool {
     secrets
         .iter()
-        .filter(|secret| !secret.is_empty())
-        .any(|secret| {
-            text.windows(secret.len())
-                .any(|window| window == secret.as_bytes())
-        })
+        .any(|secret| search::holds(text, secret.as_bytes()))
 }
 
 /// SHA-256 in hex.

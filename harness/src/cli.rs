@@ -295,13 +295,29 @@ pub struct ChaosArgs {
     /// Where they run
     #[arg(long, value_enum, default_value = "sim")]
     pub arm: Arm,
-    /// The Vault of the process arm: `sim` (built in), `openbao` or `vault` (a real server, found as `run` finds it)
-    /// [default: sim]
-    #[arg(long, value_name = "sim|openbao|vault")]
+    /// The Vault of the process arm, as `run` has it: `sim` (built in), `openbao` or `vault` (a real server), `container`,
+    /// or somebody's at these addresses, with a comma between them [default: sim]
+    #[arg(long, value_name = "sim|openbao|vault|container|ADDRESS")]
     pub vault: Option<String>,
+    /// The image of `--vault container`
+    #[arg(long, value_name = "NAME:TAG")]
+    pub vault_image: Option<Image>,
+    /// File with the administrator's token of `--vault ADDRESS` [default: VAULT_TOKEN]
+    #[arg(long, value_name = "FILE")]
+    pub vault_token_path: Option<PathBuf>,
     /// The vault-kubernetes-kms binary of the process arm [default: built alone from the checkout]
     #[arg(long, value_name = "PATH")]
     pub plugin: Option<PathBuf>,
+    /// Any other plugin, by a file that says how it is run
+    #[arg(long, value_name = "FILE", conflicts_with = "plugin")]
+    pub subject: Option<PathBuf>,
+    /// A plugin that runs already: what happens to calls on its socket and in API servers, nothing else
+    #[arg(long, value_name = "URL", conflicts_with_all = ["plugin", "subject"])]
+    pub socket: Option<String>,
+    /// The API servers of the process arm: `sim`, `real` or the path of a kube-apiserver (with the feature `kube`)
+    /// [default: sim]
+    #[arg(long, value_name = "sim|real|PATH")]
+    pub apiserver: Option<String>,
     /// First seed
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,

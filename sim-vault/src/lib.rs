@@ -46,5 +46,6 @@ pub use crate::sim::server;
 pub use crate::sim::{
     Action, Fault, FaultId, Hook, Logged, SimVault, TokenSettings,
     control::ControlError,
+    frozen::FrozenLeader,
     init_file::{InitError, InitFile},
 };

@@ -13,6 +13,7 @@ use crate::{Core, Node, Options, Request, Response};
 mod admin;
 pub mod control;
 mod fault;
+pub mod frozen;
 mod http1;
 pub mod init_file;
 mod serve;

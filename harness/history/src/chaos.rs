@@ -127,6 +127,26 @@ pub enum VaultPath {
     Other,
 }
 
+impl VaultPath {
+    /// What a request's path asks, with or without `/v1/` and a query. Told by its last parts alone, so mounts may have
+    /// any name: `/v1/keys/encrypt/k` encrypts.
+    #[must_use]
+    pub fn of(path: &str) -> Self {
+        let path = path.split('?').next().unwrap_or_default();
+        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        match parts[..] {
+            [.., "auth", "token", "renew-self"] => Self::Renew,
+            [.., "auth", "token", "lookup-self"] => Self::Lookup,
+            [.., "auth", "token", "revoke-self"] => Self::Revoke,
+            [.., "login", _] | [.., "login"] if parts.contains(&"auth") => Self::Login,
+            [_, .., "encrypt", _] => Self::Encrypt,
+            [_, .., "decrypt", _] => Self::Decrypt,
+            [_, .., "keys", _] => Self::KeyRead,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// A step in a fault's life.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FaultStep {

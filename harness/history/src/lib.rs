@@ -4,7 +4,7 @@
 //! So a stored run can be judged again by newer checks. The crate does no I/O of its own beyond a
 //! given reader or writer, computes no hash and gives no verdict.
 //!
-//! Reading order: [`digest`], [`event`], [`history`], [`file`](mod@file).
+//! Reading order: [`digest`], [`event`], [`history`], [`file`](mod@file), [`search`].
 
 pub mod chaos;
 mod chaos_text;
@@ -12,6 +12,7 @@ pub mod digest;
 pub mod event;
 pub mod file;
 pub mod history;
+pub mod search;
 
 pub use digest::{Digest, Hex};
 pub use event::{

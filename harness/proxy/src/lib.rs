@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+mod alter;
 mod cut;
 pub mod link;
 mod pipe;

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// What happens to a call.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Action {
     /// It reaches the plugin later.
     Delay(Duration),
@@ -22,10 +22,12 @@ pub enum Action {
     /// The plugin answers, and the connection breaks after so many bytes of what the caller would have read next. An
     /// HTTP/2 frame begins with 9 bytes of header, so 5 cuts one inside its header and 20 inside its content.
     Cut(usize),
+    /// The plugin answers, and the caller gets this message in the answer's place.
+    Alter(fn(&[u8]) -> Vec<u8>),
 }
 
 /// Which calls, and what happens to them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Rule {
     /// `Status`, `Encrypt` or `Decrypt`; nothing means all.
     pub method: Option<String>,

@@ -1,4 +1,5 @@
-//! The proxy on the unix socket, between an API server and a plugin. It understands gRPC's calls, not their content.
+//! The proxy on the unix socket, between an API server and a plugin. It understands gRPC's calls, not their content: a
+//! rule that alters an answer brings its own understanding.
 //!
 //! Each connection of a caller gets one of its own to the plugin, made with its first call: a plugin that is not there
 //! is seen as one. HTTP/2's pings and windows end at the proxy.
@@ -10,7 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
-use http_body_util::{Either, Empty};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper::service::service_fn;
@@ -20,14 +22,15 @@ use tokio::sync::{OnceCell, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep};
 
+use crate::alter::altered;
 use crate::cut::{Budget, Cut};
 use crate::rule::{Action, Rule, RuleId, Seen, Table, removed};
 
 /// Calls that are kept; the oldest go first.
 const KEPT: usize = 1_000_000;
 
-/// What is answered: what the plugin said, or nothing but headers.
-type Body = Either<Incoming, Empty<Bytes>>;
+/// What is answered: what the plugin said, altered or not, or nothing but headers.
+type Body = BoxBody<Bytes, hyper::Error>;
 
 /// Carries calls from one socket to another. Dropped, it stops, and its socket's file goes.
 #[derive(Debug)]
@@ -164,13 +167,14 @@ impl Serving {
             false // nobody waits for hits
         });
         self.note(&method, met.is_some());
-        let mut cut = None;
+        let (mut cut, mut alter) = (None, None);
         match met {
             None => {}
             Some((_, Action::Delay(time))) => sleep(time).await,
             Some((id, Action::Hold)) => removed(self.table.subscribe(), id).await,
             Some((_, Action::Status { code, message })) => return Ok(status(code, &message)),
             Some((_, Action::Cut(bytes))) => cut = Some(bytes),
+            Some((_, Action::Alter(with))) => alter = Some(with),
         }
         let Ok(upstream) = upstream
             .get_or_try_init(|| Upstream::dial(&self.plugin, Arc::clone(&broken)))
@@ -186,7 +190,10 @@ impl Serving {
         if let Some(bytes) = cut {
             budget.limit(bytes);
         }
-        Ok(answer.map(Either::Left))
+        match alter {
+            Some(with) => altered(answer, with).await,
+            None => Ok(answer.map(BodyExt::boxed)),
+        }
     }
 
     fn note(&self, method: &str, touched: bool) {
@@ -246,7 +253,7 @@ impl Drop for Upstream {
 
 /// An answer of headers alone, as gRPC has it for a refusal.
 fn status(code: u8, message: &str) -> Response<Body> {
-    let mut answer = Response::new(Either::Right(Empty::new()));
+    let mut answer = Response::new(Empty::new().map_err(|never| match never {}).boxed());
     *answer.status_mut() = StatusCode::OK;
     let headers: &mut HeaderMap = answer.headers_mut();
     headers.insert(

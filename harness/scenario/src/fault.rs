@@ -60,6 +60,11 @@ pub enum Kind {
     VaultQuota,
     /// The leader steps down.
     VaultStepDown,
+    /// The leader stands still and its connections stay open (SIGSTOP). Healed by SIGCONT.
+    VaultFreezeLeader,
+    /// Rotations of the Transit key collide: OpenBao refuses one of them and uses its version all the same, until its
+    /// process ends. Happens to no other server.
+    VaultRotateAtOnce,
     /// Standbys answer from old data.
     VaultStandbyLag,
     /// The audit device blocks: authenticated requests hang, health stays green.
@@ -94,6 +99,10 @@ pub enum Kind {
     RpcStatus,
     /// The socket's connection is cut while an RPC is on its way.
     RpcCut,
+    /// The plugin's Status answers name the key as always, and say that it is sick.
+    RpcSick,
+    /// The plugin's Decrypt answers hold another key of the same length.
+    RpcWrongKey,
 
     /// The plugin is killed (SIGKILL). Healed by starting it.
     PluginKill,
@@ -168,6 +177,9 @@ pub enum Edge {
     /// Between an API server and its plugin.
     Socket,
 }
+
+/// What `healthz` says in the answers of [`Kind::RpcSick`].
+pub const SICK: &str = "sick: said by the scenario";
 
 /// A direction on an edge.
 #[derive(
@@ -312,6 +324,10 @@ pub enum Fault {
     VaultQuota(u32),
     /// [`Kind::VaultStepDown`].
     VaultStepDown,
+    /// [`Kind::VaultFreezeLeader`].
+    VaultFreezeLeader,
+    /// [`Kind::VaultRotateAtOnce`].
+    VaultRotateAtOnce,
     /// [`Kind::VaultStandbyLag`].
     VaultStandbyLag,
     /// [`Kind::VaultAuditBlocked`].
@@ -367,6 +383,10 @@ pub enum Fault {
     },
     /// [`Kind::RpcCut`].
     RpcCut(Option<Rpc>),
+    /// [`Kind::RpcSick`].
+    RpcSick,
+    /// [`Kind::RpcWrongKey`].
+    RpcWrongKey,
 
     /// [`Kind::PluginKill`].
     PluginKill,
@@ -452,6 +472,8 @@ impl Fault {
             Self::VaultTrim(_) => Kind::VaultTrim,
             Self::VaultQuota(_) => Kind::VaultQuota,
             Self::VaultStepDown => Kind::VaultStepDown,
+            Self::VaultFreezeLeader => Kind::VaultFreezeLeader,
+            Self::VaultRotateAtOnce => Kind::VaultRotateAtOnce,
             Self::VaultStandbyLag => Kind::VaultStandbyLag,
             Self::VaultAuditBlocked => Kind::VaultAuditBlocked,
             Self::VaultStorageFailed => Kind::VaultStorageFailed,
@@ -468,6 +490,8 @@ impl Fault {
             Self::RpcHold(_) => Kind::RpcHold,
             Self::RpcStatus { .. } => Kind::RpcStatus,
             Self::RpcCut(_) => Kind::RpcCut,
+            Self::RpcSick => Kind::RpcSick,
+            Self::RpcWrongKey => Kind::RpcWrongKey,
             Self::PluginKill => Kind::PluginKill,
             Self::PluginRestart => Kind::PluginRestart,
             Self::PluginStop => Kind::PluginStop,
@@ -534,6 +558,8 @@ impl Kind {
         Self::VaultTrim,
         Self::VaultQuota,
         Self::VaultStepDown,
+        Self::VaultFreezeLeader,
+        Self::VaultRotateAtOnce,
         Self::VaultStandbyLag,
         Self::VaultAuditBlocked,
         Self::VaultStorageFailed,
@@ -550,6 +576,8 @@ impl Kind {
         Self::RpcHold,
         Self::RpcStatus,
         Self::RpcCut,
+        Self::RpcSick,
+        Self::RpcWrongKey,
         Self::PluginKill,
         Self::PluginRestart,
         Self::PluginStop,
@@ -581,6 +609,7 @@ impl Kind {
                 | Self::VaultRecreateKey
                 | Self::VaultTrim
                 | Self::VaultStepDown
+                | Self::VaultRotateAtOnce
                 | Self::ClockAdvance
                 | Self::NetReset
                 | Self::NetHalfClose
@@ -612,6 +641,8 @@ impl Kind {
                 | Self::RpcHold
                 | Self::RpcStatus
                 | Self::RpcCut
+                | Self::RpcSick
+                | Self::RpcWrongKey
                 | Self::PluginKill
                 | Self::PluginRestart
                 | Self::PluginStop

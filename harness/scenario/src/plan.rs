@@ -33,6 +33,8 @@ pub struct Plan {
     pub faults: Vec<PlannedFault>,
     /// What is judged: what is always judged, then what the scenario expects.
     pub expectations: Vec<Expectation>,
+    /// What a known fault of a server looks like.
+    pub upstream: Vec<Expectation>,
 }
 
 /// The load on each node.
@@ -227,6 +229,7 @@ impl Plan {
             expectations: judged_anyway
                 .chain(scenario.expectations.iter().copied())
                 .collect(),
+            upstream: scenario.upstream.clone(),
         }
     }
 
@@ -264,7 +267,8 @@ impl Plan {
         }
         // two calls of each kind after the bound, and the time that they may take
         let seen = 2 * self.looks.status.max(self.looks.encrypt) + Duration::from_secs(5);
-        let bounds = self.expectations.iter().filter_map(|it| match it.mode {
+        let all = self.expectations.iter().chain(&self.upstream);
+        let bounds = all.filter_map(|it| match it.mode {
             Mode::Eventually { within } => Some(within + seen),
             _ => None,
         });

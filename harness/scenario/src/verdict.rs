@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kms_history::chaos::{Entry, Event, FaultStep};
-use kms_judge::invariant::{self, judge};
+use kms_judge::invariant::{self, Expectation, judge};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -15,6 +15,8 @@ use crate::plan::Plan;
 pub enum Verdict {
     /// Everything held, and every fault touched something.
     Pass,
+    /// The same, but a server no longer shows the fault of its own that the scenario is about. Nothing has failed.
+    NotShown,
     /// It could not run here.
     NotApplicable,
     /// Nothing was violated, but something that must be seen was not.
@@ -29,6 +31,7 @@ impl Verdict {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pass => "pass",
+            Self::NotShown => "not_shown",
             Self::NotApplicable => "not_applicable",
             Self::Inconclusive => "inconclusive",
             Self::Fail => "fail",
@@ -55,7 +58,7 @@ pub struct FaultOutcome {
 pub struct InvariantOutcome {
     /// `always:no-wrong-bytes` and the like.
     pub id: String,
-    /// `held`, `broken`, or `unseen`.
+    /// `held`, `broken`, `unseen`; of a server's own fault `shown`, `not_shown` or `unseen`.
     pub result: &'static str,
     /// What was seen.
     pub detail: String,
@@ -126,23 +129,25 @@ pub fn outcome(plan: &Plan, history: &[Entry]) -> Outcome {
             outcome
         })
         .collect();
-    let invariants: Vec<_> = plan
-        .expectations
-        .iter()
-        .map(|expectation| {
-            let seconds = |at: Duration| at.as_secs_f64();
-            let (result, detail, at) = match judge(expectation, history) {
-                invariant::Result::Held(text) => ("held", text, None),
-                invariant::Result::Broken { at, text } => ("broken", text, Some(seconds(at))),
-                invariant::Result::Nothing(text) => ("unseen", text, None),
-            };
-            InvariantOutcome {
-                id: expectation.to_string(),
-                result,
-                detail,
-                at,
-            }
-        })
+    let judged = |expectation: &Expectation, (held, broken): (&'static str, &'static str)| {
+        let seconds = |at: Duration| at.as_secs_f64();
+        let (result, detail, at) = match judge(expectation, history) {
+            invariant::Result::Held(text) => (held, text, None),
+            invariant::Result::Broken { at, text } => (broken, text, Some(seconds(at))),
+            invariant::Result::Nothing(text) => ("unseen", text, None),
+        };
+        InvariantOutcome {
+            id: expectation.to_string(),
+            result,
+            detail,
+            at,
+        }
+    };
+    let own = plan.expectations.iter();
+    let upstream = plan.upstream.iter();
+    let invariants: Vec<_> = own
+        .map(|it| judged(it, ("held", "broken")))
+        .chain(upstream.map(|it| judged(it, ("shown", "not_shown"))))
         .collect();
     let any = |result| {
         invariants
@@ -156,6 +161,8 @@ pub fn outcome(plan: &Plan, history: &[Entry]) -> Outcome {
         Verdict::Fail
     } else if untouched || any("unseen") {
         Verdict::Inconclusive
+    } else if any("not_shown") {
+        Verdict::NotShown
     } else {
         Verdict::Pass
     };

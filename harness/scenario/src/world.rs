@@ -106,6 +106,8 @@ pub struct Probe {
     pub took: Duration,
     /// What came.
     pub end: RpcEnd,
+    /// Whether the answer to an Encrypt holds its plaintext.
+    pub clear: bool,
 }
 
 /// The surroundings of one run. All methods may be called concurrently.

@@ -6,6 +6,7 @@ use kms_apiserver::grpc::{Code, Method, Status};
 use kms_apiserver::seam::{CallId, DialError, Rpc};
 use kms_apiserver_node::rpc::{self, Connection};
 use kms_history::chaos::RpcEnd;
+use kms_history::search::holds;
 use kms_scenario::world::Probe;
 use kms_sim_net::Net;
 use kms_v2_api::{EncryptRequest, EncryptResponse, StatusRequest};
@@ -46,7 +47,7 @@ impl Client {
 
     pub async fn status(&self, limit: Duration) -> Probe {
         let request = StatusRequest {}.encode_to_vec();
-        self.probe(Method::Status, request, limit, socket::end_of_status)
+        self.probe(Method::Status, request, limit, socket::end_of_status, &[])
             .await
     }
 
@@ -60,7 +61,8 @@ impl Client {
                 EncryptResponse::decode(bytes).map(|answer| (answer.key_id, None))
             })
         };
-        self.probe(Method::Encrypt, request.encode_to_vec(), limit, read)
+        let sent = request.encode_to_vec();
+        self.probe(Method::Encrypt, sent, limit, read, plaintext)
             .await
     }
 
@@ -70,6 +72,7 @@ impl Client {
         request: Vec<u8>,
         limit: Duration,
         read: impl FnOnce(&Result<Vec<u8>, Status>) -> RpcEnd,
+        secret: &[u8],
     ) -> Probe {
         let began = Instant::now();
         let answer = timeout(limit, self.call(method, request, limit)).await;
@@ -80,6 +83,7 @@ impl Client {
         Probe {
             took: began.elapsed(),
             end: read(&answer),
+            clear: answer.is_ok_and(|answer| holds(&answer, secret)),
         }
     }
 

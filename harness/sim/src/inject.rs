@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kms_apiserver_api::Trouble;
-use kms_scenario::fault::{Direction, Edge, Fault, Kind};
+use kms_scenario::fault::{Direction, Edge, Fault, Kind, Rpc};
 use kms_scenario::seed::Seed;
 use kms_scenario::world::Order;
 use kms_sim_net::{Latency, Traffic};
 use tokio::task::AbortHandle;
 
+use crate::answers;
 use crate::node::{Node, api_host, plugin_host};
 use crate::socket::Act;
 use crate::vault;
@@ -157,6 +158,13 @@ impl Inner {
             (vault::Undo::Start, _) => {
                 let ends = self.edges(Edge::Vault, &self.all_nodes(), Direction::Requests);
                 let all = |traffic: Traffic| traffic.handshakes;
+                let since = self.traffic(&ends, all);
+                Counter::Traffic(ends, all, since)
+            }
+            // who stands still refuses nothing
+            (vault::Undo::Thaw(_), _) => {
+                let ends = self.edges(Edge::Vault, &self.all_nodes(), Direction::Requests);
+                let all = |traffic: Traffic| traffic.packets;
                 let since = self.traffic(&ends, all);
                 Counter::Traffic(ends, all, since)
             }
@@ -410,7 +418,7 @@ impl Inner {
 }
 
 /// What a fault does to RPCs; nothing for other kinds.
-fn rpc_rule(fault: &Fault) -> Option<(Option<kms_scenario::fault::Rpc>, Act)> {
+fn rpc_rule(fault: &Fault) -> Option<(Option<Rpc>, Act)> {
     let latest = |min: &Duration, max: &Duration| Act::Delay {
         min: *min,
         max: *max,
@@ -427,6 +435,8 @@ fn rpc_rule(fault: &Fault) -> Option<(Option<kms_scenario::fault::Rpc>, Act)> {
             (*method, Act::Answer { code, message })
         }
         Fault::RpcCut(method) => (*method, Act::Cut),
+        Fault::RpcSick => (Some(Rpc::Status), Act::Alter(answers::sick)),
+        Fault::RpcWrongKey => (Some(Rpc::Decrypt), Act::Alter(answers::wrong_key)),
         _ => return None,
     })
 }

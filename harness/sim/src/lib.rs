@@ -6,10 +6,12 @@
 //! event by event. What a run shows is about this source, not about a binary.
 //!
 //! In reading order: [`SimWorld`], `node` (a plugin and its API server), `surroundings` (what the plugin is given),
-//! `socket` (the way between them), `vault`, `inject` (faults), [`run`](mod@run).
+//! `socket` (the way between them), [`answers`] (altered ones), `vault`, `inject` (faults), [`run`](mod@run).
 
 #![forbid(unsafe_code)]
 
+pub mod answers;
+mod between;
 mod client;
 mod inject;
 mod node;
@@ -21,5 +23,6 @@ mod tasks;
 mod vault;
 mod world;
 
+pub use between::{Between, Replaced};
 pub use inject::impossible;
 pub use world::SimWorld;

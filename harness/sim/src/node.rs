@@ -14,10 +14,12 @@ use kms_sim_net::Net;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
+use tokio_stream::StreamExt;
 use vault_kubernetes_kms::config::{Command, Config, Invocation, resolve};
 use vault_kubernetes_kms::plugin::Plugin;
-use vault_kubernetes_kms::seam::Env;
+use vault_kubernetes_kms::seam::{BoxIo, Env};
 
+use crate::between::Planting;
 use crate::client::Client;
 use crate::server::Server;
 use crate::socket::{SOCKET, Socket, SocketFile};
@@ -50,6 +52,7 @@ pub struct Node {
     file: SocketFile,
     store: MemoryStore,
     settings: Settings,
+    planting: Option<Planting>,
     life: Mutex<Lives>,
 }
 
@@ -74,6 +77,7 @@ impl Node {
         vaults: &Vaults,
         store: &MemoryStore,
         (net, tasks, recorder): (&Net, &Tasks, &Recorder),
+        planting: Option<Planting>,
     ) -> Result<Self, Trouble> {
         let seed = Seed::root(spec.seed).label(&format!("node {index}"));
         let version: Version = spec
@@ -118,6 +122,7 @@ impl Node {
             file,
             store: store.clone(),
             settings,
+            planting,
             life: Mutex::default(),
         })
     }
@@ -138,6 +143,7 @@ impl Node {
             connector: Arc::new(Dial {
                 host,
                 wire: self.wire.clone(),
+                between: self.planting.clone(),
             }),
             wall: Arc::new(self.wall.clone()),
             entropy: Arc::new(Jitter::new(jitter.bytes())),
@@ -145,6 +151,17 @@ impl Node {
             observer: Arc::new(self.plugin_log.clone()),
         };
         let plugin = Plugin::new(self.config.clone(), env);
+        let planting = self.planting.clone();
+        if let Some(planting) = &planting {
+            planting.between.started(self.index);
+        }
+        let callers = listener.map(move |caller| {
+            let caller = caller.map(|stream| Box::new(stream) as BoxIo);
+            match &planting {
+                Some(planting) => caller.map(|caller| planting.in_front(caller)),
+                None => caller,
+            }
+        });
         let (stop, stopped) = oneshot::channel();
         let ended = Arc::new(Notify::new());
         let last = LastWords {
@@ -155,7 +172,7 @@ impl Node {
         self.recorder.note(Some(self.index), Event::PluginStarted);
         let task = self.tasks.spawn(async move {
             let _last = last;
-            let served = plugin.serve(listener, async {
+            let served = plugin.serve(callers, async {
                 // a sender that is dropped belongs to a plugin that is killed anyway
                 if stopped.await.is_err() {
                     std::future::pending().await

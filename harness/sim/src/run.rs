@@ -11,7 +11,7 @@ use kms_scenario::seed::Seed;
 use kms_scenario::world::Recorder;
 use tokio::runtime::{Builder, RngSeed};
 
-use crate::SimWorld;
+use crate::{Between, SimWorld};
 
 /// What came of a run.
 #[derive(Clone, Debug)]
@@ -25,10 +25,16 @@ pub struct Ran {
 /// Carries a plan out in a runtime of its own. May be called on several threads at once: runs share nothing.
 #[must_use]
 pub fn run(plan: &Plan) -> Ran {
+    run_between(plan, None)
+}
+
+/// The same with somebody between the plugins and their peers.
+#[must_use]
+pub fn run_between(plan: &Plan, between: Option<Arc<dyn Between>>) -> Ran {
     virtual_time(plan.seed, async {
         let recorder = Recorder::start();
         let carried_out = async {
-            let world = SimWorld::start(&plan.world, &recorder).await?;
+            let world = SimWorld::start_between(&plan.world, &recorder, between).await?;
             engine::run(plan, Arc::new(world), recorder.clone()).await
         };
         let trouble = carried_out.await.err();

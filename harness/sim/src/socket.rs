@@ -52,10 +52,18 @@ impl SocketFile {
 /// What the proxy does with a call.
 #[derive(Clone, Debug)]
 pub enum Act {
-    Delay { min: Duration, max: Duration },
+    Delay {
+        min: Duration,
+        max: Duration,
+    },
     Hold,
-    Answer { code: u8, message: String },
+    Answer {
+        code: u8,
+        message: String,
+    },
     Cut,
+    /// The plugin's answer arrives as this makes it.
+    Alter(fn(&[u8]) -> Vec<u8>),
 }
 
 struct Rule {
@@ -153,6 +161,7 @@ impl Socket {
                 call.await
             }
             Some(Act::Hold) => std::future::pending().await,
+            Some(Act::Alter(alter)) => call.await.map(|answer| alter(&answer)),
             Some(Act::Answer { code, message }) => Err(Status::new(Code(code.into()), message)),
             Some(Act::Cut) => {
                 tokio::select! {

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use kms_history::search::holds;
 use kms_sim_net::{Host, Stream};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -21,6 +22,8 @@ use vault_kubernetes_kms::seam::{
     BoxFuture, BoxIo, Connector, Entropy, HostPort, Observer, SecretSource, WallClock,
 };
 use zeroize::Zeroizing;
+
+use crate::between::Planting;
 
 /// Wall time at the beginning of every run, since 1970-01-01 UTC: the simulated Vault's, too.
 pub const BEGIN: Duration = Duration::from_secs(1_767_225_600);
@@ -149,15 +152,11 @@ impl Wire {
     }
 }
 
-/// Whether some bytes stand in others.
-pub fn holds(hay: &[u8], needle: &[u8]) -> bool {
-    !needle.is_empty() && hay.windows(needle.len()).any(|window| window == needle)
-}
-
 /// Connections of one life of a plugin.
 pub struct Dial {
     pub host: Host,
     pub wire: Wire,
+    pub between: Option<Planting>,
 }
 
 impl Connector for Dial {
@@ -165,7 +164,11 @@ impl Connector for Dial {
         Box::pin(async move {
             let stream = self.host.connect(&to.host, to.port).await?;
             let wire = self.wire.clone();
-            Ok(Box::new(Watched { stream, wire }) as BoxIo)
+            let stream: BoxIo = Box::new(Watched { stream, wire });
+            Ok(match &self.between {
+                Some(planting) => planting.on_the_way_to_vault(stream),
+                None => stream,
+            })
         })
     }
 }

@@ -12,6 +12,7 @@ use kms_scenario::seed::Seed;
 use kms_scenario::world::{Order, Probe, Recorder, World, WorldSpec};
 use kms_sim_net::{Latency, Net};
 
+use crate::between::{Between, Planting};
 use crate::inject::Active;
 use crate::node::{ENDPOINT, Node, api_host, plugin_host};
 use crate::surroundings::lock;
@@ -39,22 +40,44 @@ impl SimWorld {
     /// # Errors
     /// Flags that the plugin refuses, a version that is not emulated, or an API server that does not start.
     pub async fn start(spec: &WorldSpec, recorder: &Recorder) -> Result<Self, Trouble> {
+        Self::start_between(spec, recorder, None).await
+    }
+
+    /// The same with somebody between the plugins and their peers.
+    ///
+    /// # Errors
+    /// As [`SimWorld::start`].
+    pub async fn start_between(
+        spec: &WorldSpec,
+        recorder: &Recorder,
+        between: Option<Arc<dyn Between>>,
+    ) -> Result<Self, Trouble> {
         let seed = Seed::root(spec.seed);
         let net = Net::new(seed.label("network").u64());
         let tasks = Tasks::default();
         let vaults = Vaults::start(&net, &tasks, &spec.vault, seed.label("vault"), spec.nodes);
-        let between = |bounds: (Duration, Duration)| Latency::between(bounds.0, bounds.1);
-        net.set_default_latency(between(spec.socket_latency));
+        let drawn = |bounds: (Duration, Duration)| Latency::between(bounds.0, bounds.1);
+        net.set_default_latency(drawn(spec.socket_latency));
         for node in 0..spec.nodes {
             for vault in vaults.hosts() {
-                let latency = between(spec.vault_latency);
+                let latency = drawn(spec.vault_latency);
                 net.set_latency(&plugin_host(node), &vault, latency);
                 net.set_latency(&vault, &plugin_host(node), latency);
             }
         }
         let store = MemoryStore::new();
-        let nodes = (0..spec.nodes)
-            .map(|index| Node::new(index, spec, &vaults, &store, (&net, &tasks, recorder)));
+        let planting = |node| {
+            let (between, tasks) = (between.clone()?, tasks.clone());
+            Some(Planting {
+                between,
+                node,
+                tasks,
+            })
+        };
+        let nodes = (0..spec.nodes).map(|index| {
+            let shared = (&net, &tasks, recorder);
+            Node::new(index, spec, &vaults, &store, shared, planting(index))
+        });
         let nodes = nodes.collect::<Result<Vec<Node>, Trouble>>()?;
         for node in &nodes {
             node.start_plugin();

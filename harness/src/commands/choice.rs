@@ -148,22 +148,29 @@ impl Vault {
 }
 
 fn admin_token(path: Option<&Path>, plan: &mut Planned) -> Result<Zeroizing<String>> {
-    let token = match path {
+    match path {
         Some(path) => {
             plan.set(
                 "vault-token-path",
                 redact::path(&path.display().to_string()),
                 Origin::Flag,
             );
+        }
+        None => plan.set("vault-token", "given", Origin::Env),
+    }
+    read_admin_token(path)
+}
+
+/// The administrator's token of `--vault ADDRESS`, from this file or `VAULT_TOKEN`.
+pub(super) fn read_admin_token(path: Option<&Path>) -> Result<Zeroizing<String>> {
+    let token = match path {
+        Some(path) => {
             let text = std::fs::read_to_string(path)
                 .with_context(|| format!("read --vault-token-path {}", path.display()))?;
             let text = Zeroizing::new(text);
             Zeroizing::new(text.trim().to_owned())
         }
-        None => {
-            plan.set("vault-token", "given", Origin::Env);
-            Zeroizing::new(std::env::var("VAULT_TOKEN").unwrap_or_default())
-        }
+        None => Zeroizing::new(std::env::var("VAULT_TOKEN").unwrap_or_default()),
     };
     ensure!(
         !token.is_empty(),

@@ -40,7 +40,7 @@ pub fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
         console::tell(show::explained(&ran).trim());
     }
     Ok(match ran.verdict {
-        Verdict::Pass => exit::HELD,
+        Verdict::Pass | Verdict::NotShown => exit::HELD,
         Verdict::Fail => exit::SUBJECT_FAILED,
         Verdict::Inconclusive | Verdict::NotApplicable => exit::INCONCLUSIVE,
     })

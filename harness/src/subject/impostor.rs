@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use kms_conformance::{Falsehood, Seen};
+use kms_history::search::holds;
 use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -202,13 +203,12 @@ async fn listen<S: AsyncRead + AsyncWrite + Unpin>(
     counted: &Counted,
 ) -> std::io::Result<()> {
     let text = request(&mut stream).await?;
-    let holds = |needle: &[u8]| text.windows(needle.len()).any(|window| window == needle);
     // Of HTTP/2, too, the first line says HTTP.
-    if holds(b" HTTP/") {
+    if holds(&text, b" HTTP/") {
         counted.requests.fetch_add(1, Ordering::Relaxed);
     }
-    let secrets = counted.secrets.iter().filter(|secret| !secret.is_empty());
-    if secrets.into_iter().any(|secret| holds(secret.as_bytes())) {
+    let mut secrets = counted.secrets.iter();
+    if secrets.any(|secret| holds(&text, secret.as_bytes())) {
         counted.credentials.fetch_add(1, Ordering::Relaxed);
     }
     let answer =

@@ -84,7 +84,7 @@ impl Container {
             cluster_address: "127.0.0.1:8201".to_owned(),
             public: format!("https://127.0.0.1:{PORT}"),
         };
-        let settings = raft_settings("container", &inside("data"), &listen, &seen);
+        let settings = raft_settings("container", &inside("data"), &listen, Some(&seen));
         let config = inside("server.json").display().to_string();
         let arguments = vec!["server".to_owned(), format!("-config={config}")];
         let request = request(image, arguments)
@@ -266,6 +266,14 @@ impl Breakable for Container {
             state::wait_health(&self.admin(), ANSWERS).await?;
             state::unseal(&self.admin(), &self.unseal_key).await
         })
+    }
+
+    fn freeze_leader(&mut self) -> BoxFuture<'_, Result<()>> {
+        self.freeze()
+    }
+
+    fn step_down(&mut self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async { state::step_down(&self.admin()).await })
     }
 
     fn lose_leader(&mut self) -> BoxFuture<'_, Result<()>> {

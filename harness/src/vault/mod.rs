@@ -75,6 +75,12 @@ pub trait Breakable: VaultBackend {
     /// Starts them again where they were, and unseals them.
     fn start(&mut self) -> BoxFuture<'_, Result<()>>;
 
+    /// Has the node that leads stand still with its connections open; [`Breakable::thaw`] ends that. Others may take over.
+    fn freeze_leader(&mut self) -> BoxFuture<'_, Result<()>>;
+
+    /// Has the node that leads give up; another one takes over, or the same one if it is alone.
+    fn step_down(&mut self) -> BoxFuture<'_, Result<()>>;
+
     /// Kills the node that leads; another one takes over if there is one.
     fn lose_leader(&mut self) -> BoxFuture<'_, Result<()>>;
 }

@@ -1,5 +1,5 @@
-//! A real server of either product on loopback: in dev mode, or on raft storage with TLS, one node
-//! or three.
+//! A real server of either product on loopback: in dev mode, or on raft storage with TLS or in clear, one
+//! node or three.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -34,6 +34,7 @@ pub struct Server {
     root_token: Zeroizing<String>,
     unseal_key: Zeroizing<String>,
     ca: Option<PathBuf>,
+    stored: bool,
     nodes: Vec<Node>,
 }
 
@@ -58,6 +59,7 @@ impl Server {
             root_token,
             unseal_key: Zeroizing::default(),
             ca: None,
+            stored: false,
             nodes: vec![Node {
                 name: family.part().program.to_owned(),
                 address: format!("http://127.0.0.1:{port}"),
@@ -75,19 +77,40 @@ impl Server {
 
     /// Raft storage and TLS, `nodes` of them, initialised with one unseal key, unsealed, all voting.
     pub async fn raft(family: Family, binary: &Path, folder: &Path, nodes: usize) -> Result<Self> {
-        ensure!(nodes > 0, "a cluster has at least one node");
         let certificates = Certificates::create(folder)?;
+        Self::cluster(family, binary, folder, nodes, Some(&certificates)).await
+    }
+
+    /// The same with plain HTTP, for whoever looks at what passes.
+    pub async fn raft_in_clear(
+        family: Family,
+        binary: &Path,
+        folder: &Path,
+        nodes: usize,
+    ) -> Result<Self> {
+        Self::cluster(family, binary, folder, nodes, None).await
+    }
+
+    async fn cluster(
+        family: Family,
+        binary: &Path,
+        folder: &Path,
+        nodes: usize,
+        certificates: Option<&Certificates>,
+    ) -> Result<Self> {
+        ensure!(nodes > 0, "a cluster has at least one node");
         let mut server = Self {
             binary: binary.to_owned(),
             product: version(binary)?,
             root_token: Zeroizing::default(),
             unseal_key: Zeroizing::default(),
-            ca: Some(certificates.ca.clone()),
+            ca: certificates.map(|certificates| certificates.ca.clone()),
+            stored: true,
             nodes: Vec::new(),
         };
         for number in 1..=nodes {
             let name = format!("{}-{number}", family.part().program);
-            let node = server.raft_node(folder, &name, &certificates)?;
+            let node = server.raft_node(folder, &name, certificates)?;
             server.nodes.push(node);
             server.start_node(number - 1).await?;
         }
@@ -103,10 +126,10 @@ impl Server {
             server.admin().write(path, soon).await?;
         }
         for number in 1..nodes {
-            let leader = json!({
-                "leader_api_addr": server.nodes[0].address,
-                "leader_ca_cert": std::fs::read_to_string(&certificates.ca)?,
-            });
+            let mut leader = json!({"leader_api_addr": server.nodes[0].address});
+            if let Some(ca) = &server.ca {
+                leader["leader_ca_cert"] = json!(std::fs::read_to_string(ca)?);
+            }
             let joining = server.admin_of(number)?;
             joining.write("sys/storage/raft/join", leader).await?;
             server.unseal_node(number).await?;
@@ -116,15 +139,21 @@ impl Server {
         Ok(server)
     }
 
-    fn raft_node(&self, folder: &Path, name: &str, certificates: &Certificates) -> Result<Node> {
+    fn raft_node(
+        &self,
+        folder: &Path,
+        name: &str,
+        certificates: Option<&Certificates>,
+    ) -> Result<Node> {
         let [port, cluster_port] = free_ports()?;
         let data = folder.join(format!("{name}-data"));
         std::fs::create_dir(&data).context("make the data folder")?;
         let config = folder.join(format!("{name}.json"));
+        let scheme = certificates.map_or("http", |_| "https");
         let listen = Listen {
             address: format!("127.0.0.1:{port}"),
             cluster_address: format!("127.0.0.1:{cluster_port}"),
-            public: format!("https://127.0.0.1:{port}"),
+            public: format!("{scheme}://127.0.0.1:{port}"),
         };
         let settings = raft_settings(name, &data, &listen, certificates);
         std::fs::write(&config, settings.to_string()).context("write the configuration")?;
@@ -303,13 +332,27 @@ impl Breakable for Server {
 
     fn start(&mut self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async {
-            ensure!(self.ca.is_some(), "a dev server starts empty");
+            ensure!(self.stored, "a dev server starts empty");
             for node in 0..self.nodes.len() {
                 self.start_node(node).await?;
                 self.unseal_node(node).await?;
             }
             Ok(())
         })
+    }
+
+    fn freeze_leader(&mut self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async {
+            let leader = self.leader().await?;
+            let node = &mut self.nodes[leader];
+            let child = node.child.as_mut().context("the leader does not run")?;
+            child.signal(Signal::SIGSTOP)?;
+            wait_stopped(child).await.with_context(|| node.name.clone())
+        })
+    }
+
+    fn step_down(&mut self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async { state::step_down(&self.admin_of(self.leader().await?)?).await })
     }
 
     fn lose_leader(&mut self) -> BoxFuture<'_, Result<()>> {
@@ -343,21 +386,27 @@ pub(super) struct Listen {
     pub public: String,
 }
 
-/// The configuration of a node on raft storage with TLS. Paths are those that the server sees.
+/// The configuration of a node on raft storage, with TLS if there are certificates. Paths are those that the server sees.
 pub(super) fn raft_settings(
     name: &str,
     data: &Path,
     listen: &Listen,
-    certificates: &Certificates,
+    certificates: Option<&Certificates>,
 ) -> Value {
+    let mut listener = json!({
+        "address": listen.address,
+        "cluster_address": listen.cluster_address,
+    });
+    match certificates {
+        Some(certificates) => {
+            listener["tls_cert_file"] = json!(certificates.certificate);
+            listener["tls_key_file"] = json!(certificates.key);
+        }
+        None => listener["tls_disable"] = json!(true),
+    }
     json!({
         "storage": {"raft": {"path": data, "node_id": name, "performance_multiplier": 1}},
-        "listener": {"tcp": {
-            "address": listen.address,
-            "cluster_address": listen.cluster_address,
-            "tls_cert_file": certificates.certificate,
-            "tls_key_file": certificates.key,
-        }},
+        "listener": {"tcp": listener},
         "api_addr": listen.public,
         "cluster_addr": format!("https://{}", listen.cluster_address),
         // Vault would lock its memory, which needs a right that tests do not have.

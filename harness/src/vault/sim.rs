@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 use kms_conformance::BoxFuture;
-use sim_vault::{Action, Fault, FaultId, Flavour, Leader, Node, Options, SimVault};
+use sim_vault::{Action, Fault, FaultId, Flavour, FrozenLeader, Leader, Node, Options, SimVault};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -41,6 +41,7 @@ pub struct Sim {
     front: Front,
     nodes: Vec<SimNode>,
     held: Option<FaultId>,
+    frozen: Option<FrozenLeader>,
     election: JoinSet<()>,
 }
 
@@ -90,6 +91,7 @@ impl Sim {
             front,
             nodes: Vec::new(),
             held: None,
+            frozen: None,
             election: JoinSet::new(),
         };
         let standby = Node {
@@ -119,6 +121,19 @@ impl Sim {
     #[must_use]
     pub fn models(&self) -> Vec<SimVault> {
         self.nodes.iter().map(|node| node.vault.clone()).collect()
+    }
+
+    /// After an election, this node leads the others.
+    fn elect(&mut self, nodes: Vec<SimVault>, leader: usize) {
+        self.election.spawn(async move {
+            sleep(ELECTION).await;
+            for (number, node) in nodes.iter().enumerate() {
+                node.set_node(|node| {
+                    node.standby = number != leader;
+                    node.leader = Leader::Alive;
+                });
+            }
+        });
     }
 
     /// Number of the node that leads, among those that run.
@@ -238,6 +253,9 @@ impl Breakable for Sim {
 
     fn thaw(&mut self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async {
+            if let Some(frozen) = self.frozen.take() {
+                frozen.thaw();
+            }
             self.nodes.iter().for_each(|node| node.vault.thaw());
             if let Some(fault) = self.held.take() {
                 self.nodes[0].vault.clear(fault);
@@ -250,8 +268,9 @@ impl Breakable for Sim {
         Box::pin(async {
             for node in &mut self.nodes {
                 node.serving = None;
-                node.vault.seal();
             }
+            // What was never stored is gone with the processes; the shares are not at hand.
+            self.nodes[0].vault.core(|core| core.restart(true));
             Ok(())
         })
     }
@@ -274,6 +293,26 @@ impl Breakable for Sim {
         })
     }
 
+    fn freeze_leader(&mut self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async {
+            let frozen = FrozenLeader::freeze(self.models()).context("no node leads")?;
+            self.election.spawn(frozen.succession());
+            self.frozen = Some(frozen);
+            Ok(())
+        })
+    }
+
+    fn step_down(&mut self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async {
+            let leader = self.leader().await?;
+            let nodes = self.models();
+            nodes.iter().for_each(SimVault::step_down);
+            let next = (leader + 1) % nodes.len();
+            self.elect(nodes, next);
+            Ok(())
+        })
+    }
+
     fn lose_leader(&mut self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async {
             let leader = self.leader().await?;
@@ -284,15 +323,7 @@ impl Breakable for Sim {
             for node in &standbys {
                 node.set_node(|node| node.leader = Leader::Lost(lost_at));
             }
-            self.election.spawn(async move {
-                sleep(ELECTION).await;
-                for (number, node) in standbys.iter().enumerate() {
-                    node.set_node(|node| {
-                        node.standby = number != 0;
-                        node.leader = Leader::Alive;
-                    });
-                }
-            });
+            self.elect(standbys, 0);
             Ok(())
         })
     }

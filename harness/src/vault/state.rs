@@ -114,6 +114,12 @@ pub async fn seal(admin: &Admin) -> Result<()> {
     wait_health(admin, SEALED).await.map(drop)
 }
 
+/// Has the node that leads give up.
+pub async fn step_down(admin: &Admin) -> Result<()> {
+    let asked = admin.call(Method::PUT, "sys/step-down", Value::Null);
+    asked.await?.ok().map(drop)
+}
+
 /// Unseals a node that has one unseal key.
 pub async fn unseal(admin: &Admin, key: &str) -> Result<()> {
     // A node that has just been told whom to join refuses until it has the leader's answer.

@@ -1,18 +1,18 @@
 //! One fault at a time.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use kms_apiserver_api::Target;
-use kms_harness::arm::process::vault::Make;
+use kms_harness::arm::process::Parts;
+use kms_harness::arm::process::able::needs_storage;
 use kms_harness::arm::process::world::ProcessWorld;
 use kms_harness::socket;
 use kms_history::chaos::RpcEnd;
 use kms_scenario::fault::{Direction, Edge, Fault, Provider, Requests, Right, Rpc};
 use kms_scenario::world::{Auth, Flavour, Order, Recorder, VaultSpec, World, WorldSpec};
-use kms_v2_api::EncryptRequest;
+use kms_v2_api::{DecryptRequest, EncryptRequest, StatusRequest};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -44,10 +44,32 @@ pub struct Case {
     pub felt: Felt,
     /// Tells cases of the same kind apart.
     pub suffix: &'static str,
+    /// Of Vault.
+    nodes: u32,
 }
 
 /// Every kind that the arm can make.
-pub fn cases() -> Vec<Case> {
+pub fn cases(flavour: Flavour) -> Vec<Case> {
+    let frozen = match flavour {
+        Flavour::Openbao => Felt::Works,
+        // for half a minute
+        Flavour::Vault => Felt::Fails,
+    };
+    let of_a_cluster = [
+        (Fault::VaultStepDown, Felt::Works),
+        (Fault::VaultStandbyLag, Felt::Works),
+        (Fault::VaultFreezeLeader, frozen),
+    ];
+    let of_a_cluster = of_a_cluster.into_iter().map(|(fault, felt)| Case {
+        fault,
+        felt,
+        suffix: "",
+        nodes: 3,
+    });
+    of_one_node().into_iter().chain(of_a_cluster).collect()
+}
+
+fn of_one_node() -> Vec<Case> {
     use Felt::{Fails, FailsForGood, FailsWithoutToken, Loses, Works};
     let ms = Duration::from_millis;
     let vault = Edge::Vault;
@@ -71,6 +93,7 @@ pub fn cases() -> Vec<Case> {
         (Fault::VaultPolicyRemoved(vec![Right::Encrypt]), Fails, ""),
         (Fault::VaultPolicyRemoved(Vec::new()), Fails, "-all"),
         (Fault::VaultRotate(3), Works, ""),
+        (Fault::VaultRotateAtOnce, Works, ""),
         (Fault::VaultDeleteKey, FailsForGood, ""),
         (Fault::VaultRecreateKey, Loses, ""),
         (Fault::VaultMinDecryptionVersion(None), Works, ""),
@@ -94,6 +117,8 @@ pub fn cases() -> Vec<Case> {
         (Fault::RpcHold(Some(Rpc::Encrypt)), Fails, ""),
         (status(14), Fails, ""),
         (Fault::RpcCut(Some(Rpc::Encrypt)), Fails, ""),
+        (Fault::RpcSick, Works, ""),
+        (Fault::RpcWrongKey, Works, ""),
         (Fault::PluginKill, Fails, ""),
         (Fault::PluginRestart, Works, ""),
         (Fault::PluginStop, Fails, ""),
@@ -107,6 +132,7 @@ pub fn cases() -> Vec<Case> {
         fault,
         felt,
         suffix,
+        nodes: 1,
     };
     table.into_iter().map(case).collect()
 }
@@ -152,14 +178,14 @@ fn status(code: u8) -> Fault {
     }
 }
 
-fn spec(flavour: Flavour) -> WorldSpec {
+fn spec(flavour: Flavour, nodes: u32) -> WorldSpec {
     WorldSpec {
         seed: 7,
         nodes: 1,
         server_version: "1.37".to_owned(),
         vault: VaultSpec {
             flavour,
-            nodes: 1,
+            nodes,
             auth: Auth::Approle,
             token_ttl: Duration::from_secs(20),
             token_max_ttl: Duration::from_secs(60),
@@ -177,13 +203,9 @@ fn spec(flavour: Flavour) -> WorldSpec {
 }
 
 /// Makes it, feels it, undoes it.
-pub async fn felt_and_undone(
-    make: &Make,
-    flavour: Flavour,
-    plugin: &Path,
-    case: Case,
-) -> Result<()> {
-    let world = ProcessWorld::start(&spec(flavour), make, plugin, Recorder::start()).await?;
+pub async fn felt_and_undone(parts: &Parts, flavour: Flavour, case: Case) -> Result<()> {
+    let (spec, stored) = (spec(flavour, case.nodes), needs_storage(&case.fault));
+    let world = ProcessWorld::start(&spec, parts, stored, Recorder::start()).await?;
     let told = scenario(&world, &case).await;
     world
         .stop()
@@ -224,7 +246,7 @@ async fn scenario(world: &ProcessWorld, case: &Case) -> Result<()> {
     while world.hits("it") == 0 {
         ensure!(begun.elapsed() < WITHIN, "no hits");
         // Whether it works is not the question here.
-        let _ = encrypt(world).await;
+        let _ = every_call(world).await;
         sleep(EVERY).await;
     }
     world.recover("it").await.map_err(trouble)?;
@@ -272,6 +294,27 @@ async fn encrypt(world: &ProcessWorld) -> Result<()> {
         RpcEnd::Ok { .. } => Ok(()),
         RpcEnd::Failed { code, message } => anyhow::bail!("past the socket: {code}: {message}"),
     }
+}
+
+/// Each call once, through the node's socket.
+async fn every_call(world: &ProcessWorld) -> Result<()> {
+    let mut client = socket::connect(&socket::parse(&world.endpoint(0))?).await?;
+    let calls = async {
+        client.status(StatusRequest {}).await?;
+        let request = EncryptRequest {
+            plaintext: b"every".to_vec().into(),
+            uid: "process-arm".to_owned(),
+        };
+        let sealed = client.encrypt(request).await?.into_inner();
+        let request = DecryptRequest {
+            ciphertext: sealed.ciphertext,
+            key_id: sealed.key_id,
+            annotations: sealed.annotations,
+            uid: "process-arm".to_owned(),
+        };
+        client.decrypt(request).await.map(drop)
+    };
+    Ok(tokio::time::timeout(CALL, calls).await??)
 }
 
 async fn works(world: &ProcessWorld) -> Result<()> {

@@ -2,95 +2,138 @@
 //! when it is undone. On the simulated Vault, and on real ones where they are found.
 
 mod every_fault;
+mod kills;
 mod library;
+mod planted;
+#[path = "../common/plugin.rs"]
+mod plugin;
+mod subjects;
 #[path = "../common/tier.rs"]
 mod tier;
 
-use std::sync::Arc;
-
-use kms_harness::arm::process::unable;
-use kms_harness::arm::process::vault::Make;
-use kms_harness::subject::own;
+use kms_harness::apiserver::choice::Choice;
+use kms_harness::arm::process::Parts;
+use kms_harness::arm::process::able::unable;
+use kms_harness::arm::process::subject::Subject;
+use kms_harness::arm::process::vault::make::Make;
 use kms_harness::vault::family::Family;
+use kms_planted::Variant;
 use kms_scenario::world::Flavour;
 
+/// Scenarios of the library that run in real time. Fewer would say that the arms do not agree.
+const IN_REAL_TIME: usize = 21;
+
 fn main() {
-    let plugin = Arc::new(plugin());
+    let subject = Subject::Own(plugin::built_first());
+    if let Some(times) = kills::wanted() {
+        return kills::long(openbao(&subject), times);
+    }
+    // The longest first, so that none of them runs alone at the end.
     let mut trials = Vec::new();
-    for (name, flavour, make) in makes() {
-        for case in every_fault::cases() {
+    trials.push(tier::test(
+        "planted::without_a_bug_everything_holds",
+        openbao(&subject),
+        planted::without_a_bug_everything_holds,
+    ));
+    for bug in Variant::ALL {
+        trials.push(tier::test(
+            &format!("planted::{bug}"),
+            openbao(&subject),
+            |parts| planted::breaks_the_same(*bug, parts),
+        ));
+    }
+    trials.push(tier::test(
+        "kills::each_time_it_serves_again",
+        openbao(&subject),
+        kills::each_time_it_serves_again,
+    ));
+    for (name, flavour, parts) in makes(&subject) {
+        for case in every_fault::cases(flavour) {
             let kind = case.fault.kind();
             // What an arm cannot do it says, and no test pretends.
-            if make
+            if parts
                 .as_ref()
-                .is_ok_and(|make| unable(&case.fault, make).is_some())
+                .is_ok_and(|parts| unable(&case.fault, parts).is_some())
             {
                 continue;
             }
-            let plugin = Arc::clone(&plugin);
             trials.push(tier::test(
                 &format!("{name}::{kind}{}", case.suffix),
-                make.clone(),
-                move |make| async move {
-                    every_fault::felt_and_undone(&make, flavour, &plugin, case).await
-                },
+                parts.clone(),
+                move |parts| async move { every_fault::felt_and_undone(&parts, flavour, case).await },
             ));
         }
     }
-    let family = Family::OpenBao;
-    let openbao = family.part().find();
-    let openbao = openbao.map(|binary| Make::Real(family, binary));
     let entries = library::entries().expect("the library is read");
-    // Fewer would say that the arms do not agree.
     assert!(
-        entries.len() >= 15,
+        entries.len() >= IN_REAL_TIME,
         "only {} scenarios run in real time",
         entries.len()
     );
-    for entry in entries {
-        let plugin = Arc::clone(&plugin);
-        let make = openbao.as_ref().map_err(|error| format!("{error:#}"));
+    #[cfg(feature = "kube")]
+    for entry in entries.iter().filter(|it| it.shows_an_apiserver()) {
+        let entry = entry.clone();
         trials.push(tier::test(
-            &format!("{family}::scenario::{}", entry.id),
-            make.cloned(),
-            move |make| library::passes(entry, library::parts(make, &plugin)),
+            &format!("kube_apiserver::scenario::{}", entry.id),
+            kube_apiserver(&subject),
+            move |parts| library::same_verdict(entry, parts),
         ));
     }
+    for entry in entries {
+        let parts = real(&subject, entry.family());
+        trials.push(tier::test(
+            &format!("{}::scenario::{}", entry.family(), entry.id),
+            parts,
+            move |parts| library::same_verdict(entry, parts),
+        ));
+    }
+    trials.extend(subjects::trials(&subject));
     tier::run(trials, 24)
 }
 
-type Found = Result<Make, String>;
+type Found = Result<Parts, String>;
 
-fn makes() -> Vec<(String, Flavour, Found)> {
+fn openbao(subject: &Subject) -> Found {
+    real(subject, Family::OpenBao)
+}
+
+/// A real server, and the simulated API servers.
+fn real(subject: &Subject, family: Family) -> Found {
+    let found = family.part().find();
+    let found = found.map(|binary| parts(subject, Make::Real(family, binary)));
+    found.map_err(|error| format!("{error:#}"))
+}
+
+/// OpenBao, and real API servers.
+#[cfg(feature = "kube")]
+fn kube_apiserver(subject: &Subject) -> Found {
+    let found = kms_harness::apiserver::parts::Parts::find();
+    let server = found.map_err(|error| format!("{error:#}"))?;
+    Ok(Parts {
+        apiserver: Choice::Real(server),
+        ..openbao(subject)?
+    })
+}
+
+fn parts(subject: &Subject, vault: Make) -> Parts {
+    Parts {
+        vault,
+        subject: subject.clone(),
+        apiserver: Choice::Simulated,
+    }
+}
+
+fn makes(subject: &Subject) -> Vec<(String, Flavour, Found)> {
+    let simulated = || Ok(parts(subject, Make::Simulated));
     let mut makes = vec![
-        ("sim".to_owned(), Flavour::Openbao, Ok(Make::Simulated)),
-        (
-            "sim_hashicorp".to_owned(),
-            Flavour::Vault,
-            Ok(Make::Simulated),
-        ),
+        ("sim".to_owned(), Flavour::Openbao, simulated()),
+        ("sim_hashicorp".to_owned(), Flavour::Vault, simulated()),
     ];
     for (family, flavour) in [
         (Family::OpenBao, Flavour::Openbao),
         (Family::Vault, Flavour::Vault),
     ] {
-        let found = family.part().find();
-        let make = found.map(|binary| Make::Real(family, binary));
-        let make = make.map_err(|error| format!("{error:#}"));
-        makes.push((family.to_string(), flavour, make));
+        makes.push((family.to_string(), flavour, real(subject, family)));
     }
     makes
-}
-
-/// The plugin, built alone. One that does not build is a failure of all tests.
-fn plugin() -> std::path::PathBuf {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime starts");
-    let workspace = own::workspace().expect("the checkout with the plugin is there");
-    match runtime.block_on(own::build(&workspace)) {
-        Ok(plugin) => plugin,
-        Err(error) => panic!("{error:#}"),
-    }
 }

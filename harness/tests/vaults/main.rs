@@ -10,6 +10,8 @@ mod container;
 mod kind;
 mod life;
 mod outage;
+#[path = "../common/plugin.rs"]
+mod plugin;
 mod server;
 mod suite;
 mod world;
@@ -23,7 +25,7 @@ use libtest_mimic::Trial;
 use world::{Parts, World};
 
 fn main() {
-    let plugin = Arc::new(world::plugin());
+    let plugin = Arc::new(plugin::built_first());
     let mut trials = Vec::new();
     for kind in KINDS {
         let parts = kind.find().map(|place| Parts {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use kms_harness::subject::own::{self, Vocabulary};
 use kms_harness::subject::running::Running;
 use kms_harness::subject::values;
@@ -19,22 +19,6 @@ use crate::kind::{Place, Setup};
 pub struct Parts {
     pub place: Place,
     pub plugin: Arc<PathBuf>,
-}
-
-/// The plugin, built alone. One that does not build is a failure of all tests.
-pub fn plugin() -> PathBuf {
-    let build = async {
-        let workspace = own::workspace().context("the checkout with the plugin is gone")?;
-        own::build(&workspace).await
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime starts");
-    match runtime.block_on(build) {
-        Ok(plugin) => plugin,
-        Err(error) => panic!("{error:#}"),
-    }
 }
 
 /// All of it. Fields are dropped in this order: first the plugin, then its Vault, then the files.

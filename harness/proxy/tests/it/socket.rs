@@ -14,6 +14,7 @@ use kms_v2_api::server::{KeyManagementService, KeyManagementServiceServer};
 use kms_v2_api::{
     DecryptRequest, DecryptResponse, EncryptRequest, EncryptResponse, StatusRequest, StatusResponse,
 };
+use prost::Message;
 use tempfile::TempDir;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::{AbortHandle, JoinSet};
@@ -260,4 +261,27 @@ async fn a_plugin_that_goes_and_comes() {
     let first = world.encrypt(b"x").await;
     assert!(first.is_ok() || first.unwrap_err().code() != Code::DeadlineExceeded);
     assert_eq!(world.encrypt(b"y").await.unwrap(), b"y");
+}
+
+/// The message is another one, and everything around it is as it was; a refusal has no message.
+#[tokio::test]
+async fn an_answer_with_another_message() {
+    let mut world = world();
+    let backwards = |message: &[u8]| {
+        let mut status = StatusResponse::decode(message).unwrap();
+        status.healthz = status.healthz.chars().rev().collect();
+        status.encode_to_vec()
+    };
+    let id = world.proxy.add(rule("Status", Action::Alter(backwards)));
+    world.proxy.add(rule("Decrypt", Action::Alter(backwards)));
+    assert_eq!(world.status().await.unwrap(), "ko");
+    assert_eq!(world.encrypt(b"x").await.unwrap(), b"x");
+    let refused = world
+        .client
+        .decrypt(DecryptRequest::default())
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert_eq!(world.proxy.remove(id), 1);
+    assert_eq!(world.status().await.unwrap(), "ok");
 }

@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use kms_apiserver_api::Trouble;
 use kms_history::chaos::{AuditFact, Event};
+use kms_history::search::holds;
 use tokio::time::{Instant, sleep};
 
 use super::load::read_end;
@@ -53,8 +54,4 @@ fn needles(canary: &str) -> Vec<Vec<u8>> {
         canary.as_bytes().to_vec(),
         STANDARD.encode(&canary.as_bytes()[..whole]).into_bytes(),
     ]
-}
-
-fn holds(bytes: &[u8], needle: &[u8]) -> bool {
-    bytes.windows(needle.len()).any(|window| window == needle)
 }

@@ -69,6 +69,10 @@ async fn encrypt(run: Arc<Run>, node: u32, first: Instant, times: Times) -> Resu
         let (took, end) = (probe.took, probe.end);
         run.recorder
             .note(Some(node), Event::Encrypted { took, end });
+        if probe.clear {
+            let place = format!("answer to Encrypt on node {node}");
+            run.recorder.note(Some(node), Event::Leak(place));
+        }
         at += run.plan.looks.encrypt;
         number += 1;
     }

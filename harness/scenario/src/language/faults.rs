@@ -222,10 +222,18 @@ fn values(
         problems.push(source.problem(&path.key("kind"), message, fix));
     };
     match table.kind {
-        Kind::VaultStepDown | Kind::VaultStandbyLag if vault.nodes < 2 => {
+        Kind::VaultStepDown | Kind::VaultFreezeLeader | Kind::VaultStandbyLag
+            if vault.nodes < 2 =>
+        {
             impossible(
                 "a Vault of one node has no standby",
                 "set world.vault.nodes = 3",
+            );
+        }
+        Kind::VaultRotateAtOnce if vault.flavour != Flavour::Openbao => {
+            impossible(
+                "only OpenBao uses versions of a key that it does not store",
+                "set world.vault.flavour = \"openbao\", or use vault-rotate",
             );
         }
         Kind::VaultSoftDelete if vault.flavour != Flavour::Openbao => {
@@ -366,6 +374,8 @@ fn fault(table: &FaultTable) -> Option<Fault> {
         Kind::VaultTrim => Fault::VaultTrim(table.version),
         Kind::VaultQuota => Fault::VaultQuota(table.rate?),
         Kind::VaultStepDown => Fault::VaultStepDown,
+        Kind::VaultFreezeLeader => Fault::VaultFreezeLeader,
+        Kind::VaultRotateAtOnce => Fault::VaultRotateAtOnce,
         Kind::VaultStandbyLag => Fault::VaultStandbyLag,
         Kind::VaultAuditBlocked => Fault::VaultAuditBlocked,
         Kind::VaultStorageFailed => Fault::VaultStorageFailed,
@@ -397,6 +407,8 @@ fn fault(table: &FaultTable) -> Option<Fault> {
                 .unwrap_or_else(|| "planned fault".to_owned()),
         },
         Kind::RpcCut => Fault::RpcCut(table.method),
+        Kind::RpcSick => Fault::RpcSick,
+        Kind::RpcWrongKey => Fault::RpcWrongKey,
         Kind::PluginKill => Fault::PluginKill,
         Kind::PluginRestart => Fault::PluginRestart,
         Kind::PluginStop => Fault::PluginStop,

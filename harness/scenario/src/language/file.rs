@@ -440,6 +440,10 @@ pub struct ExpectTable {
     /// Only on this node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<u32>,
+    /// What a known fault of a server looks like. Where it is not so, the server no longer shows that fault: the run is
+    /// reported as `not_shown`, and nothing has failed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub upstream: bool,
 }
 
 /// What liveness is counted from.

@@ -24,8 +24,10 @@ pub struct Scenario {
     pub form: ScenarioFile,
     /// `[[fault]]`, in the file's order.
     pub faults: Vec<TimedFault>,
-    /// `[[expect]]`, in the file's order.
+    /// `[[expect]]`, in the file's order, but for those of `upstream`.
     pub expectations: Vec<Expectation>,
+    /// `[[expect]]` with `upstream`: what a known fault of a server looks like.
+    pub upstream: Vec<Expectation>,
 }
 
 /// A fault with place and time, as the scenario has it.
@@ -59,15 +61,24 @@ pub(super) fn check(
     let faults = (0..form.fault.len())
         .filter_map(|index| faults::typed(&form, index, source, &mut problems))
         .collect();
-    let expectations: Vec<_> = (0..form.expect.len())
-        .filter_map(|index| expects::typed(&form, index, source, &mut problems))
-        .collect();
+    let (mut expectations, mut upstream) = (Vec::new(), Vec::new());
+    for index in 0..form.expect.len() {
+        let Some(expectation) = expects::typed(&form, index, source, &mut problems) else {
+            continue;
+        };
+        if form.expect[index].upstream {
+            upstream.push(expectation);
+        } else {
+            expectations.push(expectation);
+        }
+    }
     if form.expect.is_empty() {
         let fix = "add [[expect]] with always, eventually or sometimes";
         problems.push(source.problem(&Path::of(&["expect"]), "nothing is expected", fix));
     }
     let liveness = expectations
         .iter()
+        .chain(&upstream)
         .any(|expectation| matches!(expectation.mode, Mode::Eventually { .. }));
     if liveness && form.phases.liveness.0.is_zero() {
         let path = Path::of(&["phases", "liveness"]);
@@ -82,6 +93,7 @@ pub(super) fn check(
             form,
             faults,
             expectations,
+            upstream,
         })
     } else {
         Err(problems)

@@ -9,7 +9,7 @@ use kms_scenario::world::Auth;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
-use sim_vault::{Action, FaultId, Leader};
+use sim_vault::{Action, FaultId, FrozenLeader, Leader};
 use tokio::time::sleep;
 
 use super::{KEY, MOUNT, Vaults};
@@ -48,6 +48,8 @@ pub enum Undo {
     Quota,
     /// Standbys keep up.
     Lag,
+    /// The leader of before goes on.
+    Thaw(FrozenLeader),
 }
 
 /// What a fault did: how it ends, and what it changed at once.
@@ -138,6 +140,17 @@ impl Vaults {
                 self.step_down();
                 done(Undo::Nothing)
             }
+            Fault::VaultFreezeLeader => {
+                let nodes = self.members.iter().map(|member| member.sim.clone());
+                let frozen = FrozenLeader::freeze(nodes.collect())
+                    .ok_or_else(|| Trouble::new("no node of Vault leads"))?;
+                self.tasks.spawn(frozen.succession());
+                done(Undo::Thaw(frozen))
+            }
+            Fault::VaultRotateAtOnce => {
+                let collided = self.first().core(|core| core.collide_rotation(MOUNT, KEY));
+                counted(usize::from(collided))
+            }
             Fault::VaultStandbyLag => {
                 if self.members.len() < 2 {
                     return Err(Trouble::new("a Vault of one node has no standby"));
@@ -181,6 +194,7 @@ impl Vaults {
                 self.admin("DELETE", &path, &Value::Null);
             }
             Undo::Lag => self.set_lag(Duration::ZERO),
+            Undo::Thaw(frozen) => frozen.thaw(),
         }
     }
 

@@ -142,7 +142,7 @@ impl Vaults {
         let mut calls = lock(&self.calls);
         for member in &self.members {
             for call in member.sim.log() {
-                *calls.fresh.entry(class(&call.path)).or_default() += 1;
+                *calls.fresh.entry(VaultPath::of(&call.path)).or_default() += 1;
                 calls.all += 1;
                 calls.refused += u64::from(call.status.is_some_and(|status| status >= 400));
             }
@@ -178,47 +178,5 @@ async fn serve(sim: SimVault, mut listener: Listener) {
             let peer = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
             sim.serve_io(stream, peer).await;
         });
-    }
-}
-
-/// What a call was for.
-fn class(path: &str) -> VaultPath {
-    let path = path.split('?').next().unwrap_or_default();
-    let path = path.strip_prefix("/v1/").unwrap_or(path);
-    match path {
-        "auth/token/renew-self" => VaultPath::Renew,
-        "auth/token/lookup-self" => VaultPath::Lookup,
-        "auth/token/revoke-self" => VaultPath::Revoke,
-        _ if path.starts_with("auth/") && path.split('/').any(|part| part == "login") => {
-            VaultPath::Login
-        }
-        _ => match path.strip_prefix(MOUNT).unwrap_or_default() {
-            rest if rest.starts_with("/encrypt/") => VaultPath::Encrypt,
-            rest if rest.starts_with("/decrypt/") => VaultPath::Decrypt,
-            rest if rest.starts_with("/keys/") => VaultPath::KeyRead,
-            _ => VaultPath::Other,
-        },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn calls_are_told_apart_by_their_paths() {
-        for (path, is) in [
-            ("/v1/auth/approle/login", VaultPath::Login),
-            ("/v1/auth/userpass/login/kms-node-0", VaultPath::Login),
-            ("/v1/auth/token/renew-self", VaultPath::Renew),
-            ("/v1/auth/token/lookup-self", VaultPath::Lookup),
-            ("/v1/auth/token/revoke-self", VaultPath::Revoke),
-            ("/v1/transit/keys/kms-key", VaultPath::KeyRead),
-            ("/v1/transit/encrypt/kms-key", VaultPath::Encrypt),
-            ("/v1/transit/decrypt/kms-key?x=1", VaultPath::Decrypt),
-            ("/v1/sys/health", VaultPath::Other),
-        ] {
-            assert_eq!(class(path), is, "{path}");
-        }
     }
 }

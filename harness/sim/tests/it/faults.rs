@@ -401,6 +401,32 @@ fn a_cluster_elects_and_the_plugins_follow() {
     });
 }
 
+/// Nobody undoes it: Vault's other nodes come back by themselves, and OpenBao's never went.
+#[test]
+fn a_frozen_leader_stops_a_cluster_of_vault_for_half_a_minute() {
+    for flavour in [Flavour::Vault, Flavour::Openbao] {
+        let mut spec = spec(1);
+        spec.vault.nodes = 3;
+        spec.vault.flavour = flavour;
+        in_world(&spec, async |mut bench| {
+            bench.inject("frozen", Fault::VaultFreezeLeader, &[]).await;
+            let mut within = 1;
+            if flavour == Flavour::Vault {
+                bench.wait_status(0, false, 20).await;
+                within = 60;
+            } else {
+                seconds(15).await;
+            }
+            bench.wait_status(0, true, within).await;
+            assert_eq!(bench.write(0).await, 201);
+            bench.recover("frozen").await;
+            seconds(30).await;
+            bench.wait_status(0, true, 1).await;
+            bench
+        });
+    }
+}
+
 #[test]
 fn a_trimmed_version_is_gone_and_says_so() {
     in_world(&spec(1), async |mut bench| {

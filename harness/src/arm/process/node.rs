@@ -1,22 +1,22 @@
-//! One node: a plugin between its two proxies, and the API server that it serves.
+//! One node: a plugin between its proxies, and the API server that it serves.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::OnceLock;
 
-use anyhow::{Context, Result, anyhow};
-use kms_apiserver_node::simulated::Simulated;
+use anyhow::{Context, Result};
+use http::Uri;
+use kms_process::parts::free_ports;
 use kms_proxy::{SocketProxy, TcpProxy};
-use kms_scenario::world::{Auth, WorldSpec};
+use kms_scenario::world::WorldSpec;
+use tokio::net::lookup_host;
 use tokio::sync::Mutex;
 
+use super::apiserver::Server;
 use super::plugin::Plugin;
+use super::subject::{Subject, credential};
 use super::vault::Vault;
 use super::wire::Wire;
-use crate::subject::file::Values;
-use crate::subject::own::{self, Vocabulary};
-use crate::subject::running;
-use crate::subject::values;
 
 /// The parts of a node.
 pub struct Node {
@@ -26,24 +26,24 @@ pub struct Node {
     pub at: PathBuf,
     /// Between the API server and the plugin.
     pub socket: SocketProxy,
-    /// Between the plugin and Vault.
-    pub link: TcpProxy,
+    /// Between the plugin and each node of Vault.
+    pub links: Vec<TcpProxy>,
     /// What passes there.
     pub wire: Wire,
     /// The plugin's credentials.
     pub credentials: Vec<PathBuf>,
-    /// The API server.
-    pub apiserver: Arc<Simulated>,
+    /// The API server, once it was started.
+    pub apiserver: OnceLock<Server>,
     /// The plugin's address in the API server's configuration.
     pub endpoint: String,
 }
 
 /// What all nodes have in common.
 pub struct Common<'a> {
-    /// The plugin's binary.
-    pub binary: &'a Path,
-    /// Their Vault.
-    pub vault: &'a Vault,
+    /// The plugin.
+    pub subject: &'a Subject,
+    /// Their Vault; nothing where it is somebody else's secret.
+    pub vault: Option<&'a Vault>,
     /// What the scenario wants.
     pub spec: &'a WorldSpec,
     /// The seed of delays.
@@ -52,95 +52,94 @@ pub struct Common<'a> {
 
 impl Node {
     /// Puts the node together, in a folder of its own. Neither plugin nor API server runs yet.
-    pub async fn new(
-        common: &Common<'_>,
-        folder: &Path,
-        apiserver: impl FnOnce(&str) -> Result<Simulated>,
-    ) -> Result<Self> {
-        let Common {
-            binary,
-            vault,
-            spec,
-            seed,
-        } = common;
+    pub async fn new(common: &Common<'_>, folder: &Path) -> Result<Self> {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("make the folder {}", folder.display()))?;
-        let server: SocketAddr = vault
-            .address()
-            .strip_prefix("http://")
-            .and_then(|address| address.parse().ok())
-            .with_context(|| format!("{} is no http://IP:PORT", vault.address()))?;
         let wire = Wire::default();
-        let link = TcpProxy::with_tap(server, *seed, wire.tap(0)).await?;
-        let credentials = vault.credentials(folder).await?;
-        let at = folder.join("plugin.sock");
-        let front = folder.join("kms.sock");
-        let values = filled(vault, folder, &at, link.address(), &credentials).await;
-        let vocabulary = match spec.vault.auth {
-            Auth::Approle => Vocabulary::Sidecar,
-            Auth::Userpass => Vocabulary::StaticPod,
-            Auth::Token => Vocabulary::StaticToken,
+        let (mut links, mut credentials) = (Vec::new(), Vec::new());
+        let at = match common.subject {
+            Subject::Socket(path) => path.clone(),
+            Subject::Own(_) | Subject::Described(_) => folder.join("plugin.sock"),
         };
-        let subject = own::describe(binary, vocabulary, &values);
-        let mut launch = running::launch(&subject, &values, folder.join("plugin.log"))?;
-        if let (Auth::Userpass, [password]) = (spec.vault.auth, &credentials[..]) {
-            // A file can be changed; an argument cannot.
-            launch
-                .args
-                .retain(|word| !word.starts_with("-userpass-password="));
-            launch
-                .args
-                .push(format!("-userpass-password-path={}", password.display()));
+        let mut plugin = Plugin::theirs();
+        if let Some(vault) = common.vault {
+            let (link, sni) = linked(vault, common.seed, &wire).await?;
+            let addresses = link.iter().zip(vault.addresses()).map(|(link, far)| {
+                let scheme = far.split_once("://").map_or("http", |(scheme, _)| scheme);
+                format!("{scheme}://{}", link.address())
+            });
+            credentials = vault.credentials(folder).await?;
+            let mut values = vault.values(folder);
+            let [port] = free_ports()?;
+            values.extend([
+                ("vault", addresses.collect::<Vec<_>>().join(",")),
+                ("socket", at.display().to_string()),
+                ("metrics_port", port.to_string()),
+            ]);
+            let own = credential(common.spec.vault.auth);
+            values.extend(
+                credentials
+                    .iter()
+                    .map(|file| (own, file.display().to_string())),
+            );
+            let log = folder.join("plugin.log");
+            let launch = common
+                .subject
+                .launch(common.spec, &values, sni.as_deref(), log)?;
+            if let Some((launch, stop)) = launch {
+                plugin = Plugin::new(launch, stop);
+            }
+            links = link;
         }
-        // Plugins side by side must not meet at a port.
-        launch
-            .args
-            .extend(["-health-port=0", "-metrics-port=0"].map(str::to_owned));
-        let more = spec.plugin.iter();
-        launch
-            .args
-            .extend(more.map(|(name, value)| format!("-{name}={value}")));
-        let endpoint = format!("unix://{}", front.display());
+        let front = folder.join("kms.sock");
         Ok(Self {
-            plugin: Mutex::new(Plugin::new(launch)),
+            plugin: Mutex::new(plugin),
             socket: SocketProxy::start(&front, &at)
                 .with_context(|| format!("listen at {}", front.display()))?,
             at,
-            link,
+            links,
             wire,
             credentials,
-            apiserver: Arc::new(apiserver(&endpoint)?),
-            endpoint,
+            apiserver: OnceLock::new(),
+            endpoint: format!("unix://{}", front.display()),
         })
     }
 
-    /// Starts the API server; returns when it serves.
-    pub async fn start_apiserver(&self) -> Result<()> {
-        let started = self.apiserver.start().await;
-        started.map_err(|trouble| anyhow!("{trouble}"))
+    /// The API server.
+    ///
+    /// # Errors
+    /// It was not started yet.
+    pub fn server(&self) -> Result<&Server> {
+        self.apiserver.get().context("there is no API server yet")
+    }
+
+    /// Everything that rules touched on the way to Vault.
+    pub fn touched(&self) -> u64 {
+        let links = self.links.iter();
+        links.map(|link| link.touched().hits()).sum()
     }
 }
 
-async fn filled(
-    vault: &Vault,
-    folder: &Path,
-    at: &Path,
-    link: SocketAddr,
-    credentials: &[PathBuf],
-) -> Values {
-    let server = vault.server.lock().await;
-    let mut values = values(server.as_ref(), &vault.access, folder);
-    let path = |path: &Path| path.display().to_string();
-    values.insert("vault", format!("http://{link}"));
-    values.insert("socket", path(at));
-    for (name, file) in [
-        ("secret_id_file", "secret-id"),
-        ("token_file", "token"),
-        ("password_file", "password"),
-    ] {
-        if let Some(own) = credentials.iter().find(|path| path.ends_with(file)) {
-            values.insert(name, path(own));
+/// A proxy to each node of Vault, and the name that its certificate is for, if it has one.
+async fn linked(vault: &Vault, seed: u64, wire: &Wire) -> Result<(Vec<TcpProxy>, Option<String>)> {
+    let mut links = Vec::new();
+    let mut sni = None;
+    for (number, address) in (0..).zip(vault.addresses()) {
+        let about = || format!("the Vault address {address}");
+        let uri: Uri = address.parse().with_context(about)?;
+        let host = uri.host().with_context(about)?;
+        let tls = uri.scheme_str() == Some("https");
+        let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        let bare = host.trim_matches(['[', ']']);
+        let far: SocketAddr = lookup_host((bare, port))
+            .await
+            .with_context(about)?
+            .next()
+            .with_context(about)?;
+        if tls && bare.parse::<std::net::IpAddr>().is_err() {
+            sni = Some(bare.to_owned());
         }
+        links.push(TcpProxy::with_tap(far, seed, wire.tap(number)).await?);
     }
-    values
+    Ok((links, sni))
 }

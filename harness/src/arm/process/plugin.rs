@@ -1,33 +1,46 @@
-//! The plugin's process: started without waiting, broken, and gone with its owner.
+//! The plugin's process: started without waiting, broken, and gone with its owner. Or one that runs already and is
+//! somebody else's.
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use kms_process::child::{Child, Launch, Stopped, describe};
 use nix::sys::signal::Signal;
 
-/// How long a plugin may take to end by itself.
-const ENDS: Duration = Duration::from_secs(10);
+use crate::subject::file::Stop;
 
 /// One plugin, running or not.
 pub struct Plugin {
-    launch: Launch,
+    /// Nothing for one that is not ours.
+    launch: Option<Launch>,
+    stop: Stop,
     child: Option<Child>,
 }
 
 impl Plugin {
     /// A plugin that is not running yet.
-    pub fn new(launch: Launch) -> Self {
+    pub fn new(launch: Launch, stop: Stop) -> Self {
         Self {
-            launch,
+            launch: Some(launch),
+            stop,
             child: None,
         }
     }
 
-    /// Starts it. Whether it serves is another question.
+    /// One that runs already.
+    pub fn theirs() -> Self {
+        Self {
+            launch: None,
+            stop: Stop::default(),
+            child: None,
+        }
+    }
+
+    /// Starts it, if it is ours to start. Whether it serves is another question.
     pub fn start(&mut self) -> Result<()> {
-        self.child = Some(Child::spawn(&self.launch)?);
+        if let Some(launch) = &self.launch {
+            self.child = Some(Child::spawn(launch)?);
+        }
         Ok(())
     }
 
@@ -49,25 +62,30 @@ impl Plugin {
         let Some(mut child) = self.child.take() else {
             return Ok(None);
         };
-        Ok(Some(match child.stop(Signal::SIGTERM, ENDS).await? {
+        let Stop { signal, within } = self.stop;
+        Ok(Some(match child.stop(signal, within).await? {
             Stopped::Itself(status) => describe(status),
             Stopped::Killed => format!(
-                "killed: it had not ended {} s after SIGTERM",
-                ENDS.as_secs()
+                "killed: it had not ended {} s after {signal}",
+                within.as_secs()
             ),
         }))
     }
 
     /// Sends a signal to a running one.
     pub fn signal(&mut self, signal: Signal) -> Result<()> {
+        if self.launch.is_none() {
+            bail!("the plugin's process is somebody else's");
+        }
         self.child
             .as_mut()
             .context("the plugin is not running")?
             .signal(signal)
     }
 
-    /// Everything it printed.
-    pub fn log(&self) -> PathBuf {
-        self.launch.log.clone()
+    /// Everything it printed; nothing of one that is not ours.
+    pub fn log(&self) -> Option<PathBuf> {
+        let launch = self.launch.as_ref();
+        launch.map(|launch| Path::new(&launch.log).to_owned())
     }
 }

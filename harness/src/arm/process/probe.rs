@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use kms_history::chaos::RpcEnd;
+use kms_history::search::holds;
 use kms_scenario::world::Probe;
 use kms_v2_api::client::KeyManagementServiceClient;
 use kms_v2_api::{EncryptRequest, StatusRequest};
@@ -22,10 +23,11 @@ type Client = KeyManagementServiceClient<Channel>;
 pub async fn status(at: &Path, limit: Duration) -> Probe {
     let asked = async |mut client: Client| {
         let answer = client.status(StatusRequest {}).await?.into_inner();
-        Ok(RpcEnd::Ok {
+        let end = RpcEnd::Ok {
             key_id: answer.key_id,
             healthz: Some(answer.healthz),
-        })
+        };
+        Ok((end, false))
     };
     probe(at, limit, asked).await
 }
@@ -38,10 +40,13 @@ pub async fn encrypt(at: &Path, plaintext: &[u8], limit: Duration) -> Probe {
     };
     let asked = async |mut client: Client| {
         let answer = client.encrypt(request).await?.into_inner();
-        Ok(RpcEnd::Ok {
+        let mut told = answer.annotations.values().chain([&answer.ciphertext]);
+        let clear = told.any(|bytes| holds(bytes, plaintext));
+        let end = RpcEnd::Ok {
             key_id: answer.key_id,
             healthz: None,
-        })
+        };
+        Ok((end, clear))
     };
     probe(at, limit, asked).await
 }
@@ -49,7 +54,7 @@ pub async fn encrypt(at: &Path, plaintext: &[u8], limit: Duration) -> Probe {
 async fn probe(
     at: &Path,
     limit: Duration,
-    asked: impl AsyncFnOnce(Client) -> Result<RpcEnd, Status>,
+    asked: impl AsyncFnOnce(Client) -> Result<(RpcEnd, bool), Status>,
 ) -> Probe {
     let begun = Instant::now();
     let call = async {
@@ -58,16 +63,18 @@ async fn probe(
             .map_err(|error| Status::unavailable(format!("{error:#}")))?;
         asked(client).await
     };
-    let end = timeout(limit, call)
+    let (end, clear) = timeout(limit, call)
         .await
         .unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")))
-        .unwrap_or_else(|status| RpcEnd::Failed {
-            code: name(status.code()),
-            message: status.message().chars().take(MESSAGE).collect(),
+        .unwrap_or_else(|status| {
+            let message = status.message().chars().take(MESSAGE).collect();
+            let code = name(status.code());
+            (RpcEnd::Failed { code, message }, false)
         });
     Probe {
         took: begun.elapsed(),
         end,
+        clear,
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kms_history::chaos::VaultPath;
+use kms_history::search::holds;
 use kms_proxy::{End, Tap};
 
 /// Most bytes that are kept; far more than a scenario sends.
@@ -79,27 +80,7 @@ fn request(bytes: &[u8]) -> Option<(VaultPath, usize)> {
         .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
         .and_then(|(_, length)| length.trim().parse().ok())
         .unwrap_or_default();
-    (bytes.len() >= head + body).then(|| (asks(path), head + body))
-}
-
-/// What a path asks.
-pub fn asks(path: &str) -> VaultPath {
-    let has = |part: &str| path.contains(part);
-    match path {
-        _ if has("/login") => VaultPath::Login,
-        _ if has("/renew-self") => VaultPath::Renew,
-        _ if has("/lookup-self") => VaultPath::Lookup,
-        _ if has("/revoke-self") => VaultPath::Revoke,
-        _ if has("/encrypt/") => VaultPath::Encrypt,
-        _ if has("/decrypt/") => VaultPath::Decrypt,
-        _ if has("/keys/") => VaultPath::KeyRead,
-        _ => VaultPath::Other,
-    }
-}
-
-/// Whether some bytes hold others.
-pub fn holds(bytes: &[u8], needle: &[u8]) -> bool {
-    !needle.is_empty() && bytes.windows(needle.len()).any(|window| window == needle)
+    (bytes.len() >= head + body).then(|| (VaultPath::of(path), head + body))
 }
 
 #[cfg(test)]

@@ -1,32 +1,26 @@
 //! All of it together, as a [`World`].
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use kms_apiserver::seam::Log;
-use kms_apiserver::version::Version;
 use kms_apiserver_api::{ApiServer, Pending, Trouble};
-use kms_apiserver_node::encryption::LogSink;
-use kms_apiserver_node::node::Settings;
-use kms_apiserver_node::rpc::UnixDialer;
-use kms_apiserver_node::simulated::Simulated;
-use kms_apiserver_node::store::memory::MemoryStore;
 use kms_history::chaos::Event;
+use kms_history::search::holds;
 use kms_scenario::seed::Seed;
 use kms_scenario::world::{Order, Probe, Recorder, World, WorldSpec, encryption_configuration};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::apiserver::Servers;
 use super::faults::{self, Active};
 use super::node::{Common, Node};
-use super::vault::{Make, Vault};
-use super::{probe, wire};
+use super::subject::Subject;
+use super::vault::Vault;
+use super::{Parts, probe};
 use crate::socket;
 
 /// Limit for plugins to serve at the start.
@@ -46,55 +40,45 @@ pub(super) struct Inner {
     deadlines: Mutex<JoinSet<()>>,
     done: Mutex<BTreeMap<String, u64>>,
     pub nodes: Vec<Node>,
-    pub vault: Vault,
+    servers: Servers,
+    vault: Option<Vault>,
     pub spec: WorldSpec,
     pub recorder: Recorder,
-    seed: Seed,
     folder: TempDir,
 }
 
 impl ProcessWorld {
-    /// Starts Vault, plugins and API servers, and waits until all serve.
+    /// Starts Vault, plugins and API servers, and waits until all serve. With `stored` Vault keeps what it knows over a
+    /// restart of its own.
     ///
     /// # Errors
     /// A part does not start.
     pub async fn start(
         spec: &WorldSpec,
-        make: &Make,
-        plugin: &Path,
+        parts: &Parts,
+        stored: bool,
         recorder: Recorder,
     ) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("kms-").tempdir()?;
         let seed = Seed::root(spec.seed);
-        let vault = Vault::start(make, &spec.vault, seed.label("vault").u64(), folder.path());
-        let vault = vault.await.context("start Vault")?;
-        let log = log(&folder.path().join("apiserver.log"))?;
-        let store = Arc::new(MemoryStore::new());
+        let vault = match &parts.subject {
+            Subject::Socket(_) => None,
+            Subject::Own(_) | Subject::Described(_) => {
+                let seed = seed.label("vault").u64();
+                let vault = Vault::start(&parts.vault, &spec.vault, stored, seed, folder.path());
+                Some(vault.await.context("start Vault")?)
+            }
+        };
+        let servers = Servers::begin(&parts.apiserver, spec, folder.path()).await?;
         let common = Common {
-            binary: plugin,
-            vault: &vault,
+            subject: &parts.subject,
+            vault: vault.as_ref(),
             spec,
             seed: seed.label("delays").u64(),
         };
         let mut nodes = Vec::new();
         for number in 0..spec.nodes {
-            let apiserver = |endpoint: &str| {
-                let text = encryption_configuration(&spec.providers, endpoint);
-                let version = spec.server_version.parse::<Version>()?;
-                let seed = seed.label(&format!("apiserver-{number}")).bytes();
-                let settings = Settings::new(version, seed, now()?);
-                let dialer = Arc::new(UnixDialer);
-                Ok(Simulated::new(
-                    settings,
-                    Some(&text),
-                    true,
-                    store.clone(),
-                    dialer,
-                    Arc::clone(&log),
-                ))
-            };
-            let folder = folder_of(folder.path(), number);
-            nodes.push(Node::new(&common, &folder, apiserver).await?);
+            nodes.push(Node::new(&common, &folder_of(folder.path(), number)).await?);
         }
         let inner = Arc::new(Inner {
             watching: Mutex::default(),
@@ -102,14 +86,18 @@ impl ProcessWorld {
             deadlines: Mutex::default(),
             done: Mutex::default(),
             nodes,
+            servers,
             vault,
             spec: spec.clone(),
             recorder,
-            seed,
             folder,
         });
-        inner.begin().await?;
-        Ok(Self(inner))
+        let begun = inner.begin().await;
+        if begun.is_err() {
+            // The first error is the one to tell.
+            let _ = inner.leave().await;
+        }
+        begun.map(|()| Self(inner))
     }
 }
 
@@ -124,10 +112,15 @@ impl Inner {
             socket::wait_ready(&node.at, SERVES, || None)
                 .await
                 .with_context(|| {
-                    let tail = kms_process::child::log_tail(&log, 8);
-                    format!("start the plugin of node {number}; its log ends:\n{tail}\n")
+                    let tail = log.map(|log| kms_process::child::log_tail(&log, 8));
+                    let tail = tail.map(|tail| format!("; its log ends:\n{tail}\n"));
+                    let tail = tail.unwrap_or_default();
+                    format!("start the plugin of node {number}{tail}")
                 })?;
-            node.start_apiserver().await?;
+            let text = encryption_configuration(&self.spec.providers, &node.endpoint);
+            let name = format!("apiserver-{number}");
+            let server = self.servers.start(&name, &text).await?;
+            node.apiserver.get_or_init(|| server);
             self.recorder.note(Some(number), Event::ApiServerStarted);
         }
         let mut watching = locked(&self.watching);
@@ -135,6 +128,20 @@ impl Inner {
             watching.spawn(watch(Arc::downgrade(self), number));
         }
         Ok(())
+    }
+
+    /// The Vault of the plugins.
+    pub fn vault(&self) -> Result<&Vault> {
+        let vault = self.vault.as_ref();
+        vault.context("nobody said where the plugin's Vault is")
+    }
+
+    /// Gives somebody else's Vault back.
+    async fn leave(&self) -> Result<()> {
+        match &self.vault {
+            Some(vault) => vault.leave().await,
+            None => Ok(()),
+        }
     }
 
     pub fn numbers(&self) -> Vec<u32> {
@@ -163,8 +170,8 @@ impl Inner {
 
     /// Connections of all plugins towards Vault.
     pub fn connections(&self) -> u64 {
-        let all = self.nodes.iter().map(|node| node.link.touched());
-        all.map(|touched| touched.connections).sum()
+        let links = self.nodes.iter().flat_map(|node| &node.links);
+        links.map(|link| link.touched().connections).sum()
     }
 
     async fn recover(&self, id: &str) -> Result<()> {
@@ -195,19 +202,16 @@ async fn watch(world: std::sync::Weak<Inner>, number: u32) {
 
 impl World for ProcessWorld {
     fn apiserver(&self, node: u32) -> Arc<dyn ApiServer> {
-        let node = self
-            .0
-            .node(node)
-            .expect("the engine asks for nodes of its own plan");
-        Arc::clone(&node.apiserver) as Arc<dyn ApiServer>
+        let node = self.0.node(node).and_then(Node::server);
+        node.expect("the engine asks for nodes of its own plan, and all have begun")
+            .api()
     }
 
     fn fresh_apiserver(&self, node: u32) -> Pending<'_, Arc<dyn ApiServer>> {
         Box::pin(async move {
-            let seed = self.0.seed.label(&format!("fresh-{node}")).bytes();
-            let fresh = self.0.node(node).map_err(trouble)?.apiserver.another(seed);
-            fresh.start().await?;
-            Ok(Arc::new(fresh) as Arc<dyn ApiServer>)
+            let server = self.0.node(node).and_then(Node::server).map_err(trouble)?;
+            let fresh = self.0.servers.another(server).await;
+            Ok(fresh.map_err(trouble)?.api())
         })
     }
 
@@ -279,9 +283,11 @@ impl World for ProcessWorld {
         Box::pin(async move {
             let mut places = Vec::new();
             for (number, node) in self.0.numbered() {
-                let log = std::fs::read(node.plugin.lock().await.log()).unwrap_or_default();
+                let log = node.plugin.lock().await.log();
+                let log = log.and_then(|log| std::fs::read(log).ok());
+                let log = log.unwrap_or_default();
                 for needle in needles {
-                    if wire::holds(&log, needle) {
+                    if holds(&log, needle) {
                         places.push(format!("log of node {number}'s plugin"));
                     }
                     if node.wire.holds(needle) {
@@ -289,9 +295,8 @@ impl World for ProcessWorld {
                     }
                 }
             }
-            let log = std::fs::read(self.0.folder.path().join("apiserver.log"));
-            let log = log.unwrap_or_default();
-            if needles.iter().any(|needle| wire::holds(&log, needle)) {
+            let log = self.0.servers.logs();
+            if needles.iter().any(|needle| holds(&log, needle)) {
                 places.push("log of the API servers".to_owned());
             }
             places.sort();
@@ -311,16 +316,20 @@ impl World for ProcessWorld {
                 locked(&self.0.deadlines).abort_all();
                 locked(&self.0.watching).abort_all();
                 for node in &self.0.nodes {
-                    node.apiserver.stop();
+                    if let Ok(server) = node.server() {
+                        server.stop();
+                    }
                     node.plugin.lock().await.kill();
                 }
+                self.0.leave().await
             };
-            timeout(ENDS, end).await.map_err(|_| {
+            let ended = timeout(ENDS, end).await.map_err(|_| {
                 Trouble::new(format!(
                     "the world had not ended {} s later",
                     ENDS.as_secs()
                 ))
-            })
+            })?;
+            ended.map_err(trouble)
         })
     }
 }
@@ -335,19 +344,4 @@ fn locked<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn trouble(error: anyhow::Error) -> Trouble {
     Trouble::new(format!("{error:#}"))
-}
-
-fn now() -> Result<Duration> {
-    #[expect(clippy::disallowed_methods, reason = "the process arm has real time")]
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    now.context("the clock is before 1970")
-}
-
-fn log(file: &Path) -> Result<LogSink> {
-    let opened = File::options().append(true).create(true).open(file);
-    let file = Mutex::new(opened.with_context(|| format!("open the log {}", file.display()))?);
-    Ok(Arc::new(move |line: &Log| {
-        // A log that cannot be written stops no server.
-        let _ = writeln!(locked(&file), "{}", line.text);
-    }))
 }

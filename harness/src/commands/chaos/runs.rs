@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 use std::num::NonZero;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -14,13 +13,12 @@ use kms_scenario::language::Scenario;
 use kms_scenario::language::file::ArmName;
 use kms_scenario::plan::Plan;
 use kms_scenario::verdict::{Outcome, Verdict, outcome};
-use kms_scenario::world::Recorder;
+use kms_scenario::world::{Recorder, World};
 use kms_scenario::{engine, language};
 use tokio::time::Instant;
 
-use crate::arm::process;
-use crate::arm::process::vault::Make;
 use crate::arm::process::world::ProcessWorld;
+use crate::arm::process::{Parts, able};
 use crate::console;
 
 /// One run that is to be made.
@@ -43,15 +41,6 @@ pub enum Place {
     Sim,
     /// With these parts.
     Process(Arc<Parts>),
-}
-
-/// The parts of the process arm.
-#[derive(Clone, Debug)]
-pub struct Parts {
-    /// The Vault.
-    pub vault: Make,
-    /// The plugin's binary.
-    pub plugin: PathBuf,
 }
 
 impl Place {
@@ -189,16 +178,11 @@ pub fn one(job: &Job) -> Ran {
 /// Whether a scenario can run in a place.
 fn applicable(scenario: &Scenario, place: &Place) -> Result<(), String> {
     Plan::runs_in(scenario, place.arm())?;
-    if let Place::Process(_) = place
-        && scenario.form.world.vault.nodes > 1
-    {
-        return Err("the process arm has a Vault of one node".to_owned());
+    if let Place::Process(parts) = place {
+        return able::applicable(scenario, parts);
     }
     let impossible = scenario.faults.iter().find_map(|timed| {
-        let why = match place {
-            Place::Sim => kms_sim::impossible(timed.fault.kind()),
-            Place::Process(parts) => process::unable(&timed.fault, &parts.vault),
-        }?;
+        let why = kms_sim::impossible(timed.fault.kind())?;
         Some(format!("{}: {why}", timed.id))
     });
     impossible.map_or(Ok(()), Err)
@@ -221,11 +205,18 @@ fn in_real_time(plan: &Plan, parts: &Parts) -> (Vec<Entry>, Option<Trouble>) {
     runtime.block_on(async {
         let recorder = Recorder::start();
         let run = async {
-            let world =
-                ProcessWorld::start(&plan.world, &parts.vault, &parts.plugin, recorder.clone())
-                    .await
-                    .map_err(|error| Trouble::new(format!("{error:#}")))?;
-            engine::run(plan, Arc::new(world), recorder.clone()).await
+            let mut faults = plan.faults.iter();
+            let stored = faults.any(|planned| able::needs_storage(&planned.fault));
+            let world = ProcessWorld::start(&plan.world, parts, stored, recorder.clone())
+                .await
+                .map_err(|error| Trouble::new(format!("{error:#}")))?;
+            let world: Arc<dyn World> = Arc::new(world);
+            let ran = engine::run(plan, Arc::clone(&world), recorder.clone()).await;
+            if ran.is_err() {
+                // The first error is the one to tell.
+                let _ = world.stop().await;
+            }
+            ran
         };
         let trouble = run.await.err();
         (recorder.take(), trouble)

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use kms_scenario::language::file::ArmName;
-use kms_scenario::verdict::Verdict;
+use kms_scenario::verdict::{InvariantOutcome, Verdict};
 use serde::Serialize;
 
 use super::runs::Ran;
@@ -40,6 +40,7 @@ struct Row<'a> {
 #[derive(Clone, Copy, Default, Serialize)]
 struct Summary {
     pass: u64,
+    not_shown: u64,
     fail: u64,
     inconclusive: u64,
     not_applicable: u64,
@@ -49,6 +50,7 @@ fn summary(ran: &[Ran]) -> Summary {
     let count = |verdict| ran.iter().filter(|ran| ran.verdict == verdict).count() as u64;
     Summary {
         pass: count(Verdict::Pass),
+        not_shown: count(Verdict::NotShown),
         fail: count(Verdict::Fail),
         inconclusive: count(Verdict::Inconclusive),
         not_applicable: count(Verdict::NotApplicable),
@@ -72,7 +74,7 @@ pub fn finish(ran: &[Ran], format: Format, out: Option<&Path>) -> Result<u8, Fai
     let summary = summary(ran);
     Ok(if summary.fail > 0 {
         exit::SUBJECT_FAILED
-    } else if summary.inconclusive > 0 || summary.pass == 0 {
+    } else if summary.inconclusive > 0 || summary.pass + summary.not_shown == 0 {
         exit::INCONCLUSIVE
     } else {
         exit::HELD
@@ -119,7 +121,7 @@ fn table(ran: &[Ran]) -> String {
                 let held = outcome
                     .invariants
                     .iter()
-                    .filter(|invariant| invariant.result == "held");
+                    .filter(|invariant| held(invariant));
                 let held = format!("{}/{}", held.count(), outcome.invariants.len());
                 (hits.to_string(), held)
             },
@@ -137,8 +139,9 @@ fn table(ran: &[Ran]) -> String {
     let sum = summary(ran);
     let _ = writeln!(
         text,
-        "\n{} passed, {} failed, {} inconclusive, {} not applicable{}",
+        "\n{} passed{}, {} failed, {} inconclusive, {} not applicable{}",
         sum.pass,
+        not_shown(sum.not_shown),
         sum.fail,
         sum.inconclusive,
         sum.not_applicable,
@@ -150,6 +153,17 @@ fn table(ran: &[Ran]) -> String {
         }
     }
     text
+}
+
+fn held(invariant: &InvariantOutcome) -> bool {
+    matches!(invariant.result, "held" | "shown")
+}
+
+fn not_shown(count: u64) -> String {
+    match count {
+        0 => String::new(),
+        _ => format!(", {count} about a server's fault that it no longer shows"),
+    }
 }
 
 /// What kept a run from passing; its last line is the command that makes it again.
@@ -173,7 +187,7 @@ pub fn explained(ran: &Ran) -> String {
         }
     }
     for invariant in &outcome.invariants {
-        if invariant.result != "held" {
+        if !held(invariant) {
             let at = invariant
                 .at
                 .map(|at| format!(" at {at:.3}s"))

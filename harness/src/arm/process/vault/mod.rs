@@ -1,55 +1,47 @@
 //! The Vault of a run: started, set up for the plugins as the scenario wants it, and what can be done to it.
 
+pub mod make;
+
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use http::Method;
 use kms_scenario::fault::Right;
 use kms_scenario::world::{Auth, VaultSpec};
 use serde_json::{Value, json};
-use sim_vault::{Flavour, SimVault};
-use tokio::sync::Mutex;
+use sim_vault::SimVault;
+use tokio::sync::{Mutex, MutexGuard};
 
+use self::make::{Make, Ours, Place};
 use crate::secret_file;
+use crate::subject::file::Values;
+use crate::subject::values;
+use crate::vault::Product;
 use crate::vault::admin::Admin;
-use crate::vault::family::Family;
 use crate::vault::provision::{Access, Wanted};
-use crate::vault::server::Server;
-use crate::vault::sim::{Front, Sim};
-use crate::vault::{Breakable, Product};
 
 /// The role of the plugins, as [`Wanted`] names it.
 const ROLE: &str = "kms-plugin";
 
-/// Which Vault.
-#[derive(Clone, Debug)]
-pub enum Make {
-    /// The built-in simulation, of the make that the scenario names.
-    Simulated,
-    /// A real server's binary, in dev mode.
-    Real(Family, PathBuf),
-}
+/// What OpenBao says to a rotation that collided with another one.
+const COLLIDED: &str = "transaction commit failed";
+/// So often rotations are made to collide; one or two times are enough where they can.
+const COLLISIONS_TRIED: u64 = 30;
 
-impl Make {
-    /// Its word for `--vault`.
-    #[must_use]
-    pub fn word(&self) -> String {
-        match self {
-            Self::Simulated => "sim".to_owned(),
-            Self::Real(family, _) => family.to_string(),
-        }
-    }
-}
+/// Why nothing is done to somebody else's Vault that others would feel.
+pub const THEIRS: &str = "somebody else's Vault is not ours to break";
 
 /// A Vault that runs, and the plugins' place in it.
 pub struct Vault {
-    /// What stops, seals and freezes it.
-    pub server: Mutex<Box<dyn Breakable + Send>>,
     /// Its models, where it is simulated.
     pub models: Vec<SimVault>,
     /// The plugins' place.
     pub access: Access,
-    address: String,
+    ours: Option<Mutex<Ours>>,
+    values: Values,
+    addresses: Vec<String>,
+    ca: Option<PathBuf>,
     product: Product,
     admin: Admin,
     wanted: Wanted,
@@ -57,50 +49,74 @@ pub struct Vault {
 }
 
 impl Vault {
-    /// Starts it and sets it up.
+    /// Starts it and sets it up. With `stored` it is a server that keeps what it knows over a restart.
     ///
     /// # Errors
     /// It does not start, or cannot be set up so.
-    pub async fn start(make: &Make, spec: &VaultSpec, seed: u64, folder: &Path) -> Result<Self> {
-        ensure!(
-            spec.nodes == 1,
-            "the process arm has a Vault of one node, not of {}",
-            spec.nodes
-        );
-        let (server, models): (Box<dyn Breakable + Send>, _) = match make {
-            Make::Simulated => {
-                let flavour = match spec.flavour {
-                    kms_scenario::world::Flavour::Openbao => Flavour::OpenBao,
-                    kms_scenario::world::Flavour::Vault => Flavour::Vault,
-                };
-                let sim = Sim::start(seed, flavour, Front::Own).await?;
-                let models = sim.models();
-                (Box::new(sim), models)
-            }
-            Make::Real(family, binary) => {
-                let server = Server::dev(*family, binary, folder).await?;
-                (Box::new(server), Vec::new())
-            }
+    pub async fn start(
+        make: &Make,
+        spec: &VaultSpec,
+        stored: bool,
+        seed: u64,
+        folder: &Path,
+    ) -> Result<Self> {
+        let (place, models) = make.start(spec, stored, seed, folder).await?;
+        let theirs = matches!(place, Place::Theirs(_));
+        let aside = if theirs {
+            Wanted::aside()
+        } else {
+            Wanted::default()
         };
         let wanted = Wanted {
             token_ttl: seconds(spec.token_ttl),
             token_max_ttl: seconds(spec.token_max_ttl),
-            ..Wanted::default()
+            ..aside
         };
-        let admin = server.admin();
+        let backend = place.backend();
+        let admin = backend.admin();
         let access = wanted.create(&admin, folder).await?;
         let vault = Self {
-            address: server.addresses().remove(0),
-            product: server.product().clone(),
-            server: Mutex::new(server),
+            addresses: backend.addresses(),
+            ca: backend.ca().map(Path::to_owned),
+            product: backend.product().clone(),
+            values: values(backend, &access, folder),
+            ours: place.ours().map(Mutex::new),
             models,
             access,
             admin,
             wanted,
             spec: spec.clone(),
         };
-        vault.finish().await?;
-        Ok(vault)
+        let finished = vault.finish().await;
+        if finished.is_err() {
+            // The first error is the one to tell.
+            let _ = vault.leave().await;
+        }
+        finished.map(|()| vault)
+    }
+
+    /// What can be broken of it.
+    ///
+    /// # Errors
+    /// It is somebody else's.
+    pub async fn ours(&self) -> Result<MutexGuard<'_, Ours>> {
+        match &self.ours {
+            Some(server) => Ok(server.lock().await),
+            None => bail!("{THEIRS}"),
+        }
+    }
+
+    /// Gives somebody else's Vault back as it was.
+    ///
+    /// # Errors
+    /// Something of ours could not be taken away.
+    pub async fn leave(&self) -> Result<()> {
+        // what is made aside of others' has a suffix
+        if self.wanted.suffix.is_empty() {
+            Ok(())
+        } else {
+            self.wanted.remove(&self.admin).await
+        }
     }
 
     /// What a plain set-up does not have.
@@ -131,10 +147,30 @@ impl Vault {
         &self.product
     }
 
-    /// `http://host:port`.
+    /// The addresses of its nodes, `http[s]://host:port`.
     #[must_use]
-    pub fn address(&self) -> &str {
-        &self.address
+    pub fn addresses(&self) -> &[String] {
+        &self.addresses
+    }
+
+    /// What can be filled into a plugin's command, but for what its node has of its own.
+    pub fn values(&self, folder: &Path) -> Values {
+        let mut values = self.values.clone();
+        values.insert("folder", folder.display().to_string());
+        values
+    }
+
+    /// What its certificates are verified by.
+    #[must_use]
+    pub fn ca(&self) -> Option<&Path> {
+        self.ca.as_deref()
+    }
+
+    /// Lets standbys of a simulated one answer from data so old.
+    pub fn set_lag(&self, lag: Duration) {
+        for model in &self.models {
+            model.set_node(|node| node.lag = lag);
+        }
     }
 
     /// One call as the administrator, past every fault on requests of a simulated one.
@@ -177,6 +213,40 @@ impl Vault {
         key.pointer("/data/latest_version")
             .and_then(Value::as_u64)
             .context("the Transit key has no latest_version")
+    }
+
+    /// Rotates the key several times at one moment, until the server uses a version of which no rotation said that it was
+    /// made; how often that was tried. A server that bears it is asked some dozens of times.
+    ///
+    /// # Errors
+    /// As [`Vault::call`], for another reason than a collision.
+    pub async fn rotate_at_once(&self) -> Result<u64> {
+        if let Some(model) = self.models.first() {
+            let Access { mount, key, .. } = &self.access;
+            return Ok(u64::from(
+                model.core(|core| core.collide_rotation(mount, key)),
+            ));
+        }
+        let path = format!("{}/rotate", self.key());
+        let rotate = || self.admin.call(Method::POST, &path, Value::Null);
+        for tried in 1..=COLLISIONS_TRIED {
+            let (one, two, three) = tokio::join!(rotate(), rotate(), rotate());
+            let mut made = None;
+            for answer in [one?, two?, three?] {
+                match answer.ok() {
+                    Ok(body) => {
+                        let version = body.pointer("/data/latest_version");
+                        made = made.max(version.and_then(Value::as_u64));
+                    }
+                    Err(refused) if refused.to_string().contains(COLLIDED) => {}
+                    Err(other) => return Err(other),
+                }
+            }
+            if self.latest_version().await? > made.unwrap_or_default() {
+                return Ok(tried);
+            }
+        }
+        Ok(COLLISIONS_TRIED)
     }
 
     /// Makes the Transit key, as it was at first.
@@ -388,6 +458,6 @@ impl Vault {
 }
 
 /// Vault's form of a duration, in whole seconds, at least one.
-fn seconds(time: std::time::Duration) -> String {
+fn seconds(time: Duration) -> String {
     format!("{}s", time.as_secs_f64().ceil().max(1.0))
 }
