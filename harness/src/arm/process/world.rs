@@ -26,8 +26,8 @@ use tokio::time::{sleep, timeout};
 
 use super::faults::{self, Active};
 use super::node::{Common, Node};
+use super::probe;
 use super::vault::{Make, Vault};
-use super::{probe, wire};
 use crate::socket;
 
 /// Limit for plugins to serve at the start.
