@@ -31,6 +31,10 @@ soak *ARGS:
 bench-real *ARGS:
     BAO="$(ci/openbao)" cargo run --release --locked -p kms-bench -- real {{ ARGS }}
 
+# What the simulation costs beside its goals, and where the time goes; `--quick` leaves the library out.
+bench-sim *ARGS:
+    cargo run --release --locked -p kms-sim --example bench -- {{ ARGS }}
+
 # The simulated kube-apiserver beside the real one: random stories of some minutes each, three at a time.
 differential-apiserver N="3":
     KUBE_APISERVER="$(ci/kube-apiserver/install)" KMS_STORIES={{ N }} cargo test --locked -p kms-harness --features kube --test apiserver

@@ -187,7 +187,7 @@ pub struct CheckArgs {
 /// Options of `judge`.
 #[derive(Debug, Args)]
 pub struct JudgeArgs {
-    /// Folder that `run` or `check` wrote
+    /// Folder that `run`, `check`, or `chaos` with `--out` wrote
     #[arg(value_name = "BUNDLE")]
     pub bundle: PathBuf,
     /// Where results go.

@@ -5,8 +5,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// The phases of a run, in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Phase {
     /// Everything starts.
     Settle,
@@ -38,7 +41,8 @@ impl Phase {
 }
 
 /// What an operation does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum OpKind {
     /// Creates an object or replaces its value.
     Write,
@@ -53,7 +57,8 @@ pub enum OpKind {
 }
 
 /// How an operation ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum OpEnd {
     /// 2xx. Of a read: the digest of the value. Of a list: how many objects.
     Ok {
@@ -79,7 +84,8 @@ pub enum OpEnd {
 }
 
 /// A value as digest and length.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Digested {
     /// SHA-256, the first 16 hex digits.
     pub sha256: String,
@@ -88,7 +94,8 @@ pub struct Digested {
 }
 
 /// How a direct RPC to a plugin, or one that an API server made, ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum RpcEnd {
     /// It answered.
     Ok {
@@ -107,7 +114,8 @@ pub enum RpcEnd {
 }
 
 /// What a plugin asked of Vault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum VaultPath {
     /// Login of any auth method.
     Login,
@@ -148,7 +156,8 @@ impl VaultPath {
 }
 
 /// A step in a fault's life.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum FaultStep {
     /// It will be injected at this time after the start.
     Planned {
@@ -176,7 +185,8 @@ pub enum FaultStep {
 }
 
 /// What became of a stored object, seen past the API servers and by a fresh one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AuditFact {
     /// The object.
     pub object: String,
@@ -191,7 +201,8 @@ pub struct AuditFact {
 }
 
 /// One thing that happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Event {
     /// A phase begins.
     Phase(Phase),
@@ -256,7 +267,8 @@ pub enum Event {
 }
 
 /// One event with time and place.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Entry {
     /// Since the run's start.
     pub at: Duration,

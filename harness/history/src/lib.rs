@@ -4,9 +4,10 @@
 //! So a stored run can be judged again by newer checks. The crate does no I/O of its own beyond a
 //! given reader or writer, computes no hash and gives no verdict.
 //!
-//! Reading order: [`digest`], [`event`], [`history`], [`file`](mod@file), [`search`].
+//! Reading order: [`digest`], [`event`], [`history`], [`file`](mod@file), [`search`]; of chaos runs [`chaos`], [`chaos_file`].
 
 pub mod chaos;
+pub mod chaos_file;
 mod chaos_text;
 pub mod digest;
 pub mod event;

@@ -49,6 +49,11 @@ const KINDS: [Kind; 31] = [
 
 const FAULT_PHASE: Duration = Duration::from_secs(1800);
 
+/// So many seconds after heal everything is well, whatever was broken.
+const USUAL: u64 = 420;
+/// But a rejected credential is tried again after a quarter of an hour only: five refusals in a row lock it for all.
+const REJECTED: u64 = 960;
+
 /// The most faults of a drawn scenario.
 pub const MOST_FAULTS: u64 = 12;
 
@@ -69,9 +74,11 @@ pub fn draw(seed: u64) -> ScenarioFile {
         per: Duration::from_secs(60),
     };
     let faults = root.label("faults").number(&(1..=MOST_FAULTS));
-    let fault = (0..faults)
+    let fault: Vec<FaultTable> = (0..faults)
         .map(|index| fault(root.label(&format!("fault {index}")), index, nodes))
         .collect();
+    let rejected = fault.iter().any(|fault| fault.kind == Kind::LoginRefused);
+    let within = if rejected { REJECTED } else { USUAL };
     ScenarioFile {
         id: format!("swarm-{seed}"),
         title: "Drawn from the seed: every fault passes, and everything must come back".to_owned(),
@@ -116,7 +123,7 @@ pub fn draw(seed: u64) -> ScenarioFile {
         },
         phases: PhasesTable {
             fault: Time(FAULT_PHASE),
-            liveness: seconds(600),
+            liveness: seconds(within + 180),
             ..PhasesTable::default()
         },
         fault,
@@ -124,7 +131,7 @@ pub fn draw(seed: u64) -> ScenarioFile {
             .into_iter()
             .map(|name| ExpectTable {
                 eventually: Some(name.to_owned()),
-                within: Some(seconds(420)),
+                within: Some(seconds(within)),
                 after: Some(After::Heal),
                 ..ExpectTable::default()
             })

@@ -124,6 +124,16 @@ impl Net {
         self.changed.notify_waiters();
     }
 
+    /// Packets and handshakes that went over all links since the beginning.
+    #[must_use]
+    pub fn hops(&self) -> u64 {
+        let mut state = self.state();
+        let traffic = state.links().map(|link| link.traffic);
+        traffic
+            .map(|traffic| traffic.packets + traffic.handshakes)
+            .sum()
+    }
+
     /// The latency of links that were not given their own.
     pub fn set_default_latency(&self, latency: Latency) {
         let mut state = self.state();

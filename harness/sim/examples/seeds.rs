@@ -14,57 +14,7 @@ use kms_scenario::verdict::{Verdict, outcome};
 use kms_scenario::{language, swarm};
 
 /// An hour of one node.
-const HOUR: &str = r#"
-id = "hour"
-title = "An hour in which tokens end, Vault is away and the key is rotated"
-proves = ["KMS2-AVAIL-03"]
-arms = ["sim"]
-
-[world]
-nodes = 1
-server-version = "1.37"
-vault = { flavour = "openbao", nodes = 1, auth = "approle", token-ttl = "10m", token-max-ttl = "30m" }
-
-[load]
-writes = "6/min"
-reads = "30/min"
-lists = "1/min"
-objects = 20
-size = 1024
-
-[phases]
-settle = "30s"
-baseline = "2m"
-fault = "54m"
-heal = "10s"
-liveness = "3m"
-
-[[fault]]
-id = "revoke"
-kind = "vault-revoke-tokens"
-at = "5m"
-
-[[fault]]
-id = "partition"
-kind = "net-partition"
-edge = "vault"
-at = "15m"
-for = "2m"
-
-[[fault]]
-id = "rotate"
-kind = "vault-rotate"
-at = "30m"
-
-[[fault]]
-id = "kill"
-kind = "plugin-kill"
-at = "40m"
-for = "1m"
-
-[[expect]]
-always = "no-acknowledged-write-lost"
-"#;
+const HOUR: &str = include_str!("hour.toml");
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -226,9 +226,15 @@ impl Inner {
             Fault::NetLatency { edge, min, max } => {
                 let ends = both(*edge);
                 let latency = Latency::between(*min, *max);
+                // what was there before may be another fault's, which must not outlive it
+                let usual = match edge {
+                    Edge::Vault => self.spec.vault_latency,
+                    Edge::Socket => self.spec.socket_latency,
+                };
+                let usual = Latency::between(usual.0, usual.1);
                 let undo = ends.iter().map(|(from, to)| {
-                    let before = self.net.set_latency(from, to, latency);
-                    NetUndo::Latency(from.clone(), to.clone(), before)
+                    self.net.set_latency(from, to, latency);
+                    NetUndo::Latency(from.clone(), to.clone(), usual)
                 });
                 let undo = undo.collect();
                 counted(ends, |traffic| traffic.packets, undo)

@@ -12,6 +12,7 @@ use crate::surroundings::lock;
 pub struct Tasks(Arc<Mutex<JoinSet<()>>>);
 
 impl Tasks {
+    #[track_caller]
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
         let mut tasks = lock(&self.0);
         while tasks.try_join_next().is_some() {}

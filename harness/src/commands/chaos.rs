@@ -2,10 +2,16 @@
 
 pub mod files;
 mod place;
+pub mod rejudge;
 pub mod runs;
 pub mod show;
 
 use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow};
+use kms_history::chaos_file;
+use kms_scenario::language;
 
 use self::files::ScenarioText;
 use self::runs::{Job, Place, Ran};
@@ -43,13 +49,28 @@ fn job(text: &ScenarioText, place: &Place, args: &ChaosArgs, seed: u64) -> Job {
     }
 }
 
-/// Writes the history of a run into the folder.
-fn keep(out: Option<&Path>, ran: &Ran) -> anyhow::Result<()> {
-    match out {
-        Some(out) if !ran.history.is_empty() => {
-            let name = format!("{}-{}-{}.history", ran.id, ran.arm.as_str(), ran.seed);
-            show::write(&out.join(name), &runs::text(&ran.history))
-        }
-        _ => Ok(()),
+/// Writes the history of a run into the folder: for eyes, and for being judged again.
+pub fn keep(out: Option<&Path>, ran: &Ran) -> anyhow::Result<()> {
+    let (Some(out), Some(outcome)) = (out, &ran.outcome) else {
+        return Ok(());
+    };
+    if ran.history.is_empty() {
+        return Ok(());
     }
+    let name = format!("{}-{}-{}", ran.id, ran.arm.as_str(), ran.seed);
+    let text = runs::text(&ran.history);
+    show::write(&out.join(format!("{name}.history")), &text)?;
+    let header = chaos_file::Header {
+        format: chaos_file::FORMAT.to_owned(),
+        version: chaos_file::VERSION,
+        scenario: language::write(&ran.scenario.form).map_err(|error| anyhow!(error))?,
+        seed: ran.seed,
+        arm: ran.arm.as_str().to_owned(),
+        replay: ran.replay.clone(),
+        digest: outcome.digest.clone(),
+        trouble: ran.reason.clone(),
+        wall_seconds: ran.wall.as_secs_f64(),
+    };
+    let file = chaos_file::write(&header, &ran.history).context("write a history as JSON")?;
+    show::write(&out.join(format!("{name}.{}", rejudge::ENDING)), &file)
 }

@@ -1,4 +1,5 @@
-//! `judge`: the second half of a run again, on its transcript. The old bundle stays as it is.
+//! `judge`: the second half of a run again, on its transcript, or of chaos runs on their histories. What was recorded
+//! stays as it is.
 
 use std::fs::{self, File};
 use std::io::BufReader;
@@ -10,6 +11,7 @@ use kms_report::model::Report;
 use kms_report::{Inputs, exit_code};
 use uuid::Uuid;
 
+use super::chaos::rejudge;
 use super::session::{self, HISTORY, LOG, REPORT};
 use crate::bundle::{SUMS, sha256};
 use crate::cli::JudgeArgs;
@@ -20,10 +22,15 @@ use crate::{console, environment, evidence};
 pub fn judge(args: &JudgeArgs) -> Result<u8, Failure> {
     let folder = &args.bundle;
     if !folder.join(HISTORY).is_file() {
-        return Err(Failure::Usage(anyhow!(
-            "{} is no bundle: it has no {HISTORY}",
-            folder.display()
-        )));
+        let runs = rejudge::recorded(folder).or_usage()?;
+        if runs.is_empty() {
+            return Err(Failure::Usage(anyhow!(
+                "{} is no bundle: it has no {HISTORY}, and no *.{} of chaos runs",
+                folder.display(),
+                rejudge::ENDING
+            )));
+        }
+        return rejudge::rejudge(&runs, &args.output);
     }
     unchanged(folder)?;
     let old = old_report(folder).or_usage()?;

@@ -4,7 +4,7 @@ use anyhow::anyhow;
 use kms_scenario::verdict::Verdict;
 use kms_scenario::{language, swarm};
 
-use super::chaos::{runs, show};
+use super::chaos::{keep, runs, show};
 use crate::cli::SwarmArgs;
 use crate::exit::{self, Failure};
 
@@ -24,8 +24,7 @@ pub fn swarm(args: &SwarmArgs) -> Result<u8, Failure> {
             && (ran.verdict != Verdict::Pass || args.seeds == 1)
         {
             show::write(&out.join(format!("{}.toml", ran.id)), &toml(ran.seed)?)?;
-            let history = out.join(format!("{}.history", ran.id));
-            show::write(&history, &runs::text(&ran.history))?;
+            keep(Some(out), ran)?;
         }
         Ok(())
     })?;

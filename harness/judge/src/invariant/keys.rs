@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Result;
+use super::pairs::behind;
 use super::view::{Sample, View};
 
 /// The keys that Status named, by node, each with the time it was first named in a row.
@@ -75,53 +76,17 @@ pub(super) fn never_returns(view: &View<'_>) -> Result {
 
 /// Status and Encrypt do not name different keys for longer than `within`.
 pub(super) fn agrees(view: &View<'_>, within: Duration) -> Result {
-    let mut samples: Vec<_> = view
-        .statuses()
-        .into_iter()
-        .map(|sample| (false, sample))
-        .collect();
-    samples.extend(view.encrypts().into_iter().map(|sample| (true, sample)));
-    samples.sort_by_key(|(_, sample)| sample.at);
-    let mut nodes: BTreeMap<u32, Pair<'_>> = BTreeMap::new();
-    let mut compared = 0;
-    for (encrypt, sample) in samples {
-        let Some(key) = sample.key() else { continue };
-        let pair = nodes.entry(sample.node).or_default();
-        *if encrypt {
-            &mut pair.encrypt
-        } else {
-            &mut pair.status
-        } = Some(key);
-        let (Some(status), Some(encrypted)) = (pair.status, pair.encrypt) else {
-            continue;
-        };
-        compared += 1;
-        if status == encrypted {
-            pair.apart = None;
-            continue;
-        }
-        let since = *pair.apart.get_or_insert(sample.at);
-        if sample.at - since > within {
-            return Result::Broken {
-                at: sample.at,
-                text: format!(
-                    "on node {} Status names {status:?} and Encrypt {encrypted:?} since {since:?}",
-                    sample.node
-                ),
-            };
-        }
+    match behind(view, within, Sample::key) {
+        (_, Some(behind)) => Result::Broken {
+            at: behind.sample.at,
+            text: format!(
+                "on node {} Status names {:?} and Encrypt {:?} since {:?}",
+                behind.sample.node, behind.status, behind.encrypt, behind.since
+            ),
+        },
+        (0, None) => Result::Nothing("there was no pair of a Status and an Encrypt".to_owned()),
+        (compared, None) => Result::Held(format!("{compared} pairs")),
     }
-    if compared == 0 {
-        return Result::Nothing("there was no pair of a Status and an Encrypt".to_owned());
-    }
-    Result::Held(format!("{compared} pairs"))
-}
-
-#[derive(Default)]
-struct Pair<'a> {
-    status: Option<&'a str>,
-    encrypt: Option<&'a str>,
-    apart: Option<Duration>,
 }
 
 /// Everything stored is under the key that Status names last.

@@ -3,11 +3,12 @@
 //! Safety (`always`) is judged over all phases, liveness (`eventually`) after heal only, `sometimes` wants to be seen
 //! once. What was never observed gives [`Result::Nothing`], never a pass.
 //!
-//! Reading order: this file (the words), [`view`] (the history by subject), `data`, `keys`, `service`, `calls`.
+//! Reading order: this file (the words), [`view`] (the history by subject), `data`, `pairs`, `keys`, `service`, `calls`.
 
 mod calls;
 mod data;
 mod keys;
+mod pairs;
 mod service;
 pub mod view;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kms_history::chaos::{OpKind, Phase};
 
+use super::pairs::behind;
 use super::view::{Sample, View};
 use super::{Claim, Expectation, Mode, Result};
 
@@ -272,61 +273,28 @@ fn key_changes(view: &View<'_>, mode: Mode) -> Result {
     }
 }
 
-/// What Status and Encrypt of one node showed last.
-#[derive(Default)]
-struct Told {
-    says: Option<bool>,
-    works: Option<bool>,
-    apart: Option<Duration>,
-}
-
 /// Status and Encrypt do not tell different things for longer than `within`.
 pub(super) fn status_truthful(view: &View<'_>, within: Duration) -> Result {
-    let mut samples: Vec<_> = view
-        .statuses()
-        .into_iter()
-        .map(|sample| (false, sample))
-        .collect();
-    samples.extend(view.encrypts().into_iter().map(|sample| (true, sample)));
-    samples.sort_by_key(|(_, sample)| sample.at);
-    let mut nodes: BTreeMap<u32, Told> = BTreeMap::new();
-    let mut compared = 0;
-    for (encrypt, sample) in samples {
-        let told = nodes.entry(sample.node).or_default();
-        *if encrypt {
-            &mut told.works
-        } else {
-            &mut told.says
-        } = Some(sample.good());
-        let (Some(says), Some(works)) = (told.says, told.works) else {
-            continue;
-        };
-        compared += 1;
-        if says == works {
-            told.apart = None;
-            continue;
-        }
-        let since = *told.apart.get_or_insert(sample.at);
-        if sample.at - since > within {
-            let (says, does) = if says {
+    match behind(view, within, |sample| Some(sample.good())) {
+        (_, Some(behind)) => {
+            let (says, does) = if behind.status {
                 ("ok", "fails")
             } else {
                 ("bad", "works")
             };
-            return Result::Broken {
-                at: sample.at,
+            Result::Broken {
+                at: behind.sample.at,
                 text: format!(
-                    "on node {} Status is {says} and Encrypt {does} since {since:?}; last: {}",
-                    sample.node,
-                    sample.words()
+                    "on node {} Status is {says} and Encrypt {does} since {:?}; last: {}",
+                    behind.sample.node,
+                    behind.since,
+                    behind.sample.words()
                 ),
-            };
+            }
         }
+        (0, None) => Result::Nothing("there was no pair of a Status and an Encrypt".to_owned()),
+        (compared, None) => Result::Held(format!("{compared} pairs")),
     }
-    if compared == 0 {
-        return Result::Nothing("there was no pair of a Status and an Encrypt".to_owned());
-    }
-    Result::Held(format!("{compared} pairs"))
 }
 
 /// Every RPC ends in time, but for those that a fault of the plugin itself keeps.

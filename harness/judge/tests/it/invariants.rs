@@ -429,19 +429,37 @@ fn a_status_that_lies_either_way_is_found() {
         .clone()
         .encrypt(40, None)
         .status(90, Some("k"))
-        .encrypt(101, None);
+        .status(101, Some("k"));
     lies.breaks(ALWAYS, claim, "Status is ok and Encrypt fails");
     let bad = well
         .clone()
         .status(40, None)
         .encrypt(90, Some("k"))
-        .status(101, None);
+        .encrypt(101, Some("k"));
     bad.breaks(ALWAYS, claim, "Status is bad and Encrypt works");
     well.clone()
         .encrypt(40, None)
         .status(90, None)
         .holds(ALWAYS, claim);
     Story::new().shows_nothing(ALWAYS, claim);
+}
+
+/// While nothing is encrypted, nobody knows which key it would be.
+#[test]
+fn what_nobody_asked_is_not_behind() {
+    let asked = Story::new()
+        .status(10, Some("k1"))
+        .encrypt(11, Some("k1"))
+        .status(20, Some("k2"))
+        .encrypt(40, None)
+        .status(200, Some("k2"));
+    let keys = Claim::KeyIdAgrees {
+        within: seconds(60),
+    };
+    asked.holds(ALWAYS, keys);
+    asked
+        .encrypt(210, Some("k1"))
+        .breaks(ALWAYS, keys, "Encrypt \"k1\"");
 }
 
 #[test]

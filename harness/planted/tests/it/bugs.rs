@@ -7,7 +7,7 @@ use kms_planted::{Planted, Variant};
 use kms_scenario::language::{self, Scenario};
 use kms_scenario::plan::Plan;
 use kms_scenario::verdict::{Outcome, outcome};
-use kms_sim::run::run_between;
+use kms_sim::run::{Company, run_with};
 use kms_sim::{Between, Replaced};
 use vault_kubernetes_kms::seam::BoxIo;
 
@@ -65,7 +65,11 @@ pub fn scenario(text: &str) -> Scenario {
 
 /// What a plan comes to with a bug, or why it could not be carried out.
 pub fn carry_out(plan: &Plan, bug: Arc<Bug>) -> Result<Outcome, String> {
-    let ran = run_between(plan, Some(bug));
+    let company = Company {
+        between: Some(bug),
+        ..Company::default()
+    };
+    let ran = run_with(plan, company);
     match ran.trouble {
         Some(trouble) => Err(trouble.to_string()),
         None => Ok(outcome(plan, &ran.history)),

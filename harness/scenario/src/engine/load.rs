@@ -127,7 +127,8 @@ fn value(canary: &str, seed: Seed, size: u32) -> String {
     let mut block = 0_u32;
     while value.len() < size {
         for byte in seed.label(&block.to_string()).bytes() {
-            value.push_str(&format!("{byte:02x}"));
+            let digits = [byte >> 4, byte & 0xf].map(|digit| char::from_digit(digit.into(), 16));
+            value.extend(digits.into_iter().flatten());
         }
         block += 1;
     }
@@ -138,13 +139,19 @@ fn value(canary: &str, seed: Seed, size: u32) -> String {
 async fn read(run: Arc<Run>, node: u32, seed: Seed, times: Times) -> Result<(), Trouble> {
     let mut pace = Pace::of(run.plan.load.reads, seed, times.settled);
     while let Some(own) = pace.next(times.end).await {
-        let objects: Vec<String> = locked(&run.created).iter().cloned().collect();
-        let Some(object) = own.label("object").pick(&objects) else {
+        let object = {
+            let created = locked(&run.created);
+            let objects: Vec<&String> = created.iter().collect();
+            own.label("object")
+                .pick(&objects)
+                .map(|object| (*object).clone())
+        };
+        let Some(object) = object else {
             continue;
         };
-        let op = run.invoked(node, OpKind::Read, object, None);
+        let op = run.invoked(node, OpKind::Read, &object, None);
         let server = run.world.apiserver(node);
-        let end = read_end(&answered(server.get(&target(object))).await);
+        let end = read_end(&answered(server.get(&target(&object))).await);
         run.ended(node, op, end);
     }
     Ok(())

@@ -16,6 +16,9 @@ pub const MOUNT: &str = "transit";
 /// The Transit key.
 pub const KEY: &str = "kms-key";
 
+/// What a sealed Vault answers.
+const SEALED: u16 = 503;
+
 /// Policy, role and beginning of user names.
 const WHO: &str = "kms-plugin";
 
@@ -205,8 +208,18 @@ impl Vaults {
         written.expect("our own policy is sound");
     }
 
+    /// What an administrator does. A sealed barrier is no obstacle and stays sealed: faults come and go by the plan,
+    /// whatever else is broken.
     pub(super) fn admin(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
-        self.first().admin(method, path, body)
+        let sim = self.first();
+        let answer = sim.admin(method, path, body);
+        if answer.0 != SEALED {
+            return answer;
+        }
+        sim.unseal();
+        let answer = sim.admin(method, path, body);
+        sim.seal();
+        answer
     }
 
     fn role_id(&self) -> String {

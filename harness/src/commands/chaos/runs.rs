@@ -59,6 +59,8 @@ impl Place {
 pub struct Ran {
     /// The scenario's id.
     pub id: String,
+    /// The scenario.
+    pub scenario: Arc<Scenario>,
     /// Where.
     pub arm: ArmName,
     /// The seed.
@@ -134,6 +136,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 pub fn one(job: &Job) -> Ran {
     let mut ran = Ran {
         id: job.scenario.form.id.clone(),
+        scenario: Arc::clone(&job.scenario),
         arm: job.place.arm(),
         seed: job.seed,
         verdict: Verdict::NotApplicable,
@@ -149,30 +152,42 @@ pub fn one(job: &Job) -> Ran {
         return ran;
     }
     let start = Instant::now();
-    let mut plan = Plan::of(&job.scenario, job.seed);
+    let plan = plan(&job.scenario, ran.arm, job.seed);
     let (history, trouble) = match &job.place {
         Place::Sim => {
             let ran = kms_sim::run::run(&plan);
             (ran.history, ran.trouble)
         }
-        Place::Process(parts) => {
-            let scale = job.scenario.form.scale.map_or(1.0, |scale| scale.process);
-            plan = plan.scaled(scale);
-            in_real_time(&plan, parts)
-        }
+        Place::Process(parts) => in_real_time(&plan, parts),
     };
-    let outcome = outcome(&plan, &history);
+    ran.judge(&plan, history, trouble.map(|Trouble(text)| text));
     ran.wall = start.elapsed();
-    ran.simulated = history.last().map_or(Duration::ZERO, |entry| entry.at);
-    // a run that broke off shows nothing but what it already broke
-    ran.verdict = match &trouble {
-        Some(_) if outcome.verdict != Verdict::Fail => Verdict::Inconclusive,
-        _ => outcome.verdict,
-    };
-    ran.reason = trouble.map(|Trouble(text)| text);
-    ran.outcome = Some(outcome);
-    ran.history = history;
     ran
+}
+
+/// What a seed makes of a scenario on an arm.
+pub fn plan(scenario: &Scenario, arm: ArmName, seed: u64) -> Plan {
+    let plan = Plan::of(scenario, seed);
+    match arm {
+        ArmName::Sim => plan,
+        ArmName::Process => plan.scaled(scenario.form.scale.map_or(1.0, |scale| scale.process)),
+    }
+}
+
+impl Ran {
+    /// Takes what happened, and judges it.
+    pub fn judge(&mut self, plan: &Plan, history: Vec<Entry>, trouble: Option<String>) {
+        let outcome = outcome(plan, &history);
+        self.simulated = history.last().map_or(Duration::ZERO, |entry| entry.at);
+        // a run that broke off shows nothing but what it already broke
+        self.verdict = match &trouble {
+            Some(_) if outcome.verdict != Verdict::Fail => Verdict::Inconclusive,
+            _ => outcome.verdict,
+        };
+        self.reason = trouble;
+        self.outcome = Some(outcome);
+        self.history = history;
+    }
 }
 
 /// Whether a scenario can run in a place.
