@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod cli;
+#[path = "../../report/tests/it/fixture.rs"]
+mod fixture;
 mod front;
 mod processes;
 mod product;

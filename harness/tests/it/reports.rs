@@ -1,38 +1,35 @@
-//! `report`: on bundles that runs of the toy plugin left.
+//! `report`: on stored reports, and on the bundle of a run.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use serde_json::{Value, json};
+use kms_contract::Profile;
+use kms_judge::CheckStatus;
+use kms_report::{Report, build, to_json};
 use tempfile::TempDir;
 
+use crate::fixture::{all_pass, every_status, full, inputs, result, scenario, with};
 use crate::support::{folder, run, toy_subject};
 
-/// A run's bundle.
-fn bundle(home: &Path, broken: &str, code: i32) -> String {
-    let subject = toy_subject(home, broken).display().to_string();
-    let out = home.join(format!("out-{broken}")).display().to_string();
-    run(&["run", "--subject", &subject, "--out", &out]).ended(code);
-    out
+/// A stored report.
+fn stored(home: &TempDir, name: &str, report: &Report) -> String {
+    let file = home.path().join(name);
+    std::fs::write(&file, to_json(report)).unwrap();
+    file.display().to_string()
 }
 
-/// A report with a change in it, in a file of its own.
-fn changed(home: &TempDir, bundle: &str, name: &str, change: impl FnOnce(&mut Value)) -> String {
-    let text = std::fs::read_to_string(PathBuf::from(bundle).join("report.json")).unwrap();
-    let mut report: Value = serde_json::from_str(&text).unwrap();
-    change(&mut report);
-    let file = home.path().join(name);
-    std::fs::write(&file, report.to_string()).unwrap();
-    file.display().to_string()
+fn good() -> Report {
+    build(inputs(Profile::Core, all_pass(Profile::Core))).unwrap()
 }
 
 /// From the report alone come the same bytes as the run wrote; a statement only where there may be one.
 #[test]
 fn rendering_again_gives_the_files_of_the_bundle() {
     let home = folder();
-    let out = bundle(home.path(), "", 0);
+    let subject = toy_subject(home.path(), "key-id").display().to_string();
+    let out = home.path().join("out").display().to_string();
+    run(&["run", "--subject", &subject, "--out", &out]).ended(1);
     let again = home.path().join("again").display().to_string();
     run(&["report", "render", &out, "--out", &again]).ended(0);
-    let mut forms = 0;
     for (form, file) in [
         ("markdown", "report.md"),
         ("html", "report.html"),
@@ -48,17 +45,15 @@ fn rendering_again_gives_the_files_of_the_bundle() {
         match written {
             Some(text) => assert_eq!(said.ended(0).out, text, "{form}"),
             None => {
+                assert_eq!(form, "in-toto");
                 // the suite of a test is rarely that of a clean checkout
                 let said = said.ended(3);
                 assert!(said.err.contains("clean checkout"), "{}", said.err);
-                continue;
             }
         }
-        forms += 1;
     }
-    assert!(forms >= 5);
     let said = run(&["report", "render", &out]).ended(2);
-    assert!(said.err.contains("--as markdown|junit"), "{}", said.err);
+    assert!(said.err.contains("--as markdown|html"), "{}", said.err);
 }
 
 #[test]
@@ -77,48 +72,64 @@ fn what_is_no_report_is_refused_with_its_name() {
     assert!(said.err.contains("REPORT"), "{}", said.err);
 }
 
-/// Two judgements of one transcript say the same, a changed one does not.
+/// Whenever and wherever a report was made, and in one part or in two.
 #[test]
 fn digests_tell_what_says_the_same() {
     let home = folder();
-    let out = bundle(home.path(), "", 0);
-    let judged = ["first", "second"].map(|name| {
-        let folder = home.path().join(name).display().to_string();
-        run(&["judge", &out, "--out", &folder]).ended(0);
-        folder
-    });
-    let other = changed(&home, &judged[0], "other.json", |report| {
-        report["requirements"][0]["status"] = json!("fail");
-    });
-    let said = run(&["report", "digest", &judged[0], &judged[1], &other]).ended(0);
+    let mut inputs = full(Profile::Production, every_status());
+    let mut runs = vec![
+        scenario("vault-sealed", 1, CheckStatus::Pass),
+        scenario("vault-sealed", 2, CheckStatus::Pass),
+    ];
+    inputs.scenarios = runs.clone();
+    let whole = stored(&home, "whole.json", &build(inputs.clone()).unwrap());
+    inputs.report_id = "later".into();
+    inputs.created_at = "2027-01-01T00:00:00Z".into();
+    inputs.environment.kernel = None;
+    let later = stored(&home, "later.json", &build(inputs.clone()).unwrap());
+    inputs.limits.push("something else".into());
+    let other = stored(&home, "other.json", &build(inputs.clone()).unwrap());
+    inputs.limits.pop();
+    inputs.scenarios = vec![runs.pop().unwrap()];
+    let checks = std::mem::take(&mut inputs.checks);
+    let second = stored(&home, "second.json", &build(inputs.clone()).unwrap());
+    inputs.report_id = "first".into();
+    inputs.checks = checks;
+    inputs.scenarios = runs;
+    let first = stored(&home, "first.json", &build(inputs).unwrap());
+
+    let merged = home.path().join("merged").display().to_string();
+    let said = run(&["report", "merge", &second, &first, "--out", &merged]).ended(1);
+    assert!(said.out.contains("FAIL  KMS2-ENC-05"), "{}", said.out);
+    let said = run(&["report", "digest", &whole, &later, &merged, &other]).ended(0);
     let digests: Vec<&str> = said
         .out
         .lines()
         .filter_map(|line| line.split("  ").next())
         .collect();
-    assert_eq!(digests.len(), 3);
-    assert!(digests[0].starts_with("sha256:") && digests[0] == digests[1]);
-    assert_ne!(digests[0], digests[2]);
-
-    let merged = home.path().join("merged").display().to_string();
-    run(&["report", "merge", &judged[0], "--out", &merged]).ended(0);
-    let said = run(&["report", "digest", &merged]).ended(0);
-    assert!(said.out.starts_with(digests[0]), "{}", said.out);
+    assert!(digests[0].starts_with("sha256:"), "{digests:?}");
+    assert!(digests[1..3].iter().all(|digest| *digest == digests[0]));
+    assert_ne!(digests[0], digests[3]);
 }
 
 #[test]
 fn a_worse_plugin_is_told_and_parts_of_other_plugins_are_refused() {
     let home = folder();
-    let good = bundle(home.path(), "", 0);
-    let worse = bundle(home.path(), "key-id", 1);
+    let failed = result("KMS2-ENC-05", "ciphertext-size", CheckStatus::Fail);
+    let worse = with(all_pass(Profile::Core), failed);
+    let mut worse = build(inputs(Profile::Core, worse)).unwrap();
+    worse.subject.artifacts[0].digest.sha256 = "00".repeat(32);
+    let (good, worse) = (
+        stored(&home, "good.json", &good()),
+        stored(&home, "worse.json", &worse),
+    );
     let said = run(&["report", "compare", &good, &worse]).ended(1);
-    assert!(said.out.contains("WORSE"), "{}", said.out);
-    run(&["report", "compare", &worse, &good]).ended(0);
-    let shown = ["--format", "json"];
-    let words = ["report", "compare", &good, &worse];
-    let document = run(&[&words[..], &shown].concat()).ended(1).json();
-    let changes = document["changes"].as_array().unwrap();
-    assert!(changes.iter().any(|change| change["direction"] == "worse"));
+    assert!(said.out.contains("WORSE    KMS2-ENC-05"), "{}", said.out);
+    let said = run(&["report", "compare", &worse, &good]).ended(0);
+    assert!(said.out.contains("better   KMS2-ENC-05"), "{}", said.out);
+    let words = ["report", "compare", &good, &worse, "--format", "json"];
+    let document = run(&words).ended(1).json();
+    assert_eq!(document["changes"][0]["direction"], "worse");
 
     let out = home.path().join("merged").display().to_string();
     let said = run(&["report", "merge", &good, &worse, "--out", &out]).ended(2);
@@ -128,18 +139,17 @@ fn a_worse_plugin_is_told_and_parts_of_other_plugins_are_refused() {
 #[test]
 fn a_badge_is_earned_or_refused_with_the_reason() {
     let home = folder();
-    let out = bundle(home.path(), "", 0);
-    let suite = |dirty: bool| {
-        let name = format!("dirty-{dirty}.json");
-        changed(&home, &out, &name, |report| {
-            report["suite"]["dirty"] = dirty.into();
-            report["suite"]["gitCommit"] = "0123456789".into();
-        })
-    };
-    let said = run(&["report", "badge", &suite(true)]).ended(3);
-    assert!(said.err.contains("changed checkout"), "{}", said.err);
-    let earned = run(&["report", "badge", &suite(false)]).ended(0).json();
-    let message = earned["message"].as_str().unwrap();
+    let mut report = good();
+    // good for as long as this test is
+    report.profiles[0].expires_at = Some("9999-01-01T00:00:00Z".into());
+    let earned = run(&["report", "badge", &stored(&home, "good.json", &report)]);
+    let badge = earned.ended(0).json();
+    let message = badge["message"].as_str().unwrap();
     assert!(message.starts_with("Core · v1."), "{message}");
-    assert!(message.contains("self-reported"), "{message}");
+    report.suite.dirty = Some(true);
+    let said = run(&["report", "badge", &stored(&home, "dirty.json", &report)]).ended(3);
+    assert!(said.err.contains("changed checkout"), "{}", said.err);
+    let failed = build(inputs(Profile::Core, every_status())).unwrap();
+    let said = run(&["report", "badge", &stored(&home, "failed.json", &failed)]).ended(1);
+    assert!(said.err.contains("core is failure"), "{}", said.err);
 }
