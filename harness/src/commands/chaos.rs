@@ -7,7 +7,6 @@ pub mod runs;
 pub mod show;
 
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use kms_history::chaos_file;
