@@ -9,6 +9,7 @@ mod common;
 mod container;
 mod kind;
 mod life;
+mod logins;
 mod outage;
 #[path = "../common/plugin.rs"]
 mod plugin;
@@ -84,6 +85,12 @@ impl Tests {
                     }));
                 }
             }
+        }
+        trials.push(self.test("logins::jwt", logins::jwt));
+        trials.push(self.test("logins::taking_over", logins::taking_over));
+        if matches!(self.kind, Kind::Server(_)) {
+            // TLS, which the simulation has elsewhere.
+            trials.push(self.test("logins::certificate", logins::certificate));
         }
         trials.push(self.test("outage::sealed_and_unsealed", outage::sealed_and_unsealed));
         trials.push(self.test("outage::server_restarted", outage::server_restarted));
