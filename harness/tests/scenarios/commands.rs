@@ -286,3 +286,49 @@ fn swarm_draws_whole_scenarios_that_can_be_kept_and_run_again() {
     ]);
     assert_eq!(again.json()["scenarios"][0]["digest"], first["digest"]);
 }
+
+/// The histories that a run left are judged again: to the same result, and what somebody changed is not believed.
+#[test]
+fn recorded_runs_are_judged_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(&folder, "fails.toml", FAILS);
+    let out = folder.path().join("out");
+    let bundle = out.to_str().unwrap();
+    let arguments = [
+        "chaos", &path, "--seed", "3", "--format", "json", "--out", bundle,
+    ];
+    let first = harness(&arguments);
+    let again = harness(&["judge", bundle, "--format", "json"]);
+    assert_eq!((again.code, &again.err[..]), (1, ""));
+    for field in [
+        "verdict",
+        "digest",
+        "faults",
+        "invariants",
+        "replay",
+        "sim_seconds",
+    ] {
+        let row = |said: &crate::support::Said| said.json()["scenarios"][0][field].clone();
+        assert_eq!(row(&again), row(&first), "{field}");
+    }
+
+    let recorded = out.join("fails-sim-3.run.jsonl");
+    let text = fs::read_to_string(&recorded).unwrap();
+    fs::write(&recorded, text.replacen("\"ended\"", "\"began\"", 1)).unwrap();
+    let wrong = harness(&["judge", bundle]);
+    assert_eq!(wrong.code, 2);
+    assert!(wrong.err.contains("fails-sim-3.run.jsonl"), "{}", wrong.err);
+    let (head, rest) = text.split_once('\n').unwrap();
+    let (_, rest) = rest.split_once('\n').unwrap();
+    fs::write(&recorded, format!("{head}\n{rest}")).unwrap();
+    let wrong = harness(&["judge", bundle]);
+    assert_eq!(wrong.code, 2);
+    assert!(
+        wrong.err.contains("its events are not those"),
+        "{}",
+        wrong.err
+    );
+    let empty = harness(&["judge", folder.path().to_str().unwrap()]);
+    assert_eq!(empty.code, 2);
+    assert!(empty.err.contains("is no bundle"), "{}", empty.err);
+}

@@ -1,31 +1,6 @@
-//! Every scenario of the library passes, twice, with the same history both times.
+//! What the library is about. That it passes, twice alike, is in `determinism`.
 
 use std::collections::BTreeSet;
-
-use serde_json::Value;
-
-use crate::support::harness;
-
-/// Two processes, one result: the digest is over every event of a run.
-#[test]
-fn the_library_passes_and_repeats_exactly() {
-    let run = || harness(&["chaos", "--format", "json"]);
-    let (first, second) = (run(), run());
-    let (first, second) = (first.json(), second.json());
-    let rows = |document: &Value| document["scenarios"].as_array().unwrap().clone();
-    let mut wrong = Vec::new();
-    for (one, other) in rows(&first).iter().zip(rows(&second)) {
-        let id = &one["id"];
-        if one["verdict"] != "pass" {
-            wrong.push(format!("{id}: {one:#}"));
-        }
-        if one["digest"].is_null() || one["digest"] != other["digest"] {
-            wrong.push(format!("{id}: the second run was another one"));
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_eq!(rows(&first).len(), rows(&second).len());
-}
 
 /// What the library is about: each of the mission's faults, and most of the public bugs.
 #[test]

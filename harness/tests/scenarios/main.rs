@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod canary;
 mod commands;
+mod determinism;
 mod library;
 mod support;
