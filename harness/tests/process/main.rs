@@ -21,7 +21,7 @@ use kms_planted::Variant;
 use kms_scenario::world::Flavour;
 
 /// Scenarios of the library that run in real time. Fewer would say that the arms do not agree.
-const IN_REAL_TIME: usize = 21;
+const IN_REAL_TIME: usize = 35;
 
 fn main() {
     let subject = Subject::Own(plugin::built_first());

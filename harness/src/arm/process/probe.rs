@@ -10,7 +10,7 @@ use kms_v2_api::client::KeyManagementServiceClient;
 use kms_v2_api::{EncryptRequest, StatusRequest};
 use tokio::time::{Instant, timeout};
 use tonic::transport::Channel;
-use tonic::{Code, Status};
+use tonic::{Code, Request, Status};
 
 use crate::socket;
 
@@ -22,7 +22,10 @@ type Client = KeyManagementServiceClient<Channel>;
 /// `Status`.
 pub async fn status(at: &Path, limit: Duration) -> Probe {
     let asked = async |mut client: Client| {
-        let answer = client.status(StatusRequest {}).await?.into_inner();
+        let answer = client
+            .status(timed(StatusRequest {}, limit))
+            .await?
+            .into_inner();
         let end = RpcEnd::Ok {
             key_id: answer.key_id,
             healthz: Some(answer.healthz),
@@ -39,7 +42,7 @@ pub async fn encrypt(at: &Path, plaintext: &[u8], limit: Duration) -> Probe {
         uid: uuid::Uuid::new_v4().to_string(),
     };
     let asked = async |mut client: Client| {
-        let answer = client.encrypt(request).await?.into_inner();
+        let answer = client.encrypt(timed(request, limit)).await?.into_inner();
         let mut told = answer.annotations.values().chain([&answer.ciphertext]);
         let clear = told.any(|bytes| holds(bytes, plaintext));
         let end = RpcEnd::Ok {
@@ -49,6 +52,13 @@ pub async fn encrypt(at: &Path, plaintext: &[u8], limit: Duration) -> Probe {
         Ok((end, clear))
     };
     probe(at, limit, asked).await
+}
+
+/// With the deadline in the call, as an API server sends it: a plugin plans by it.
+fn timed<T>(message: T, limit: Duration) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(limit);
+    request
 }
 
 async fn probe(
