@@ -123,8 +123,11 @@ pub fn build(inputs: Inputs) -> Result<Report, BuildError> {
     Ok(report)
 }
 
-/// Rows of all requirements that bind a plugin, by id.
-fn requirements(
+/// Rows of all requirements that bind a plugin, by id, from results as [`build`] takes them.
+///
+/// # Errors
+/// If a result names something that is no requirement on a plugin.
+pub fn requirements(
     results: Vec<CheckResult>,
     server: Option<Minor>,
 ) -> Result<Vec<RequirementReport>, BuildError> {

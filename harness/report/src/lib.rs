@@ -24,7 +24,7 @@ mod text;
 mod verdict;
 
 pub use badge::{Refusal, badge};
-pub use build::{BuildError, Inputs, build};
+pub use build::{BuildError, Inputs, build, requirements};
 pub use compare::{Change, Comparison, Direction, compare};
 pub use ctrf::ctrf;
 pub use form::Form;

@@ -73,6 +73,11 @@ fn main() {
         cluster::a_running_cluster_uses_the_plugin,
     ));
     trials.push(tier::test(
+        "cluster::an_interrupted_run_leaves_nothing_in_it",
+        parts.clone(),
+        cluster::an_interrupted_run_leaves_nothing_in_it,
+    ));
+    trials.push(tier::test(
         "cluster::one_that_calls_nobody_shows_nothing",
         parts.clone(),
         cluster::one_that_calls_nobody_shows_nothing,

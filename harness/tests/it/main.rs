@@ -13,4 +13,5 @@ mod reports;
 mod support;
 mod tiers;
 mod toy;
+mod trials;
 mod workspace;

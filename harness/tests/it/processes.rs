@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
+use kms_report::Form;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -52,6 +53,13 @@ fn a_killed_harness_leaves_no_claim() {
         serde_json::from_slice(&fs::read(out.join("report.json")).unwrap()).unwrap();
     assert_eq!(report["profiles"][0]["counts"]["pass"], 0);
     assert_ne!(report["profiles"][0]["result"], "success");
+    // Nor do the files that are made of it say more, and there is no statement.
+    let report = kms_report::from_json(&report.to_string()).unwrap().report;
+    for form in Form::ALL {
+        let written = fs::read_to_string(out.join(form.file())).ok();
+        assert_eq!(written, form.render(&report).ok(), "{}", form.name());
+    }
+    assert!(!out.join(Form::InToto.file()).exists());
     let transcript = fs::read_to_string(out.join("history.jsonl")).unwrap();
     assert!(transcript.ends_with('\n'));
     assert!(

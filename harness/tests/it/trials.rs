@@ -1,0 +1,75 @@
+//! The suite as a plugin author's own tests: names, filters, failures, and what it links.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::support::{Said, said, toy};
+
+/// `harness/examples/own_tests.rs`, on the toy plugin that is broken like this.
+fn own_tests(broken: &str, args: &[&str]) -> Said {
+    let tests: PathBuf = toy().with_file_name("own_tests");
+    let output = Command::new(tests)
+        .args(args)
+        .env("TOY_BREAK", broken)
+        .output()
+        .unwrap();
+    said(output)
+}
+
+/// Nothing is started for a list, and nothing for a filter that fits no test.
+#[test]
+fn each_requirement_is_a_test_that_can_be_listed_and_filtered() {
+    let listed = own_tests("start", &["--list"]).ended(0);
+    for id in ["KMS2-ENC-05: test", "KMS2-STATUS-07: test"] {
+        assert!(listed.out.lines().any(|line| line == id), "{}", listed.out);
+    }
+    let none = own_tests("start", &["KMS2-NO-SUCH"]).ended(0);
+    assert!(none.out.contains("0 passed; 0 failed"), "{}", none.out);
+    // a plugin that does not start fails the tests that want it
+    let broken = own_tests("start", &["--exact", "KMS2-ENC-05"]).ended(101);
+    assert!(broken.out.contains("start the plugin"), "{}", broken.out);
+}
+
+/// The broken requirement fails with what was expected and seen; what nobody could look at is ignored.
+#[test]
+fn the_broken_requirement_is_the_test_that_fails() {
+    let all = own_tests("key-id", &[]).ended(101);
+    let line = |id: &str| {
+        let mut lines = all.out.lines();
+        lines.find(|line| line.starts_with(&format!("test {id} ")))
+    };
+    let ends = |id: &str, word: &str| {
+        let line = line(id).unwrap_or_default();
+        assert!(line.contains(word), "{id} is not {word}: {}", all.out);
+    };
+    ends("KMS2-STATUS-07", "FAILED");
+    ends("KMS2-ENC-07", "ok");
+    ends("KMS2-ROT-01", "ignored");
+    assert!(all.out.contains("expected: "), "{}", all.out);
+}
+
+/// What an author links brings neither our plugin nor the simulated Vault nor a Kubernetes client.
+#[test]
+fn it_links_nothing_of_the_arms() {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let words = "tree --locked -p kms-trials -e normal --prefix none";
+    let output = Command::new(cargo)
+        .args(words.split(' '))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let tree = said(output).ended(0).out;
+    assert!(tree.contains("kms-conformance v"), "{tree}");
+    for name in [
+        "vault-kubernetes-kms",
+        "sim-vault",
+        "kube",
+        "kms-sim",
+        "kms-harness",
+    ] {
+        let linked = tree
+            .lines()
+            .any(|line| line.split(' ').next() == Some(name));
+        assert!(!linked, "{name} is linked");
+    }
+}
