@@ -79,10 +79,10 @@ impl Core {
         if let Some(checked) = self.check_quota(request, &ns, &inner) {
             *limits = checked.headers;
             if checked.refused {
-                let slash = if request.method == "LIST" && !path.ends_with('/') {
-                    "/"
-                } else {
-                    ""
+                let slash = match self.lists(request, &target) {
+                    Err(unclear) => return self.refuse(unclear),
+                    Ok(true) if !path.ends_with('/') => "/",
+                    Ok(_) => "",
                 };
                 let shown = format!("{path}{slash}");
                 let text = format!("request path {shown:?}: rate limit quota exceeded");

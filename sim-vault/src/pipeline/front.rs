@@ -35,6 +35,31 @@ impl Core {
         }
     }
 
+    /// What a GET asks for: `list=true` and OpenBao's `scan=true` make it another operation.
+    fn read_op(&self, target: &Target) -> Result<Op, Refused> {
+        let set = |name: &str| match target.get(name) {
+            Some("true" | "1" | "t" | "T" | "True" | "TRUE") => Some(true),
+            None | Some("" | "false" | "0" | "f" | "F" | "False" | "FALSE") => Some(false),
+            Some(_) => None,
+        };
+        match set("list") {
+            None => Err(Refused::Empty(400)),
+            Some(true) => Ok(Op::List),
+            Some(false) if set("scan") == Some(true) && self.flavour.is_openbao() => Ok(Op::Scan),
+            Some(false) => Ok(Op::Read),
+        }
+    }
+
+    /// Whether the request is a listing of any kind, whose path gets a slash at its end.
+    pub(super) fn lists(&self, request: &Request, target: &Target) -> Result<bool, Refused> {
+        Ok(match request.method.as_str() {
+            "GET" => matches!(self.read_op(target)?, Op::List | Op::Scan),
+            "LIST" => true,
+            "SCAN" => self.flavour.is_openbao(),
+            _ => false,
+        })
+    }
+
     /// Operation and parameters of a request.
     pub(super) fn read_request(
         &self,
@@ -54,33 +79,8 @@ impl Core {
             let pairs = target.query.iter();
             pairs.map(|(n, v)| (n.clone(), v.as_str().into())).collect()
         };
-        let set =
-            |name: &str| matches!(target.get(name), Some("true" | "1" | "t" | "True" | "TRUE"));
-        let listed = target.get("list");
-        let unclear = listed.is_some_and(|v| {
-            !matches!(
-                v,
-                "" | "true"
-                    | "1"
-                    | "t"
-                    | "T"
-                    | "True"
-                    | "TRUE"
-                    | "false"
-                    | "0"
-                    | "f"
-                    | "F"
-                    | "False"
-                    | "FALSE"
-            )
-        });
-        if unclear && request.method == "GET" {
-            return Err(Refused::Empty(400));
-        }
         Ok(match request.method.as_str() {
-            "GET" if set("list") => (Op::List, query()),
-            "GET" if set("scan") && self.flavour.is_openbao() => (Op::Scan, query()),
-            "GET" => (Op::Read, query()),
+            "GET" => (self.read_op(target)?, query()),
             "HEAD" => (Op::Header, query()),
             "DELETE" => (Op::Delete, query()),
             "LIST" => (Op::List, all()),

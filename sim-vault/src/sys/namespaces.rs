@@ -75,11 +75,9 @@ pub(super) fn create(core: &mut Core, call: &Call) -> Outcome {
     if core.namespace(&path).is_none() {
         core.add_namespace(&path);
     }
-    if let (Some(space), Some(metadata)) = (
-        core.namespaces.get_mut(&path),
-        call.args.pairs("custom_metadata"),
-    ) {
-        space.metadata = metadata;
+    if let Some(space) = core.namespaces.get_mut(&path) {
+        // what is not given again is gone
+        space.metadata = call.args.pairs("custom_metadata").unwrap_or_default();
     }
     read(core, call)
 }

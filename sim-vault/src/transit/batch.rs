@@ -40,8 +40,8 @@ impl What {
 #[derive(Clone, Default)]
 pub(super) struct Item {
     pub payload: String,
-    /// Its place in the batch; 0 alone.
-    pub index: usize,
+    /// Its place in the batch, a single one's too; a data key has none.
+    pub index: Option<usize>,
     pub context: Vec<u8>,
     /// A context was given, readable or not.
     pub has_context: bool,
@@ -140,6 +140,7 @@ fn single(call: &Call, what: What) -> Result<Item, Refused> {
         return Err(Refused::bad(what.missing()));
     }
     let mut item = Item {
+        index: Some(0),
         payload: payload.unwrap_or_default().to_owned(),
         associated_data: args.text("associated_data").to_owned(),
         key_version: args.int("key_version"),
@@ -192,7 +193,7 @@ fn parse(input: &Value, what: What) -> Result<Vec<Item>, Vec<String>> {
             }
         };
         let mut item = Item {
-            index: n,
+            index: Some(n),
             payload: text(what.field()),
             reference: text("reference"),
             ..Item::default()
@@ -270,7 +271,7 @@ fn parse_loosely(input: &Value, openbao: bool) -> Result<Vec<Item>, Vec<String>>
             }
         };
         let mut item = Item {
-            index: n,
+            index: Some(n),
             payload: text("ciphertext"),
             reference: text("reference"),
             nonce: !text("nonce").is_empty(),

@@ -145,9 +145,10 @@ fn check_cipher_suite(key: &Key, item: &Item) -> Result<(), ItemError> {
     if key.kind.is_aead() || item.associated_data.is_empty() {
         return Ok(());
     }
-    let (index, name) = (item.index, key.kind.name());
+    let place = item.index.map(|n| format!("[{n}].")).unwrap_or_default();
+    let name = key.kind.name();
     Err(ItemError::Quiet(format!(
-        "'[{index}].associated_data' provided for non-AEAD cipher suite {name}"
+        "'{place}associated_data' provided for non-AEAD cipher suite {name}"
     )))
 }
 

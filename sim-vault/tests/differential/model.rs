@@ -4,7 +4,7 @@ use std::{
     fmt,
     marker::PhantomData,
     sync::{LazyLock, OnceLock},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use proptest::prelude::*;
@@ -70,20 +70,20 @@ thread_local! {
         (0..FAMILIES.len()).map(|on| strategy::focused(&FAMILIES, on)).collect();
 }
 
-/// Time since the whole second in which this process began to count: seconds end when the live server's do.
+/// Time since the whole second in which this process began to count, by the wall clock: seconds end when the live server's do.
 pub fn now() -> Duration {
-    let (start, unix) = &*START;
-    Duration::from_nanos(u64::from(unix.subsec_nanos())) + start.elapsed()
+    unix().saturating_sub(Duration::from_secs(START.as_secs()))
 }
 
-/// When this process began to count, and what the wall clock said then.
 #[expect(clippy::disallowed_methods, reason = "see [`now`]")]
-static START: LazyLock<(Instant, Duration)> = LazyLock::new(|| {
-    let unix = SystemTime::now()
+fn unix() -> Duration {
+    SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    (Instant::now(), unix)
-});
+        .unwrap_or_default()
+}
+
+/// When this process began to count.
+static START: LazyLock<Duration> = LazyLock::new(unix);
 
 /// What takes seconds to make is made once: the first calls of a family whose keys are long.
 static LAID: [OnceLock<State>; 2] = [const { OnceLock::new() }; 2];
@@ -125,7 +125,7 @@ impl State {
     fn new(flavour: Flavour, focus: usize) -> Self {
         let mut core = Core::new(Options {
             flavour,
-            start_unix: START.1.as_secs(),
+            start_unix: START.as_secs(),
             ..Options::default()
         });
         // nothing listens where the kubernetes method would ask
