@@ -36,6 +36,9 @@ struct Acl<'a> {
     exact: BTreeMap<&'a str, Vec<&'a Rule>>,
     prefix: BTreeMap<&'a str, Vec<&'a Rule>>,
     segments: BTreeMap<&'a str, Vec<&'a Rule>>,
+    /// OpenBao looks for patterns that fit a list's path as it is before those that fit it without its slash; Vault the other
+    /// way round, since a pattern with a glob may fit the shorter one alone.
+    slash_first: bool,
 }
 
 /// The joined rules of one pattern.
@@ -101,7 +104,10 @@ impl Core {
     }
 
     fn acl(&self, token: &Entry) -> Acl<'_> {
-        let mut acl = Acl::default();
+        let mut acl = Acl {
+            slash_first: self.flavour.is_openbao(),
+            ..Acl::default()
+        };
         let Some(space) = self.namespace(&token.ns) else {
             return acl;
         };
@@ -126,11 +132,15 @@ impl<'a> Acl<'a> {
         let path = path.trim_start_matches('/');
         let bare = path.strip_suffix('/').filter(|_| listing);
         let exact = |path: &str| self.exact.get(path);
+        let (first, second) = if self.slash_first {
+            (Some(path), bare)
+        } else {
+            (bare, Some(path))
+        };
         exact(path)
             .or_else(|| exact(bare?))
-            // other patterns may fit the path without its slash alone
-            .or_else(|| self.by_pattern(bare?))
-            .or_else(|| self.by_pattern(path))
+            .or_else(|| self.by_pattern(first?))
+            .or_else(|| self.by_pattern(second?))
             .map(|rules| Permissions::of(rules))
     }
 

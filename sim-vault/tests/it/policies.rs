@@ -206,6 +206,32 @@ fn a_segment_may_be_empty_and_a_list_falls_back() {
 }
 
 #[test]
+fn openbao_asks_a_list_with_its_slash_first_and_vault_without() {
+    both(|server| {
+        let openbao = server.core.flavour() == Flavour::OpenBao;
+        for (bare, with_slash) in [
+            ("m/*", "m/+/+"),
+            ("m/+", "m/+/+"),
+            ("+/keys", "m/+/+"),
+            ("m/+", "m/*"),
+            ("m/+", "m/+/*"),
+        ] {
+            for list_with_slash in [true, false] {
+                let caps = |yes: bool| if yes { "[\"list\"]" } else { "[]" };
+                server.policy(&format!(
+                    "path \"{bare}\" {{ capabilities = {} }}\npath \"{with_slash}\" {{ capabilities = {} }}",
+                    caps(!list_with_slash),
+                    caps(list_with_slash)
+                ));
+                let wanted = if list_with_slash == openbao { 200 } else { 403 };
+                let found = server.ask("LIST", "m/keys", &Value::Null).0;
+                assert_eq!(found, wanted, "{bare} {with_slash} {list_with_slash}");
+            }
+        }
+    });
+}
+
+#[test]
 fn a_mount_is_shown_to_whoever_may_do_something_below_it() {
     both(|server| {
         for (pattern, capabilities, status) in [
