@@ -76,7 +76,7 @@ enum Make {
         log: LogSink,
     },
     #[cfg(feature = "kube")]
-    Real { program: Program, etcd: Etcd },
+    Real { program: Program, etcd: Box<Etcd> },
 }
 
 impl Servers {
@@ -91,7 +91,7 @@ impl Servers {
             #[cfg(feature = "kube")]
             Choice::Real(parts) => Make::Real {
                 program: Program::real(&parts.kube_apiserver),
-                etcd: Etcd::start(&parts.etcd, folder).await?,
+                etcd: Box::new(Etcd::start(&parts.etcd, folder).await?),
             },
             #[cfg(feature = "kube")]
             Choice::Cluster(_) => anyhow::bail!("a cluster is not this arm's to break"),
