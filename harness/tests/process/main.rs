@@ -48,7 +48,7 @@ fn main() {
         kills::each_time_it_serves_again,
     ));
     for (name, flavour, parts) in makes(&subject) {
-        for case in every_fault::cases(flavour) {
+        for case in every_fault::cases() {
             let kind = case.fault.kind();
             // What an arm cannot do it says, and no test pretends.
             if parts

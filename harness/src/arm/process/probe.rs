@@ -66,10 +66,16 @@ async fn probe(
     limit: Duration,
     asked: impl AsyncFnOnce(Client) -> Result<(RpcEnd, bool), Status>,
 ) -> Probe {
-    let begun = Instant::now();
+    let dialled = Instant::now();
+    let connected = timeout(limit, socket::connect(at)).await;
+    // An API server has its connection already: a deadline is counted from the call on.
+    let begun = match &connected {
+        Ok(Ok(_)) => Instant::now(),
+        _ => dialled,
+    };
     let call = async {
-        let client = socket::connect(at)
-            .await
+        let client = connected
+            .map_err(|_| Status::deadline_exceeded("no connection in time"))?
             .map_err(|error| Status::unavailable(format!("{error:#}")))?;
         asked(client).await
     };
