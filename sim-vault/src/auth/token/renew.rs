@@ -42,6 +42,9 @@ fn renew_token(core: &mut Core, id: &str, call: &Call) -> Outcome {
     let Some(entry) = core.tokens.get(id).cloned().filter(|e| e.num_uses >= 0) else {
         return Err(Refused::bad("token not found"));
     };
+    if !entry.ns.starts_with(&call.ns) {
+        return Err(Refused::internal("cannot renew a token across namespaces"));
+    }
     if entry.kind == TokenKind::Batch {
         return Err(Refused::bad("batch tokens cannot be renewed"));
     }
@@ -180,7 +183,7 @@ pub(super) fn revoke_accessor(core: &mut Core, call: &Call) -> Outcome {
             core.tokens.revoke(&entry.id, true);
             done()
         }
-        Err(Refused::Wrapped(..)) => Ok(Some(
+        Err(Refused::Wrapped(400, _)) => Ok(Some(
             Reply::default().warn("No token found with this accessor"),
         )),
         Err(other) => Err(other),
