@@ -35,6 +35,10 @@ bench-real *ARGS:
 bench-sim *ARGS:
     cargo run --release --locked -p kms-sim --example bench -- {{ ARGS }}
 
+# Criterion's benchmarks: values of the API server's model, the simulated Vault, a hop of the simulated network.
+bench *ARGS:
+    cargo bench --locked -p kms-apiserver -p sim-vault -p kms-sim-net --features kms-apiserver/bench,sim-vault/bench,kms-sim-net/bench {{ ARGS }}
+
 # The simulated kube-apiserver beside the real one: random stories of some minutes each, three at a time.
 differential-apiserver N="3":
     KUBE_APISERVER="$(ci/kube-apiserver/install)" KMS_STORIES={{ N }} cargo test --locked -p kms-harness --features kube --test apiserver

@@ -1,4 +1,4 @@
-//! The checked-in code is what the generator makes of the checked-in proto file.
+//! The checked-in code is what the generator makes of the checked-in proto file (feature `generate`).
 
 use std::path::Path;
 
