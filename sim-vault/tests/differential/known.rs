@@ -35,6 +35,9 @@ pub struct Entry {
     /// The server's answer is left to chance: so many tries must show it.
     #[serde(default = "once")]
     pub tries: u32,
+    /// It shows on a busy machine alone: no number of tries must show it.
+    #[serde(default)]
+    pub rare: bool,
 }
 
 fn once() -> u32 {
