@@ -178,13 +178,25 @@ pub fn show(results: &[CheckResult]) -> String {
 /// Requirements whose verdict depends on how busy this machine is.
 pub const LATENCIES: [&str; 3] = ["STATUS-15", "ENC-13", "DEC-06"];
 
+/// The requirement whose verdict a machine that stands still can spoil.
+const DEADLINES: &str = "AVAIL-03";
+
 /// What the suite says of a breakage. Tests that ask for the same one share the run.
 async fn results_of(breakage: Breakage) -> &'static [CheckResult] {
     static RUNS: [OnceCell<Vec<CheckResult>>; ALL.len()] =
         [const { OnceCell::const_new() }; ALL.len()];
     RUNS[breakage as usize]
         .get_or_init(|| async {
-            kms_judge::judge(&record(Plugin::new(Some(breakage)), &small()).await)
+            // A machine that stood still for a second says nothing about deadlines; what ignores them does so each time.
+            let mut tries = 0;
+            loop {
+                let results =
+                    kms_judge::judge(&record(Plugin::new(Some(breakage)), &small()).await);
+                tries += 1;
+                if tries == 3 || !with(&results, CheckStatus::Fail).contains(DEADLINES) {
+                    return results;
+                }
+            }
         })
         .await
 }
