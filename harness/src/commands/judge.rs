@@ -22,13 +22,16 @@ use crate::{console, environment, evidence};
 pub fn judge(args: &JudgeArgs) -> Result<u8, Failure> {
     let folder = &args.bundle;
     if !folder.join(HISTORY).is_file() {
-        let runs = rejudge::recorded(folder).or_usage()?;
-        if runs.is_empty() {
-            return Err(Failure::Usage(anyhow!(
+        let none = || {
+            format!(
                 "{} is no bundle: it has no {HISTORY}, and no *.{} of chaos runs",
                 folder.display(),
                 rejudge::ENDING
-            )));
+            )
+        };
+        let runs = rejudge::recorded(folder).with_context(none).or_usage()?;
+        if runs.is_empty() {
+            return Err(Failure::Usage(anyhow!(none())));
         }
         return rejudge::rejudge(&runs, &args.output);
     }
