@@ -8,7 +8,7 @@ use super::{
     Cap, Rule,
     hcl::{Item, Key, Literal, Node, Pos, at},
 };
-use crate::{duration, fields::invalid_duration, flavour::Flavour};
+use crate::{duration, flavour::Flavour};
 
 mod control_group;
 
@@ -443,6 +443,6 @@ fn seconds(node: &Node) -> Result<Duration, String> {
     };
     match duration::parse(text) {
         Some(time) => Ok(time.unwrap_or_default()),
-        None => Err(invalid_duration(text)),
+        None => Err(duration::fault(text)),
     }
 }
