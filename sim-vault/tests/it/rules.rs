@@ -536,3 +536,23 @@ fn keys_rotate_by_themselves_at_the_first_look_after_their_period() {
         }
     });
 }
+
+#[test]
+fn a_secret_id_is_granted_no_more_than_the_systems_lifetime() {
+    both(|core| {
+        root(
+            core,
+            "POST",
+            "sys/auth/approle",
+            &json!({"type": "approle"}),
+        );
+        let role = json!({"secret_id_ttl": "9000h"});
+        root(core, "POST", "auth/approle/role/r", &role);
+        let path = "auth/approle/role/r/secret-id";
+        let made = root(core, "POST", path, &json!({}));
+        assert_eq!(made["data"]["secret_id_ttl"], 2_764_800);
+        let named = json!({"secret_id": made["data"]["secret_id"]});
+        let found = root(core, "POST", &format!("{path}/lookup"), &named);
+        assert_eq!(found["data"]["secret_id_ttl"], 32_400_000);
+    });
+}

@@ -150,6 +150,7 @@ pub(super) fn new_secret(core: &mut Core, call: &Call) -> Outcome {
         updated: now,
         metadata,
     };
+    let granted = id.granted();
     role.secrets.insert(secret.clone(), id);
     let local = role.local_secret_ids;
     accessors(core, call)?.insert((local, accessor.clone()));
@@ -157,7 +158,7 @@ pub(super) fn new_secret(core: &mut Core, call: &Call) -> Outcome {
         "secret_id": secret,
         "secret_id_accessor": accessor,
         "secret_id_num_uses": uses,
-        "secret_id_ttl": ttl.as_secs(),
+        "secret_id_ttl": granted.as_secs(),
     }))
 }
 
@@ -244,7 +245,7 @@ pub(super) fn look_up(core: &mut Core, call: &Call) -> Outcome {
     let expires = if id.ttl.is_zero() {
         "0001-01-01T00:00:00Z".to_owned()
     } else {
-        core.rfc3339(id.created + id.ttl)
+        core.rfc3339(id.created + id.granted())
     };
     ok(json!({
         "cidr_list": id.cidrs,
