@@ -235,7 +235,7 @@ fn openbao_reads_pages_and_expirations_before_anything_else_of_a_rule() {
         ] {
             assert_eq!(
                 server.policy(&format!("path \"{path}\" {{ {fields} }}")),
-                format!("failed to parse policy: path \"{path}\": path \"{path}\": {fault}")
+                format!("path \"{path}\": path \"{path}\": {fault}")
             );
         }
     });
