@@ -23,6 +23,9 @@ pub(crate) fn parse(text: &str) -> Option<Result<Duration, String>> {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
+    if rest.is_empty() {
+        return None;
+    }
     let mut seconds = 0f64;
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
@@ -47,6 +50,44 @@ pub(crate) fn parse(text: &str) -> Option<Result<Duration, String>> {
         return Some(Err(text.to_owned()));
     }
     Duration::try_from_secs_f64(seconds).ok().map(Ok)
+}
+
+/// Go's complaint about a text that [`parse`] does not take.
+pub(crate) fn fault(text: &str) -> String {
+    if let Some(days) = text.strip_suffix('d') {
+        return format!("strconv.ParseInt: parsing {days:?}: invalid syntax");
+    }
+    let whole = quoted(text);
+    let invalid = format!("time: invalid duration {whole}");
+    let mut rest = text.strip_prefix(['+', '-']).unwrap_or(text);
+    while !rest.is_empty() {
+        let number = |c: char| c.is_ascii_digit() || c == '.';
+        let (digits, tail) = rest.split_at(rest.find(|c| !number(c)).unwrap_or(rest.len()));
+        if !digits.contains(|c: char| c.is_ascii_digit()) || digits.matches('.').count() > 1 {
+            return invalid;
+        }
+        let (unit, tail) = tail.split_at(tail.find(number).unwrap_or(tail.len()));
+        match unit {
+            "" => return format!("time: missing unit in duration {whole}"),
+            "ns" | "us" | "\u{b5}s" | "\u{3bc}s" | "ms" | "s" | "m" | "h" => rest = tail,
+            unit => return format!("time: unknown unit {} in duration {whole}", quoted(unit)),
+        }
+    }
+    invalid
+}
+
+/// Between quotes, byte by byte where it is not plain.
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for byte in text.bytes() {
+        match byte {
+            b'"' | b'\\' => out.extend(['\\', char::from(byte)]),
+            b' '..=b'~' => out.push(char::from(byte)),
+            other => out.push_str(&format!("\\x{other:02x}")),
+        }
+    }
+    out.push('"');
+    out
 }
 
 /// `768h`, `1h30m`, `5s`: Go's text with the trailing zero units taken off.
@@ -91,6 +132,22 @@ mod tests {
         }
         assert_eq!(parse("-5"), Some(Err("-5".to_owned())));
         assert_eq!(parse("soon"), None);
+        assert_eq!(parse("-"), None);
+        for (text, complaint) in [
+            ("soon", "time: invalid duration \"soon\""),
+            ("-", "time: invalid duration \"-\""),
+            ("1.5", "time: missing unit in duration \"1.5\""),
+            ("1h5", "time: missing unit in duration \"1h5\""),
+            ("1e3", "time: unknown unit \"e\" in duration \"1e3\""),
+            ("1h 2m", "time: unknown unit \"h \" in duration \"1h 2m\""),
+            (
+                "1\u{fc}",
+                "time: unknown unit \"\\xc3\\xbc\" in duration \"1\\xc3\\xbc\"",
+            ),
+            ("1.5d", "strconv.ParseInt: parsing \"1.5\": invalid syntax"),
+        ] {
+            assert_eq!(fault(text), complaint);
+        }
         assert_eq!(short(Duration::from_secs(2_764_800)), "768h");
         assert_eq!(short(Duration::from_secs(5_401)), "1h30m1s");
         assert_eq!(short(Duration::from_secs(60)), "1m");

@@ -97,12 +97,12 @@ pub(crate) fn convert(kind: Kind, value: &Value) -> Result<Value, String> {
         (Kind::Seconds, Value::String(s)) => match duration::parse(s) {
             Some(Ok(d)) => d.as_secs().into(),
             Some(Err(text)) => return Err(format!("cannot provide negative value '{text}'")),
-            None => return Err(invalid_duration(s)),
+            None => return Err(duration::fault(s)),
         },
         (Kind::Seconds, Value::Number(n)) => match n.as_i64() {
             Some(n) if n < 0 => return Err(format!("cannot provide negative value '{n}'")),
             Some(n) => n.into(),
-            None => return Err(invalid_duration(&n.to_string())),
+            None => return Err(duration::fault(&n.to_string())),
         },
         (Kind::Seconds, _) => return Err("could not parse duration from input".to_owned()),
         (Kind::Leeway, Value::Null) => 0.into(),
@@ -110,7 +110,7 @@ pub(crate) fn convert(kind: Kind, value: &Value) -> Result<Value, String> {
         (Kind::Leeway, Value::String(s)) => match duration::parse(s) {
             Some(Ok(d)) => d.as_secs().into(),
             Some(Err(text)) => text.parse::<i64>().unwrap_or(-1).into(),
-            None => return Err(format!("time: invalid duration {s:?}")),
+            None => return Err(duration::fault(s)),
         },
         (Kind::Leeway, _) => return Err("could not parse duration from input".to_owned()),
         (Kind::Texts, Value::Null) => Value::Array(Vec::new()),
@@ -188,15 +188,6 @@ pub(crate) fn convert(kind: Kind, value: &Value) -> Result<Value, String> {
         (Kind::Object, Value::Object(_)) => value.clone(),
         (Kind::Object, _) => return Err(unconvertible("map[string]interface {}")),
     })
-}
-
-/// Go's complaint; numbers lack a unit, everything else is no duration at all.
-pub(crate) fn invalid_duration(text: &str) -> String {
-    if text.parse::<f64>().is_ok() {
-        format!("time: missing unit in duration {text:?}")
-    } else {
-        format!("time: invalid duration {text:?}")
-    }
 }
 
 /// A fault of one item. How it is dressed depends on the server: see [`conversion_error`].

@@ -86,7 +86,16 @@ impl Core {
                 };
                 let shown = format!("{path}{slash}");
                 let text = format!("request path {shown:?}: rate limit quota exceeded");
-                return self.refuse(Refused::Plain(429, text));
+                let mut response = self.refuse(Refused::Plain(429, text));
+                // to log it the servers read it, and complain of what they cannot read behind their first answer
+                if self.quotas.audit
+                    && request.method != "OPTIONS"
+                    && let Err(fault) = self.read_request(request, &target)
+                {
+                    let second = self.refuse(fault).body;
+                    response.body = [response.body, second].concat().into();
+                }
+                return response;
             }
         }
         if let Some(response) = cleaned {
@@ -191,7 +200,7 @@ impl Core {
             let fault = match crate::duration::parse(text) {
                 Some(Ok(_)) => None,
                 Some(Err(_)) => Some("requested wrap ttl cannot be negative".to_owned()),
-                None => Some(format!("time: invalid duration {text:?}")),
+                None => Some(crate::duration::fault(text)),
             };
             if let Some(fault) = fault {
                 return Err(Refused::bad(format!(
@@ -229,6 +238,18 @@ impl Core {
         let panics = self.flavour.is_vault()
             && token.as_ref().is_some_and(|t| t.kind == TokenKind::Batch)
             && mount.is_some_and(|m| m.backend.locks_users() && !m.lockout.disabled);
+        let unnamed = self.flavour.is_vault()
+            && mount.is_some_and(|m| {
+                let inner = below(&m.path, &path);
+                matches!(m.backend, Backend::Userpass(_))
+                    && !m.lockout.disabled
+                    && self.find(m.backend.table(), inner).is_none()
+            });
+        if unnamed {
+            // who is to be counted is asked before anything else
+            let text = "failed to determine alias name from login request".to_owned();
+            return Done::plain(Refused::Plain(500, text));
+        }
         let token = if system { token } else { None };
         let full = path.clone();
         let (outcome, mount) = self.run(request, op, ns, path, raw, token);

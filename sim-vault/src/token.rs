@@ -135,6 +135,8 @@ impl Store {
         if entry.kind == TokenKind::Batch {
             // nobody counts the uses of what is not stored
             entry.num_uses = 0;
+            // in its text nothing and an empty map are the same
+            entry.meta = entry.meta.filter(|meta| !meta.is_empty());
         }
         entry.granted = entry.creation_ttl;
         if !entry.accessor.is_empty() {

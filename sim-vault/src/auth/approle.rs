@@ -89,8 +89,13 @@ pub(crate) struct SecretId {
 }
 
 impl SecretId {
+    /// How long it is good for: no longer than anything may be. Looking it up shows what was asked for.
+    fn granted(&self) -> Duration {
+        self.ttl.min(crate::mounts::SYSTEM_TTL)
+    }
+
     fn expired(&self, now: Duration) -> bool {
-        !self.ttl.is_zero() && now >= self.created + self.ttl
+        !self.ttl.is_zero() && now >= self.created + self.granted()
     }
 }
 

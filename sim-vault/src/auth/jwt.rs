@@ -409,14 +409,6 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
             "error verifying token signature: no known key successfully validated the token signature",
         ));
     }
-    if ["exp", "nbf", "iat"]
-        .iter()
-        .all(|n| claims.get(*n).is_none_or(Value::is_null))
-    {
-        return Err(invalid(
-            "no issued at (iat), not before (nbf), or expiration time (exp) claims in token",
-        ));
-    }
     let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default();
     if !config.bound_issuer.is_empty() && text("iss") != config.bound_issuer {
         return Err(invalid("invalid issuer (iss) claim"));
@@ -427,6 +419,14 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
     let bound = !role.bound_audiences.is_empty();
     if bound {
         check_audience(&claims, &role.bound_audiences).map_err(invalid)?;
+    }
+    if ["exp", "nbf", "iat"]
+        .iter()
+        .all(|n| claims.get(*n).is_none_or(Value::is_null))
+    {
+        return Err(invalid(
+            "no issued at (iat), not before (nbf), or expiration time (exp) claims in token",
+        ));
     }
     role.check_times(&claims, now).map_err(invalid)?;
     let named = |aud: &Value| aud.is_string() || aud.as_array().is_some_and(|l| !l.is_empty());

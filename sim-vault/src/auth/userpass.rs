@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Login, OldNames, TokenParams,
-    roles::{self, Role as _, Roles},
+    roles::{self, Roles},
 };
 use crate::{
     Core,
@@ -166,11 +166,20 @@ fn set_password(core: &mut Core, call: &Call) -> Outcome {
     done()
 }
 
+/// Only the policies are looked at, and nothing but them is checked.
 fn set_policies(core: &mut Core, call: &Call) -> Outcome {
+    let (new, old) = (
+        call.args.opt_texts("token_policies"),
+        call.args.opt_texts("policies"),
+    );
     let params = &mut existing(core, call)?.params;
-    params.update(&call.args, User::OLD)?;
-    if call.args.has("policies") || call.args.has("token_policies") {
-        params.policies = super::effective_policies(&params.policies, true);
+    if old.is_some() {
+        params.by_old_name.insert("policies");
+    } else if new.is_some() {
+        params.by_old_name.remove("policies");
+    }
+    if let Some(policies) = new.or(old) {
+        params.policies = super::effective_policies(&policies, true);
     }
     done()
 }

@@ -8,7 +8,7 @@ use super::{
     Cap, Rule,
     hcl::{Item, Key, Literal, Node, Pos, at},
 };
-use crate::{duration, fields::invalid_duration, flavour::Flavour};
+use crate::{duration, flavour::Flavour};
 
 mod control_group;
 
@@ -228,7 +228,8 @@ impl Block {
         for given in field(items, "capabilities") {
             texts(&given, "root.Capabilities", &mut block.capabilities)?;
         }
-        let any = |name: &str| field(items, name).iter().find_map(whole);
+        // said twice, the latter counts
+        let any = |name: &str| field(items, name).iter().filter_map(whole).next_back();
         block.min_wrap = any("min_wrapping_ttl");
         block.max_wrap = any("max_wrapping_ttl");
         for given in field(items, "allowed_parameters") {
@@ -263,6 +264,22 @@ impl Block {
     fn rule(self, key: &str, flavour: Flavour) -> Result<Rule, String> {
         let with_path = |fault: String| Err(format!("path {}: {fault}", quoted(key)));
         let mut rule = Rule::on(key);
+        if let Some(Node::Literal(_, Literal::Text(count))) = &self.page
+            && count.parse::<i64>().is_err()
+        {
+            return with_path(format!(
+                "strconv.ParseInt: parsing {}: invalid syntax",
+                quoted(count)
+            ));
+        }
+        if let Some(Node::Literal(_, Literal::Text(time))) = &self.expiration
+            && time.parse::<jiff::Timestamp>().is_err()
+            && time.parse::<i64>().is_err()
+        {
+            return with_path(
+                "invalid expiration time: could not parse string as date and time".to_owned(),
+            );
+        }
         let shown = key.strip_prefix('/').unwrap_or(key);
         if shown.contains("+*") {
             return Err(format!(
@@ -306,22 +323,6 @@ impl Block {
         }
         if !rule.max_wrap.is_zero() && rule.max_wrap < rule.min_wrap {
             return Err("max_wrapping_ttl cannot be less than min_wrapping_ttl".to_owned());
-        }
-        if let Some(Node::Literal(_, Literal::Text(time))) = &self.expiration
-            && time.parse::<jiff::Timestamp>().is_err()
-            && time.parse::<i64>().is_err()
-        {
-            return with_path(
-                "invalid expiration time: could not parse string as date and time".to_owned(),
-            );
-        }
-        if let Some(Node::Literal(_, Literal::Text(count))) = &self.page
-            && count.parse::<i64>().is_err()
-        {
-            return with_path(format!(
-                "strconv.ParseInt: parsing {}: invalid syntax",
-                quoted(count)
-            ));
         }
         if self.filter && !rule.caps.has(Cap::List) && !rule.caps.has(Cap::Scan) {
             return Err(
@@ -443,6 +444,6 @@ fn seconds(node: &Node) -> Result<Duration, String> {
     };
     match duration::parse(text) {
         Some(time) => Ok(time.unwrap_or_default()),
-        None => Err(invalid_duration(text)),
+        None => Err(duration::fault(text)),
     }
 }

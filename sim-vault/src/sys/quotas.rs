@@ -27,7 +27,7 @@ const EXEMPT: [&str; 7] = [
 pub(crate) struct Quotas {
     limits: BTreeMap<String, Limit>,
     headers: bool,
-    audit: bool,
+    pub audit: bool,
     exempt: Vec<String>,
     /// Vault's second list is null until somebody writes the configuration.
     written: bool,

@@ -206,6 +206,42 @@ fn a_segment_may_be_empty_and_a_list_falls_back() {
 }
 
 #[test]
+fn openbao_reads_pages_and_expirations_before_anything_else_of_a_rule() {
+    both(|server| {
+        if server.core.flavour() == Flavour::Vault {
+            return;
+        }
+        let expiration = "invalid expiration time: could not parse string as date and time";
+        let page = "strconv.ParseInt: parsing \"x\": invalid syntax";
+        for (path, fields, fault) in [
+            ("a", "expiration = \"soon\" pagination_limit = \"x\"", page),
+            (
+                "a",
+                "capabilities = [\"fly\"] expiration = \"soon\"",
+                expiration,
+            ),
+            (
+                "a",
+                "capabilities = [\"deny\"] expiration = \"soon\"",
+                expiration,
+            ),
+            ("a", "policy = \"nope\" pagination_limit = \"x\"", page),
+            (
+                "a",
+                "min_wrapping_ttl = \"soon\" expiration = \"soon\"",
+                expiration,
+            ),
+            ("+*", "expiration = \"soon\"", expiration),
+        ] {
+            assert_eq!(
+                server.policy(&format!("path \"{path}\" {{ {fields} }}")),
+                format!("path \"{path}\": path \"{path}\": {fault}")
+            );
+        }
+    });
+}
+
+#[test]
 fn openbao_asks_a_list_with_its_slash_first_and_vault_without() {
     both(|server| {
         let openbao = server.core.flavour() == Flavour::OpenBao;

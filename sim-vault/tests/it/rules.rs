@@ -461,6 +461,26 @@ fn a_quota_counts_what_is_redirected_and_not_what_cannot_be_printed() {
 }
 
 #[test]
+fn a_quota_that_logs_answers_twice_to_what_cannot_be_read() {
+    both(|core| {
+        root(core, "POST", "sys/mounts/m", &json!({"type": "transit"}));
+        let quota = json!({"path": "m/", "rate": 1, "interval": "1h"});
+        root(core, "POST", "sys/quotas/rate-limit/q", &quota);
+        root(core, "POST", "m/keys/a", &json!({}));
+        for (logs, lines) in [(false, 1), (true, 2)] {
+            let config = json!({"enable_rate_limit_audit_logging": logs});
+            root(core, "POST", "sys/quotas/config", &config);
+            let mut request = Request::new("POST", "/v1/m/keys/a").token("root");
+            request.body = "{".into();
+            let response = core.handle(Duration::ZERO, &request);
+            assert_eq!(response.status, 429);
+            let text = String::from_utf8_lossy(&response.body).into_owned();
+            assert_eq!(text.lines().count(), lines, "{text}");
+        }
+    });
+}
+
+#[test]
 fn revoking_a_prefix_ends_the_tokens_below_it_segment_by_segment() {
     both(|core| {
         let (token, _) = login(core, &json!({"password": "pw"}));
@@ -514,5 +534,25 @@ fn keys_rotate_by_themselves_at_the_first_look_after_their_period() {
             let found = ask(core, "root", "POST", "m/keys/k/config", &body).0;
             assert_eq!(found, 400, "{period}");
         }
+    });
+}
+
+#[test]
+fn a_secret_id_is_granted_no_more_than_the_systems_lifetime() {
+    both(|core| {
+        root(
+            core,
+            "POST",
+            "sys/auth/approle",
+            &json!({"type": "approle"}),
+        );
+        let role = json!({"secret_id_ttl": "9000h"});
+        root(core, "POST", "auth/approle/role/r", &role);
+        let path = "auth/approle/role/r/secret-id";
+        let made = root(core, "POST", path, &json!({}));
+        assert_eq!(made["data"]["secret_id_ttl"], 2_764_800);
+        let named = json!({"secret_id": made["data"]["secret_id"]});
+        let found = root(core, "POST", &format!("{path}/lookup"), &named);
+        assert_eq!(found["data"]["secret_id_ttl"], 32_400_000);
     });
 }

@@ -67,11 +67,6 @@ pub(super) fn new_secret(core: &mut Core, call: &Call) -> Outcome {
         return Err(Refused::bad("missing secret_id"));
     }
     let wanted = role(core, call)?.clone();
-    if wanted.secrets.contains_key(call.args.text("secret_id")) {
-        return Err(Refused::internal(
-            "failed to store secret_id: SecretID is already registered",
-        ));
-    }
     if !wanted.bind_secret_id {
         return Err(Refused::bad("bind_secret_id is not set on the role"));
     }
@@ -105,17 +100,6 @@ pub(super) fn new_secret(core: &mut Core, call: &Call) -> Outcome {
         .opt_text("secret_id")
         .filter(|s| !s.is_empty())
         .map_or(fresh, str::to_owned);
-    let metadata = match args.opt_text("metadata") {
-        None | Some("") => BTreeMap::new(),
-        Some(text) => match serde_json::from_str(text) {
-            Ok(map) => map,
-            Err(_) => {
-                return Err(Refused::bad(
-                    "failed to parse metadata: failed to parse the input: invalid <key,value> format",
-                ));
-            }
-        },
-    };
     let over = |wanted: u128, most: u128| most > 0 && (wanted == 0 || wanted > most);
     if args.has("num_uses")
         && over(
@@ -137,6 +121,22 @@ pub(super) fn new_secret(core: &mut Core, call: &Call) -> Outcome {
             "ttl cannot be longer than the role's secret_id_ttl",
         ));
     }
+    let metadata = match args.opt_text("metadata") {
+        None | Some("") => BTreeMap::new(),
+        Some(text) => match serde_json::from_str(text) {
+            Ok(map) => map,
+            Err(_) => {
+                return Err(Refused::bad(
+                    "failed to parse metadata: failed to parse the input: invalid <key,value> format",
+                ));
+            }
+        },
+    };
+    if wanted.secrets.contains_key(&secret) {
+        return Err(Refused::internal(
+            "failed to store secret_id: SecretID is already registered",
+        ));
+    }
     let role = role(core, call)?;
     let uses = args.opt_int("num_uses").unwrap_or(role.secret_id_num_uses);
     let ttl = args.opt_seconds("ttl").unwrap_or(role.secret_id_ttl);
@@ -150,6 +150,7 @@ pub(super) fn new_secret(core: &mut Core, call: &Call) -> Outcome {
         updated: now,
         metadata,
     };
+    let granted = id.granted();
     role.secrets.insert(secret.clone(), id);
     let local = role.local_secret_ids;
     accessors(core, call)?.insert((local, accessor.clone()));
@@ -157,7 +158,7 @@ pub(super) fn new_secret(core: &mut Core, call: &Call) -> Outcome {
         "secret_id": secret,
         "secret_id_accessor": accessor,
         "secret_id_num_uses": uses,
-        "secret_id_ttl": ttl.as_secs(),
+        "secret_id_ttl": granted.as_secs(),
     }))
 }
 
@@ -244,7 +245,7 @@ pub(super) fn look_up(core: &mut Core, call: &Call) -> Outcome {
     let expires = if id.ttl.is_zero() {
         "0001-01-01T00:00:00Z".to_owned()
     } else {
-        core.rfc3339(id.created + id.ttl)
+        core.rfc3339(id.created + id.granted())
     };
     ok(json!({
         "cidr_list": id.cidrs,

@@ -92,13 +92,24 @@ pub(super) fn check_bound(
     };
     let found = listed(found).ok_or_else(|| what("received", found))?;
     let wanted = listed(wanted).ok_or_else(|| what("bound", wanted))?;
-    let fits = |w: &Value, f: &Value| match (globs, w.as_str(), f.as_str()) {
-        (false, ..) => w == f,
-        (true, Some(pattern), Some(text)) => globbed(pattern, text),
-        _ => false,
-    };
-    if wanted.iter().any(|w| found.iter().any(|f| fits(w, f))) {
-        return Ok(());
+    for (w, f) in wanted
+        .iter()
+        .flat_map(|w| found.iter().map(move |f| (w, f)))
+    {
+        let fits = match (globs, w.as_str()) {
+            (false, _) => w == f,
+            (true, Some(pattern)) => f.as_str().is_some_and(|text| globbed(pattern, text)),
+            (true, None) => {
+                // the servers' own slip: `%expVal` is read as a verb
+                let (kind, shown) = (crate::fields::go_type(w), crate::fields::go_value(w));
+                return Err(format!(
+                    "received claim is not a glob string: %!e({kind}={shown})xpVal"
+                ));
+            }
+        };
+        if fits {
+            return Ok(());
+        }
     }
     Err(format!(
         "claim {name:?} does not match any associated bound claim values"

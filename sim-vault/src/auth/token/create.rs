@@ -11,7 +11,7 @@ use crate::{
     auth::effective_policies,
     call::Call,
     duration,
-    fields::{Args, invalid_duration},
+    fields::Args,
     pipeline::auth_block,
     reply::{Outcome, Refused, Reply},
     token::{Entry, TokenKind},
@@ -306,7 +306,7 @@ fn positive(args: &Args, name: &str) -> Result<Duration, Refused> {
     match duration::parse(&text) {
         Some(Ok(d)) => Ok(d),
         Some(Err(_)) => Err(Refused::bad(format!("{name} must be positive"))),
-        None => Err(Refused::bad(invalid_duration(&text))),
+        None => Err(Refused::bad(duration::fault(&text))),
     }
 }
 

@@ -251,7 +251,7 @@ pub fn approle() -> Vec<Row> {
                 ("bind_secret_id", json!([true, false])),
                 ("secret_id_bound_cidrs", networks()),
                 ("secret_id_num_uses", counts()),
-                ("secret_id_ttl", json!(["10m", "soon", 0, -1])),
+                ("secret_id_ttl", json!(["10m", "soon", 0, -1, "9000h"])),
                 ("role_id", json!(["own", ""])),
                 ("local_secret_ids", json!([true, false])),
                 ("policies", policies()),
