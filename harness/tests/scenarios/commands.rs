@@ -133,12 +133,12 @@ fn a_fault_that_touches_nothing_proves_nothing() {
 fn what_an_arm_cannot_run_is_not_applicable() {
     let said = harness(&[
         "chaos",
-        "scenarios/transit/leader-steps-down.toml",
-        "scenarios/transit/standby-behind-after-rotation.toml",
+        "scenarios/auth/renewal-is-late.toml",
+        "scenarios/process/apiservers-restart-in-a-row.toml",
         "--arm",
         "process",
-        "--plugin",
-        "/bin/true",
+        "--socket",
+        "unix:///nowhere/kms.sock",
         "--format",
         "json",
     ]);
@@ -150,7 +150,7 @@ fn what_an_arm_cannot_run_is_not_applicable() {
         assert_eq!(row["verdict"], "not_applicable");
         let reason = row["reason"].as_str().unwrap();
         assert!(
-            ["one node", "does not name the arm process"]
+            ["more nodes", "does not name the arm process"]
                 .iter()
                 .any(|why| reason.contains(why)),
             "{row}"
