@@ -147,6 +147,10 @@ pub struct RunArgs {
     /// For --apiserver KUBECONFIG: the socket that the cluster's EncryptionConfiguration names; the plugin is served there
     #[arg(long, value_name = "unix:///PATH", requires = "apiserver")]
     pub socket: Option<String>,
+    /// Scenario files, or folders of them, that belong to the run; `none` for no scenario [default: the folder
+    /// `scenarios` here or above]
+    #[arg(long, value_name = "PATH|none", num_args = 1..)]
+    pub scenarios: Vec<PathBuf>,
     /// What is sent and how it is judged.
     #[command(flatten)]
     pub suite: Suite,
@@ -195,7 +199,7 @@ pub struct JudgeArgs {
     pub output: Output,
 }
 
-/// `report render`, `merge`, `compare`, `badge` and `digest`. A report is its file, or the folder of its bundle.
+/// `report render`, `merge`, `compare`, `badge`, `table` and `digest`. A report is its file, or the folder of its bundle.
 #[derive(Debug, Subcommand)]
 pub enum ReportCommand {
     /// Render a report: one form to standard output, or all of them into a folder
@@ -236,6 +240,12 @@ pub enum ReportCommand {
         /// The report
         #[arg(value_name = "REPORT")]
         report: PathBuf,
+    },
+    /// A Markdown table of several reports, one line each
+    Table {
+        /// The reports
+        #[arg(value_name = "REPORT", required = true)]
+        reports: Vec<PathBuf>,
     },
     /// Digests of what reports say; equal ones say the same, whenever and wherever they were made
     Digest {

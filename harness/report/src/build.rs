@@ -216,7 +216,7 @@ fn check(requirement: &Requirement, attempts: Vec<CheckResult>) -> CheckReport {
         observed: shown.observed,
         explanation: shown.explanation,
         evidence: shown.evidence,
-        scenario_runs: Vec::new(),
+        scenario_runs: shown.scenario_runs,
     }
 }
 

@@ -7,6 +7,7 @@ pub mod check;
 mod choice;
 mod front;
 pub mod judge;
+pub mod library;
 pub mod list;
 pub mod replay;
 pub mod report;

@@ -2,6 +2,7 @@
 //! when it is undone. On the simulated Vault, and on real ones where they are found.
 
 mod every_fault;
+mod foreign;
 mod kills;
 mod library;
 mod planted;
@@ -88,6 +89,7 @@ fn main() {
         ));
     }
     trials.extend(subjects::trials(&subject));
+    trials.extend(foreign::trials(&subject));
     tier::run(trials, 24)
 }
 

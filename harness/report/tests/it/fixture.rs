@@ -24,6 +24,7 @@ pub fn result(requirement: &str, check: &str, status: CheckStatus) -> CheckResul
         },
         explanation: String::new(),
         evidence: vec![],
+        scenario_runs: vec![],
         duration_ns: 1_234_567,
     }
 }
