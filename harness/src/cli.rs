@@ -481,10 +481,9 @@ fn emulated(text: &str) -> Result<kms_apiserver::version::Version, String> {
 
 /// The longer profiles need scenarios.
 fn profile(text: &str) -> Result<Profile, String> {
-    match text {
-        "core" => Ok(Profile::Core),
-        _ => Err("the profile is core".to_owned()),
-    }
+    let mut profiles = Profile::ALL.into_iter();
+    let found = profiles.find(|profile| profile.as_str() == text);
+    found.ok_or_else(|| format!("it is {}", Profile::ALL.map(Profile::as_str).join(", ")))
 }
 
 fn side(text: &str) -> Result<Who, String> {
