@@ -42,7 +42,7 @@ const SEEDS: u64 = 3;
 /// Scenarios that the profile `chaos` draws.
 const DRAWN: u64 = 500;
 /// Runs in real time for each core: they mostly wait.
-const PER_CORE: usize = 4;
+const PER_CORE: usize = 12;
 /// What a run in real time takes besides its phases: servers start, the store is looked through.
 const BESIDES: Duration = Duration::from_secs(8);
 /// The word for no scenario at all.
