@@ -74,6 +74,10 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Make a failing scenario as small as it gets
     Shrink(ShrinkArgs),
+    /// The suite over a zoo of broken plugins: is each one caught, by the right requirement
+    Calibrate(CalibrateArgs),
+    /// Serve one plugin of that zoo
+    Zoo(ZooArgs),
     /// The scenario language
     #[command(subcommand)]
     Scenario(ScenarioCommand),
@@ -343,6 +347,46 @@ pub struct ChaosArgs {
     /// Folder for the result and the histories; must not be there yet, or be empty
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+}
+
+/// Options of `calibrate`.
+#[derive(Debug, Args)]
+pub struct CalibrateArgs {
+    /// Only these [default: all]
+    #[arg(value_name = "MUTANT", conflicts_with = "out")]
+    pub mutants: Vec<String>,
+    /// Plugins at a time [default: four per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub jobs: Option<u16>,
+    /// What standard output gets
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+    /// Folder for calibration.json, the result of the whole zoo; an older one there is replaced
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// Options of `zoo`.
+#[derive(Debug, Args)]
+pub struct ZooArgs {
+    /// Its id, as `calibrate` prints it
+    #[arg(long, value_name = "ID", default_value = "honest")]
+    pub mutant: String,
+    /// Where it serves, unix:///PATH
+    #[arg(long, value_name = "URL")]
+    pub socket: String,
+    /// Folder for its keys; the next one there goes on with them
+    #[arg(long, value_name = "DIR")]
+    pub state: PathBuf,
+    /// Port on 127.0.0.1 where it shows its metrics
+    #[arg(long, value_name = "PORT")]
+    pub metrics_port: Option<u16>,
+    /// A credential, which it has no use for: something to be kept from others
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// The same in plain view
+    #[arg(long, value_name = "TOKEN", hide = true)]
+    pub token: Option<String>,
 }
 
 /// Options of `swarm`.

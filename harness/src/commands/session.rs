@@ -19,7 +19,7 @@ use kms_report::{Form, Inputs, exit_code};
 use uuid::Uuid;
 
 use super::library::Seen;
-use super::list;
+use super::{calibrate, list};
 use crate::bundle::{Bundle, Unusable, WholeLines, holds};
 use crate::cli::{Format, Output, Suite};
 use crate::exit::{self, Failure};
@@ -254,7 +254,10 @@ impl Session {
             generated_by: generated_by(),
             derived_from: None,
             suite: environment::suite(),
-            trust: Trust::default(),
+            trust: Trust {
+                calibration: calibrate::kept::trusted(),
+                ..Trust::default()
+            },
             subject: judged.subject.clone(),
             environment: judged.environment.clone(),
             plan: self.plan.plan(),
