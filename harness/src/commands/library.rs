@@ -5,6 +5,7 @@
 //!   and on a real one where one is found. That judges the binary.
 //! * `chaos`: besides, scenarios drawn whole from seeds, in the simulation.
 
+use std::collections::BTreeSet;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +16,7 @@ use anyhow::{Context, Result, anyhow};
 use kms_contract::Profile;
 use kms_judge::scenario::{self, Facts};
 use kms_judge::{CheckResult, CheckStatus};
-use kms_report::model::{Origin, ScenarioReport};
+use kms_report::model::{DeterminismCheck, Origin, ScenarioReport};
 use kms_scenario::language::file::ArmName;
 use kms_scenario::verdict::Verdict;
 use kms_scenario::{language, swarm};
@@ -28,7 +29,7 @@ use crate::apiserver::choice::Choice;
 use crate::arm::process::subject::Subject;
 use crate::arm::process::vault::make::Make;
 use crate::arm::process::{Parts, able};
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, sha256};
 use crate::console;
 use crate::exit::{Failure, OrUsage};
 use crate::interrupt::Interrupt;
@@ -41,6 +42,8 @@ pub const RUNS: &str = "runs";
 const SEEDS: u64 = 3;
 /// Scenarios that the profile `chaos` draws.
 const DRAWN: u64 = 500;
+/// So many scenarios of the simulation run a second time.
+const REPEATED: usize = 3;
 /// Runs in real time for each core: they mostly wait.
 const PER_CORE: usize = 12;
 /// What a run in real time takes besides its phases: servers start, the store is looked through.
@@ -83,6 +86,22 @@ pub struct Seen {
     pub checks: Vec<CheckResult>,
     /// What they could not show.
     pub limits: Vec<String>,
+    /// Whether some of the simulation's came out the same again.
+    pub determinism: Option<DeterminismCheck>,
+}
+
+impl Seen {
+    /// Digest of the scenarios that ran or could not; nothing where there were none.
+    #[must_use]
+    pub fn scenarios_digest(&self) -> Option<String> {
+        let digests: BTreeSet<_> = self
+            .rows
+            .iter()
+            .map(|row| row.spec_digest.as_str())
+            .collect();
+        let text = digests.into_iter().collect::<Vec<_>>().join("\n");
+        (!text.is_empty()).then(|| format!("sha256:{}", sha256(text.as_bytes())))
+    }
 }
 
 impl Library {
@@ -246,6 +265,7 @@ impl Library {
             let part = interrupt.or(work).await??;
             seen.rows.extend(part.rows);
             seen.checks.extend(part.checks);
+            seen.determinism = seen.determinism.or(part.determinism);
         }
         Ok(seen)
     }
@@ -325,10 +345,36 @@ fn all(jobs: &[Job], group: Group, folder: &Path) -> Result<Seen> {
     })?;
     let (rows, facts) = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(Seen {
+        determinism: (group == Group::Library).then(|| repeated(jobs, &rows)),
         rows,
         checks: checks(facts),
         limits: Vec::new(),
     })
+}
+
+/// The shortest runs of the simulation again: the same history to the last event?
+fn repeated(jobs: &[Job], rows: &[ScenarioReport]) -> DeterminismCheck {
+    let mut rows: Vec<_> = rows
+        .iter()
+        .filter(|row| !row.trace_digest.is_empty())
+        .collect();
+    rows.sort_by_key(|row| (row.sim_duration_ns, &row.scenario_id));
+    rows.truncate(REPEATED);
+    let differs = |row: &&&ScenarioReport| {
+        let job = jobs
+            .iter()
+            .find(|job| job.scenario.form.id == row.scenario_id);
+        let again = job.and_then(|job| runs::one(job).outcome);
+        again.is_none_or(|outcome| outcome.digest != row.trace_digest)
+    };
+    let first = rows.iter().find(differs).map(|row| row.run_id.clone());
+    DeterminismCheck {
+        checked: !rows.is_empty(),
+        seed: jobs.first().map_or(0, |job| job.seed),
+        runs: 2 * rows.len() as u64,
+        trace_digests_equal: first.is_none(),
+        first_divergence: first,
+    }
 }
 
 /// Where the bundle keeps the history; empty where it does not. What passed in the simulation comes out the same again.

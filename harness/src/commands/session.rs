@@ -253,9 +253,13 @@ impl Session {
             created_at: now(),
             generated_by: generated_by(),
             derived_from: None,
-            suite: environment::suite(),
+            suite: kms_report::model::Suite {
+                scenarios_digest: seen.scenarios_digest(),
+                ..environment::suite()
+            },
             trust: Trust {
                 calibration: calibrate::kept::trusted(),
+                determinism: seen.determinism,
                 ..Trust::default()
             },
             subject: judged.subject.clone(),
