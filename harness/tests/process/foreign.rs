@@ -32,7 +32,6 @@ struct Explained {
 #[serde(deny_unknown_fields)]
 struct Plugin {
     name: String,
-    command: String,
     /// Scenarios that say something about it.
     scenarios: Vec<String>,
     /// Requirements that fail, or scenarios.
@@ -51,13 +50,20 @@ struct Alarm {
 }
 
 impl Plugin {
-    fn subject(&self, program: &Path) -> String {
-        let command: Vec<_> = self.command.split_whitespace().collect();
-        format!(
-            "name = {:?}\nseveral = true\ncommand = {:?}\n",
-            self.name,
-            [&[program.to_str().expect("a path of text")], &command[..]].concat()
-        )
+    /// How it is run, as a user would say it, with the program by its path.
+    fn subject(&self, program: &Path) -> Result<String> {
+        let name = &self.name;
+        let file = format!(
+            "{}/../ci/go-plugins/{name}.toml",
+            env!("CARGO_MANIFEST_DIR")
+        );
+        let text = std::fs::read_to_string(&file).with_context(|| format!("read {file}"))?;
+        let word = format!("\n    {name:?}");
+        ensure!(
+            text.contains(&word),
+            "{file}: the command does not begin with {name:?} on its line"
+        );
+        Ok(text.replacen(&word, &format!("\n    {program:?}"), 1))
     }
 
     fn alarm(&self, id: &str) -> Option<&Alarm> {
@@ -106,7 +112,7 @@ pub fn trials(subject: &Subject) -> Vec<Trial> {
 async fn requirements(plugin: Plugin, program: PathBuf) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("subject.toml");
-    std::fs::write(&file, plugin.subject(&program))?;
+    std::fs::write(&file, plugin.subject(&program)?)?;
     let output = Command::new(env!("CARGO_BIN_EXE_kms-harness"))
         .args(["run", "--format", "json", "--subject"])
         .arg(&file)
@@ -143,7 +149,7 @@ async fn requirements(plugin: Plugin, program: PathBuf) -> Result<()> {
 
 /// A scenario on it: it passes, or fails as listed.
 async fn scenario(plugin: Plugin, entry: Entry, parts: Parts, program: PathBuf) -> Result<()> {
-    let file = SubjectFile::parse(&plugin.subject(&program))?;
+    let file = SubjectFile::parse(&plugin.subject(&program)?)?;
     let parts = Parts {
         subject: Subject::Described(Box::new(file)),
         ..parts
