@@ -108,7 +108,10 @@ fn healthy_after(view: &View<'_>) -> Option<Healthy> {
         return None;
     }
     let healed = faults.iter().filter_map(|fault| fault.recovered).max()?;
-    let polls = view.polls();
+    // A fresh server of the audit is another one.
+    let audit = view.phase(Phase::Audit).unwrap_or(Duration::MAX);
+    let mut polls = view.polls();
+    polls.retain(|poll| poll.at < audit);
     let nodes: BTreeSet<u32> = polls.iter().map(|poll| poll.node).collect();
     let mut slowest = Duration::ZERO;
     for node in nodes {

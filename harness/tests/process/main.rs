@@ -12,6 +12,8 @@ mod subjects;
 #[path = "../common/tier.rs"]
 mod tier;
 
+use std::cmp::Reverse;
+
 use kms_harness::apiserver::choice::Choice;
 use kms_harness::arm::process::Parts;
 use kms_harness::arm::process::able::unable;
@@ -48,24 +50,8 @@ fn main() {
         openbao(&subject),
         kills::each_time_it_serves_again,
     ));
-    for (name, flavour, parts) in makes(&subject) {
-        for case in every_fault::cases() {
-            let kind = case.fault.kind();
-            // What an arm cannot do it says, and no test pretends.
-            if parts
-                .as_ref()
-                .is_ok_and(|parts| unable(&case.fault, parts).is_some())
-            {
-                continue;
-            }
-            trials.push(tier::test(
-                &format!("{name}::{kind}{}", case.suffix),
-                parts.clone(),
-                move |parts| async move { every_fault::felt_and_undone(&parts, flavour, case).await },
-            ));
-        }
-    }
-    let entries = library::entries().expect("the library is read");
+    let mut entries = library::entries().expect("the library is read");
+    entries.sort_by_key(|entry| Reverse(entry.lasts()));
     assert!(
         entries.len() >= IN_REAL_TIME,
         "only {} scenarios run in real time",
@@ -88,9 +74,26 @@ fn main() {
             move |parts| library::same_verdict(entry, parts),
         ));
     }
-    trials.extend(subjects::trials(&subject));
     trials.extend(foreign::trials(&subject));
-    tier::run(trials, 24)
+    trials.extend(subjects::trials(&subject));
+    for (name, flavour, parts) in makes(&subject) {
+        for case in every_fault::cases() {
+            let kind = case.fault.kind();
+            // What an arm cannot do it says, and no test pretends.
+            if parts
+                .as_ref()
+                .is_ok_and(|parts| unable(&case.fault, parts).is_some())
+            {
+                continue;
+            }
+            trials.push(tier::test(
+                &format!("{name}::{kind}{}", case.suffix),
+                parts.clone(),
+                move |parts| async move { every_fault::felt_and_undone(&parts, flavour, case).await },
+            ));
+        }
+    }
+    tier::run(trials, 32)
 }
 
 type Found = Result<Parts, String>;
