@@ -32,7 +32,7 @@ fn calibrate_prints_one_document() {
                 },
                 {
                     "id": "socket-for-everybody",
-                    "breaks": ["KMS2-SEC-02"],
+                    "breaks": ["KMS2-SEC-02", "KMS2-CONN-15"],
                     "caught_by": ["KMS2-SEC-02", "KMS2-CONN-15"],
                     "verdict": "caught",
                 },
