@@ -1,9 +1,10 @@
 //! `calibrate` and `zoo` as programs.
 
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
+use tokio::time::{Instant, sleep};
 
 use crate::support::{folder, harness, run};
 
@@ -76,8 +77,8 @@ impl Drop for Zoo {
 }
 
 /// Nobody takes a socket from an owner that lives, and a state that is none of ours is not touched.
-#[test]
-fn a_second_plugin_does_not_take_the_socket() {
+#[tokio::test]
+async fn a_second_plugin_does_not_take_the_socket() {
     let place = folder();
     let path = |name: &str| place.path().join(name);
     let socket = path("kms.sock");
@@ -103,7 +104,7 @@ fn a_second_plugin_does_not_take_the_socket() {
             "it does not serve"
         );
         assert_eq!(first.0.try_wait().unwrap(), None, "it ended");
-        std::thread::sleep(Duration::from_millis(20));
+        sleep(Duration::from_millis(20)).await;
     }
     let second = crate::support::said(harness(&[]).args(words("two")).output().unwrap()).ended(3);
     assert!(

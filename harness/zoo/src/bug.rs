@@ -1,6 +1,6 @@
 //! The ways to be wrong.
 //!
-//! Not for what a bug breaks and who has it: that is [`crate::table`].
+//! Not for what a bug breaks and who has it: that is [`mod@crate::table`].
 
 use std::fmt;
 
