@@ -127,7 +127,7 @@ fn note_migrated(run: &mut Run<'_>, gr: &GroupResource, key: &str) -> Result<(),
 /// Adds the resource to the annotation; tells whether that changes anything.
 fn set_migrated(secret: &mut Secret, gr: &GroupResource, now: jiff::Timestamp) -> bool {
     let text = secret.note("migrated-resources").unwrap_or_default();
-    let mut list: MigratedList = serde_json::from_str(text).unwrap_or_default();
+    let mut list = MigratedList::parse(text).unwrap_or_default();
     let entry = Migrated::from(gr);
     let already = list.resources.contains(&entry);
     if already && secret.note("migrated-timestamp").is_some() {

@@ -128,8 +128,7 @@ fn key(secret: &Secret, now: Timestamp) -> Value {
     let text = note("migrated-resources");
     if !text.is_empty() {
         value["migrated"] = match serde_json::from_str::<Value>(text) {
-            Err(_) => json!(format!("invalid: {text}")),
-            Ok(list) => list["resources"]
+            Ok(list) if list.is_object() => list["resources"]
                 .as_array()
                 .into_iter()
                 .flatten()
@@ -140,6 +139,7 @@ fn key(secret: &Secret, now: Timestamp) -> Value {
                         .to_owned()
                 })
                 .collect(),
+            _ => json!(format!("invalid: {text}")),
         };
     }
     let text = note("migrated-timestamp");
