@@ -61,7 +61,9 @@ func newCluster(out io.Writer) *cluster {
 	c.migrationCaches = migrationinformers.NewSharedInformerFactory(c.migrations, 0)
 	c.kube.PrependReactor("delete", "secrets", c.markOrDelete)
 	c.kube.PrependReactor("update", "secrets", c.deleteWithLastFinalizer)
-	c.kube.PrependReactor("*", "*", c.refuse)
+	for _, client := range []*kubetesting.Fake{&c.kube.Fake, &c.config.Fake, &c.migrations.Fake} {
+		client.PrependReactor("*", "*", c.refuse)
+	}
 	return c
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -161,7 +162,10 @@ func objectView(s *corev1.Secret) map[string]any {
 			data[key] = "<EncryptionConfiguration, JSON>"
 		}
 	}
-	metadata := map[string]any{"name": s.Name, "namespace": s.Namespace, "labels": s.Labels, "finalizers": s.Finalizers, "annotations": annotations}
+	// made anew, so that none is an empty list, not null
+	labels, finalizers := map[string]string{}, append([]string{}, s.Finalizers...)
+	maps.Copy(labels, s.Labels)
+	metadata := map[string]any{"name": s.Name, "namespace": s.Namespace, "labels": labels, "finalizers": finalizers, "annotations": annotations}
 	return map[string]any{"kind": "Secret", "type": s.Type, "metadata": metadata, "data": data}
 }
 

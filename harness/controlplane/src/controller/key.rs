@@ -30,6 +30,7 @@ pub(super) fn run(run: &mut Run<'_>) -> Result<(), Stop> {
 }
 
 fn work(run: &mut Run<'_>) -> Result<(), Stop> {
+    run.cluster.api.call("get apiservers")?;
     let external = external_reason(&run.operator.overrides)?;
     let generation = run.cluster.generation;
     let mode = spec_mode(&run.cluster.spec.mode, generation)?;

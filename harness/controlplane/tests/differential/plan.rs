@@ -41,17 +41,18 @@ const CASTS: [Operators; 4] = [
 ];
 
 /// Steps of a plan.
-const LENGTH: std::ops::RangeInclusive<usize> = 3..=26;
+const LENGTH: std::ops::RangeInclusive<usize> = 1..=30;
 
 /// A plan.
 #[derive(Clone, Debug)]
 pub struct Plan {
     cast: usize,
-    steps: Vec<Step>,
+    /// What it does; the story has a step for each.
+    pub steps: Vec<Step>,
 }
 
 #[derive(Clone, Debug)]
-struct Step {
+pub struct Step {
     /// Which operator it is about, if there are several.
     who: usize,
     text: String,
@@ -65,7 +66,15 @@ pub fn plans() -> impl Strategy<Value = Plan> {
     let step = (0..3_usize, Union::new_weighted(texts.collect()))
         .prop_map(|(who, text)| Step { who, text });
     let cast = prop_oneof![6 => Just(0_usize), 2 => Just(1), 2 => Just(2), 1 => Just(3)];
-    (cast, vec(step, LENGTH)).prop_map(|(cast, steps)| Plan { cast, steps })
+    let opening = (0..steps::OPENINGS.len()).prop_map(|n| steps::OPENINGS[n]);
+    (cast, opening, vec(step, LENGTH)).prop_map(|(cast, opening, steps)| {
+        let opening = opening.iter().map(|text| Step {
+            who: 0,
+            text: (*text).to_owned(),
+        });
+        let steps = opening.chain(steps).collect();
+        Plan { cast, steps }
+    })
 }
 
 impl Plan {

@@ -35,8 +35,7 @@ pub fn family(part: &Path, generation: Generation, name: &str) -> Result<()> {
         for _ in 0..TRIES {
             let mut played = real.play(&told);
             let texts = std::mem::take(&mut played.texts);
-            why = difference(&played, &recorded)
-                .map(|why| why.replace("\n  model ", "\n  recorded "));
+            why = difference(&played, &recorded);
             if why.is_none() {
                 recorded_texts(name, texts)?;
                 break;

@@ -1,16 +1,16 @@
 //! The search for differences: random stories on both sides, the shortest one that shows a difference as the answer.
 
-use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
-use proptest::test_runner::{Config, RngAlgorithm, RngSeed, TestCaseError, TestError, TestRunner};
+use anyhow::{Context, Result, anyhow, ensure};
+use proptest::strategy::{Strategy as _, ValueTree as _};
+use proptest::test_runner::{Config, RngAlgorithm, RngSeed, TestRunner};
 use serde_json::json;
 
-use crate::compare::difference;
-use crate::plan::plans;
+use crate::compare::{Difference, difference};
+use crate::plan::{Plan, plans};
 use crate::real::Real;
 use crate::story::{Story, Told};
 use crate::{Side, number};
@@ -22,15 +22,16 @@ const AGAIN: u32 = 4;
 /// A difference at its shortest.
 pub struct Found {
     pub story: Story,
-    pub why: String,
+    pub why: Difference,
     /// What the real controllers said.
     pub real: Told,
 }
 
-/// What a search did.
-#[derive(Default)]
+/// A search under way.
 pub struct Search {
-    pub found: Option<Found>,
+    real: Real,
+    side: Side,
+    runner: TestRunner,
     /// Stories played, without those of the shrinking.
     pub stories: u32,
     /// Lines that were alike.
@@ -39,61 +40,80 @@ pub struct Search {
     pub chance: u32,
 }
 
-/// Plays random stories until one shows a difference, which is shrunk.
-pub fn search(part: &Path, side: Side, stories: u32, seed: u64) -> Result<Search> {
-    let real = RefCell::new(Real::new(side.generation, part));
-    let (played, lines, chance) = (Cell::new(0), Cell::new(0), Cell::new(0));
-    // While a story is shrunk, each try counts: once is enough, and the shortest one is looked at again.
-    let again = Cell::new(AGAIN);
-    let mut runner = TestRunner::new(Config {
-        cases: stories,
-        max_shrink_iters: 4_000,
-        max_shrink_time: 40_000,
-        failure_persistence: None,
-        rng_algorithm: RngAlgorithm::ChaCha,
-        rng_seed: RngSeed::Fixed(seed),
-        ..Config::default()
-    });
-    let run = runner.run(&plans(), |plan| {
-        let (story, model) = plan.tell(side);
-        let said = real.borrow_mut().play(&story);
-        if again.get() == AGAIN {
-            played.set(played.get() + 1);
+impl Search {
+    /// The same seed plays the same stories.
+    pub fn new(part: &Path, side: Side, seed: u64) -> Self {
+        Self {
+            real: Real::new(side.generation, part),
+            side,
+            runner: TestRunner::new(Config {
+                failure_persistence: None,
+                rng_algorithm: RngAlgorithm::ChaCha,
+                rng_seed: RngSeed::Fixed(seed),
+                ..Config::default()
+            }),
+            stories: 0,
+            lines: 0,
+            chance: 0,
         }
-        if difference(&said, &model).is_none() {
-            lines.set(lines.get() + said.lines.len());
-            return Ok(());
-        }
-        for _ in 0..again.get() {
-            if difference(&real.borrow_mut().play(&story), &model).is_none() {
-                chance.set(chance.get() + 1);
-                return Ok(());
+    }
+
+    /// Plays random stories, so many in all, until one shows a difference; it comes back shortened.
+    pub fn next(&mut self, stories: u32) -> Result<Option<Found>> {
+        let plans = plans();
+        while self.stories < stories {
+            self.stories += 1;
+            let tree = plans.new_tree(&mut self.runner);
+            let plan = tree
+                .map_err(|why| anyhow!("draw a story: {why}"))?
+                .current();
+            let found = self.play(&plan);
+            match found {
+                Ok(lines) => self.lines += lines,
+                Err(found) if self.lasts(&found) => return Ok(Some(self.shorten(plan, found))),
+                Err(_) => self.chance += 1,
             }
         }
-        again.set(0);
-        Err(TestCaseError::fail("a difference"))
-    });
-    let found = match run {
-        Ok(()) => None,
-        Err(TestError::Abort(why)) => bail!("{why}"),
-        Err(TestError::Fail(_, plan)) => {
-            let (story, model) = plan.tell(side);
-            let said = real.borrow_mut().play(&story);
-            let why = difference(&said, &model)
-                .context("the shortest story differed each time but the last")?;
-            Some(Found {
-                story,
-                why,
-                real: said,
-            })
+        Ok(None)
+    }
+
+    /// Plays a plan on both; how many lines were alike.
+    fn play(&mut self, plan: &Plan) -> Result<usize, Found> {
+        let (story, model) = plan.tell(self.side);
+        let real = self.real.play(&story);
+        match difference(&real, &model) {
+            None => Ok(real.lines.len()),
+            Some(why) => Err(Found { story, why, real }),
         }
-    };
-    Ok(Search {
-        found,
-        stories: played.get(),
-        lines: lines.get(),
-        chance: chance.get(),
-    })
+    }
+
+    /// It shows each time.
+    fn lasts(&mut self, found: &Found) -> bool {
+        let model = found.story.on_the_model(self.side);
+        (0..AGAIN).all(|_| difference(&self.real.play(&found.story), &model).is_some())
+    }
+
+    /// Takes steps away for as long as a difference stays, and all that come after it.
+    fn shorten(&mut self, mut plan: Plan, mut found: Found) -> Found {
+        plan.steps.truncate(found.why.step);
+        loop {
+            let before = plan.steps.len();
+            for at in (0..before).rev() {
+                if at >= plan.steps.len() {
+                    continue;
+                }
+                let mut shorter = plan.clone();
+                shorter.steps.remove(at);
+                if let Err(still) = self.play(&shorter) {
+                    shorter.steps.truncate(still.why.step);
+                    (plan, found) = (shorter, still);
+                }
+            }
+            if plan.steps.len() == before {
+                return found;
+            }
+        }
+    }
 }
 
 /// The tier's test: no story may differ. Says how many were alike.
@@ -101,31 +121,25 @@ pub fn none_differs(part: &Path, side: Side, stories: u32) -> Result<()> {
     let stories = number("OPENSHIFT_STORIES", stories)?;
     let seed = u64::from(number("OPENSHIFT_SEED", 1)?);
     let show = number("OPENSHIFT_SHOW", 1)?;
+    let mut search = Search::new(part, side, seed);
     let mut shown = String::new();
-    let (mut alike, mut lines, mut chance, mut differ) = (0, 0, 0, 0);
-    while alike + differ < stories {
-        let left = stories - alike - differ;
-        let did = search(part, side, left, seed + 1_000_003 * u64::from(differ))?;
-        lines += did.lines;
-        chance += did.chance;
-        let Some(found) = did.found else {
-            alike += did.stories;
+    let mut differ = 0;
+    while differ < show {
+        let Some(found) = search.next(stories)? else {
             break;
         };
-        alike += did.stories.saturating_sub(1);
         differ += 1;
         let file = keep(&format!("{:?}-{seed}-{differ}", side.generation), &found)?;
-        writeln!(
-            shown,
-            "{}{}\n  kept as {}\n",
-            found.story,
-            found.why,
-            file.display()
-        )?;
-        if differ >= show {
-            break;
-        }
+        let Found { story, why, .. } = found;
+        writeln!(shown, "{story}{why}\n  kept as {}\n", file.display())?;
     }
+    let Search {
+        stories,
+        lines,
+        chance,
+        ..
+    } = search;
+    let alike = stories - differ - chance;
     println!(
         "{:?}: {alike} random stories alike, {differ} different, {chance} by chance ({lines} lines, seed {seed})",
         side.generation
