@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -102,8 +103,8 @@ func configView(s *corev1.Secret) any {
 		resources[text] = append(resources[text], strings.Join(entry.Resources, "+"))
 	}
 	view := map[string]string{}
-	for text, names := range resources {
-		view[strings.Join(names, " ")] = text
+	for _, text := range slices.Sorted(maps.Keys(resources)) {
+		view[strings.Join(resources[text], " ")] = text
 	}
 	if s.DeletionTimestamp != nil {
 		view["deleting"] = "yes"

@@ -1,12 +1,15 @@
 //! The EncryptionConfiguration text that an API server is started with, as these operators write it.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::gojson;
 use crate::object::Secret;
 
 /// Data key of a config secret, and the name of an operand's copy.
 pub const CONFIG_KEY: &str = "encryption-config";
+const KIND: &str = "EncryptionConfiguration";
+const API_VERSION: &str = "apiserver.config.k8s.io/v1";
 /// 16 zero bytes in base64: the material of identity and KMS keys.
 pub const NULL_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAA==";
 
@@ -149,8 +152,8 @@ impl EncryptionConfiguration {
     /// A configuration with these entries.
     pub fn new(resources: Vec<ResourceConfig>) -> Self {
         Self {
-            kind: "EncryptionConfiguration".to_owned(),
-            api_version: "apiserver.config.k8s.io/v1".to_owned(),
+            kind: KIND.to_owned(),
+            api_version: API_VERSION.to_owned(),
             resources,
         }
     }
@@ -166,11 +169,32 @@ impl EncryptionConfiguration {
     ///
     /// # Errors
     ///
-    /// What the operators' decoder says, for a text that is no JSON; otherwise what is wrong with its form.
+    /// What the operators' decoder says, for a text that is no JSON or no such object. For one with a field of another
+    /// shape, or with a provider that the API does not have, what is wrong in other words: the real decoder passes over
+    /// such a provider.
     pub fn from_text(text: &[u8]) -> Result<Self, String> {
+        let unread = |why: String| format!("couldn't get version/kind; json parse error: {why}");
         if let Some(complaint) = gojson::complaint(text) {
+            return Err(unread(complaint));
+        }
+        let object: Value = serde_json::from_slice(text).map_err(|e| e.to_string())?;
+        if !object.is_object() && !object.is_null() {
+            let kind = gojson::kind(&object);
+            return Err(unread(format!(
+                r#"json: cannot unmarshal {kind} into Go value of type struct {{ APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }}"#
+            )));
+        }
+        let word = |name: &str| object[name].as_str().unwrap_or_default();
+        for (name, shown) in [("kind", "Kind"), ("apiVersion", "apiVersion")] {
+            if word(name).is_empty() {
+                let text = String::from_utf8_lossy(text);
+                return Err(format!("Object '{shown}' is missing in '{text}'"));
+            }
+        }
+        let (kind, version) = (word("kind"), word("apiVersion"));
+        if (kind, version) != (KIND, API_VERSION) {
             return Err(format!(
-                "couldn't get version/kind; json parse error: {complaint}"
+                "no kind {kind:?} is registered for version {version:?} in scheme \"pkg/runtime/scheme.go:110\""
             ));
         }
         serde_json::from_slice(text).map_err(|e| e.to_string())

@@ -59,7 +59,8 @@ fn work(run: &mut Run<'_>) -> Result<(), Stop> {
             resources: &run.operator.resources,
         };
         if let Some((last, reason)) = needs_new_key(keys, &want, run.now)? {
-            number = number.max(last + 1);
+            // after the greatest number there is comes 0, as in Go
+            number = number.max(last.wrapping_add(1));
             given.push((gr, reason));
         }
     }

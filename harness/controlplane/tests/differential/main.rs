@@ -7,7 +7,7 @@
 //!
 //! Without the program its tests show as ignored; with `KMS_REQUIRE=all` they fail. `OPENSHIFT_STORIES` sets how many
 //! random stories each generation gets, `OPENSHIFT_SEED` the seed, `OPENSHIFT_SHOW` after how many differences the search
-//! ends. `OPENSHIFT_STORY=FILE` plays one story, as a difference is printed, on both and prints what they say.
+//! ends. `OPENSHIFT_STORY=FILE` plays one story, in the form in which a difference is printed, and keeps its recordings.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 #![expect(

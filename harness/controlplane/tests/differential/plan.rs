@@ -135,7 +135,7 @@ impl Step {
         for (word, meaning) in [
             ("$NEWEST", newest.to_string()),
             ("$OLDER", older.to_string()),
-            ("$NEXT", (newest + 1).to_string()),
+            ("$NEXT", newest.saturating_add(1).to_string()),
             ("$REVISION", revision.to_string()),
             ("$BEFORE", revision.saturating_sub(1).max(1).to_string()),
             ("$AFTER", (revision + 1).to_string()),

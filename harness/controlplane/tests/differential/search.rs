@@ -110,7 +110,8 @@ impl Search {
                 }
             }
             if plan.steps.len() == before {
-                return found;
+                // what was cut off behind the difference was still there when it was found
+                return self.play(&plan).err().unwrap_or(found);
             }
         }
     }
@@ -129,7 +130,11 @@ pub fn none_differs(part: &Path, side: Side, stories: u32) -> Result<()> {
             break;
         };
         differ += 1;
-        let file = keep(&format!("{:?}-{seed}-{differ}", side.generation), &found)?;
+        let file = keep(
+            &format!("{:?}-{seed}-{differ}", side.generation),
+            &found.story,
+            &found.real,
+        )?;
         let Found { story, why, .. } = found;
         writeln!(shown, "{story}{why}\n  kept as {}\n", file.display())?;
     }
@@ -151,17 +156,16 @@ pub fn none_differs(part: &Path, side: Side, stories: u32) -> Result<()> {
     Ok(())
 }
 
-/// Writes the difference as a recording of the real controllers, ready to be put into `found/` with a better name.
-fn keep(name: &str, found: &Found) -> Result<PathBuf> {
-    let operators: Vec<_> = found
-        .story
+/// Writes what the real controllers said as a recording, ready to be put into `found/` with a better name.
+pub fn keep(name: &str, story: &Story, real: &Told) -> Result<PathBuf> {
+    let operators: Vec<_> = story
         .operators
         .iter()
         .map(|o| json!([o.name, o.resources, o.nodes]))
         .collect();
     let title = json!({"step": 0, "what": "story", "name": name, "text": "?", "data": {"operators": operators}});
     let mut text = format!("{title}\n");
-    for line in &found.real.lines {
+    for line in &real.lines {
         writeln!(text, "{line}")?;
     }
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.jsonl"));

@@ -35,7 +35,7 @@ pub const TABLE: &[(u32, &str)] = &[
     (1, "key $NEWEST set kms-config <{|[]>"),
     (2, "key $NEXT create <aescbc|identity|KMS|bogus>"),
     (1, "key $NEXT create-v1"),
-    (1, "key <x|0|07> create <aescbc|identity>"),
+    (1, "key <x|0|07|18446744073709551615> create <aescbc|identity>"),
     // config secrets
     (3, "target <delete|strip|force-delete>"),
     (2, "copy <delete|strip|force-delete>"),
@@ -79,6 +79,12 @@ pub const CONFIGS: &[&str] = &[
     r#"{"kind":"EncryptionConfiguration","apiVersion":"apiserver.config.k8s.io/v1","resources":[{"resources":["secrets"],"providers":[{"aescbc":{"keys":[{"name":"1","secret":"a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s="},{"name":"2","secret":"a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s="}]}},{"identity":{}}]}]}"#,
     r#"{"kind":"EncryptionConfiguration","apiVersion":"apiserver.config.k8s.io/v1","resources":[{"resources":["secrets"],"providers":[{"kms":{"apiVersion":"v2","name":"1_secrets","endpoint":"unix:///var/run/kmsplugin/kms.sock","timeout":"10s"}},{"identity":{}}]}]}"#,
     r#"{"kind":"EncryptionConfiguration","apiVersion":"apiserver.config.k8s.io/v1","resources":[{"resources":["secrets"],"providers":[{"kms":{"apiVersion":"v2","name":"plain","endpoint":"unix:///var/run/kmsplugin/kms.sock","timeout":"10s"}},{"identity":{}}]}]}"#,
+    "{}",
+    "null",
+    "[]",
+    r#"{"kind":"EncryptionConfiguration"}"#,
+    r#"{"kind":"EncryptionConfiguration","apiVersion":"v1","resources":[]}"#,
+    r#"{"kind":"Other","apiVersion":"apiserver.config.k8s.io/v1"}"#,
     r#"{"kind":"EncryptionConfiguration","apiVersion":"apiserver.config.k8s.io/v1"}"#,
 ];
 

@@ -13,6 +13,7 @@ use crate::compare::difference;
 use crate::player::Player;
 use crate::real::Real;
 use crate::recordings::Operators;
+use crate::search::keep;
 use crate::{KMS, PLAIN, Side};
 
 /// An operator: its name, what it encrypts, on how many nodes.
@@ -151,21 +152,24 @@ impl fmt::Display for Story {
     }
 }
 
-/// Plays the story of a file on both, in both generations, and prints what they say; an error where they differ.
+/// Plays the story of a file on both, in both generations, and keeps recordings of the real ones; an error where they
+/// differ.
 pub fn tell_file(file: &Path, part: &Path) -> Result<()> {
     let text = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
     let story = Story::parse(&text)?;
+    let name = file.file_stem().unwrap_or_default().to_string_lossy();
     let mut differ = Vec::new();
     for side in [PLAIN, KMS] {
-        let name = format!("{:?}", side.generation);
+        let generation = format!("{:?}", side.generation);
         let real = Real::new(side.generation, part).play(&story);
-        println!("== {name}");
-        for line in &real.lines {
-            println!("{line}");
-        }
-        if let Some(difference) = difference(&real, &story.on_the_model(side)) {
-            differ.push(format!("{name}: {difference}"));
-        }
+        let kept = keep(&format!("{generation}-{name}"), &story, &real)?;
+        println!(
+            "{generation}: {} lines, kept as {}",
+            real.lines.len(),
+            kept.display()
+        );
+        let difference = difference(&real, &story.on_the_model(side));
+        differ.extend(difference.map(|difference| format!("{generation}: {difference}")));
     }
     if differ.is_empty() {
         Ok(())
