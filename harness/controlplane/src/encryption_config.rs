@@ -33,12 +33,25 @@ pub struct ResourceConfig {
     #[serde(deserialize_with = "null_is_empty")]
     pub resources: Vec<String>,
     /// The first one writes, all of them read.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "known_or_other")]
     pub providers: Vec<Provider>,
 }
 
 fn null_is_empty<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Vec<String>, D::Error> {
     Ok(Option::deserialize(d)?.unwrap_or_default())
+}
+
+/// Reads providers as the operators' decoder does: one of no kind that the API has is there, and says nothing.
+fn known_or_other<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Vec<Provider>, D::Error> {
+    const KINDS: [&str; 5] = ["aesgcm", "aescbc", "secretbox", "identity", "kms"];
+    let entries: Option<Vec<Value>> = Option::deserialize(d)?;
+    let read = |entry: Value| match entry.as_object() {
+        Some(object) if !KINDS.iter().any(|kind| object.contains_key(*kind)) => {
+            Ok(Provider::Other(Empty {}))
+        }
+        _ => serde_json::from_value(entry).map_err(serde::de::Error::custom),
+    };
+    entries.unwrap_or_default().into_iter().map(read).collect()
 }
 
 /// One provider.
@@ -55,6 +68,8 @@ pub enum Provider {
     Identity(Empty),
     /// A KMS plugin.
     Kms(KmsProvider),
+    /// None of these: read, but never written.
+    Other(Empty),
 }
 
 /// No settings.
@@ -137,6 +152,7 @@ impl Provider {
         };
         match self {
             Self::Identity(_) => "identity".to_owned(),
+            Self::Other(_) => "empty".to_owned(),
             Self::Aescbc(keys) => format!("aescbc:{}", first(keys)),
             Self::Aesgcm(keys) if keys.keys.first().is_some_and(|key| key.secret == NULL_KEY) => {
                 format!("aesgcm-null:{}", first(keys))
@@ -170,8 +186,7 @@ impl EncryptionConfiguration {
     /// # Errors
     ///
     /// What the operators' decoder says, for a text that is no JSON or no such object. For one with a field of another
-    /// shape, or with a provider that the API does not have, what is wrong in other words: the real decoder passes over
-    /// such a provider.
+    /// shape, or a provider of two kinds at once, what is wrong in other words.
     pub fn from_text(text: &[u8]) -> Result<Self, String> {
         let unread = |why: String| format!("couldn't get version/kind; json parse error: {why}");
         if let Some(complaint) = gojson::complaint(text) {

@@ -79,6 +79,7 @@ pub const CONFIGS: &[&str] = &[
     r#"{"kind":"EncryptionConfiguration","apiVersion":"apiserver.config.k8s.io/v1","resources":[{"resources":["secrets"],"providers":[{"aescbc":{"keys":[{"name":"1","secret":"a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s="},{"name":"2","secret":"a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s="}]}},{"identity":{}}]}]}"#,
     r#"{"kind":"EncryptionConfiguration","apiVersion":"apiserver.config.k8s.io/v1","resources":[{"resources":["secrets"],"providers":[{"kms":{"apiVersion":"v2","name":"1_secrets","endpoint":"unix:///var/run/kmsplugin/kms.sock","timeout":"10s"}},{"identity":{}}]}]}"#,
     r#"{"kind":"EncryptionConfiguration","apiVersion":"apiserver.config.k8s.io/v1","resources":[{"resources":["secrets"],"providers":[{"kms":{"apiVersion":"v2","name":"plain","endpoint":"unix:///var/run/kmsplugin/kms.sock","timeout":"10s"}},{"identity":{}}]}]}"#,
+    r#"{"kind":"EncryptionConfiguration","apiVersion":"apiserver.config.k8s.io/v1","resources":[{"resources":["secrets"],"providers":[{"new":{}},{"aescbc":{"keys":[{"name":"1","secret":"a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s="}]}},{}]}]}"#,
     "{}",
     "null",
     "[]",
