@@ -14,6 +14,7 @@ import (
 	"embed"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 )
@@ -25,6 +26,7 @@ const patience = 2 * time.Minute
 var sources embed.FS
 
 func main() {
+	debug.SetGCPercent(400) // stories are short, and their worlds small
 	var err error
 	switch {
 	case len(os.Args) == 1:

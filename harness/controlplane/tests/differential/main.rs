@@ -41,7 +41,7 @@ mod story;
 mod view;
 
 /// Random stories of each generation, unless `OPENSHIFT_STORIES` says otherwise.
-const STORIES: u32 = 200;
+const STORIES: u32 = 150;
 
 /// Which controllers are compared, and what is done to the model before it plays: nothing, but in the self-test.
 #[derive(Clone, Copy)]

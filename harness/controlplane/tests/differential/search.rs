@@ -67,24 +67,24 @@ impl Search {
             let plan = tree
                 .map_err(|why| anyhow!("draw a story: {why}"))?
                 .current();
-            let found = self.play(&plan);
-            match found {
-                Ok(lines) => self.lines += lines,
-                Err(found) if self.lasts(&found) => return Ok(Some(self.shorten(plan, found))),
-                Err(_) => self.chance += 1,
+            match self.play(&plan) {
+                None => {}
+                Some(found) if self.lasts(&found) => return Ok(Some(self.shorten(plan, found))),
+                Some(_) => self.chance += 1,
             }
         }
         Ok(None)
     }
 
-    /// Plays a plan on both; how many lines were alike.
-    fn play(&mut self, plan: &Plan) -> Result<usize, Found> {
+    /// Plays a plan on both.
+    fn play(&mut self, plan: &Plan) -> Option<Found> {
         let (story, model) = plan.tell(self.side);
         let real = self.real.play(&story);
-        match difference(&real, &model) {
-            None => Ok(real.lines.len()),
-            Some(why) => Err(Found { story, why, real }),
-        }
+        let Some(why) = difference(&real, &model) else {
+            self.lines += real.lines.len();
+            return None;
+        };
+        Some(Found { story, why, real })
     }
 
     /// It shows each time.
@@ -104,14 +104,14 @@ impl Search {
                 }
                 let mut shorter = plan.clone();
                 shorter.steps.remove(at);
-                if let Err(still) = self.play(&shorter) {
+                if let Some(still) = self.play(&shorter) {
                     shorter.steps.truncate(still.why.step);
                     (plan, found) = (shorter, still);
                 }
             }
             if plan.steps.len() == before {
                 // what was cut off behind the difference was still there when it was found
-                return self.play(&plan).err().unwrap_or(found);
+                return self.play(&plan).unwrap_or(found);
             }
         }
     }
