@@ -60,6 +60,15 @@ pub const GO_PLUGINS: Part = Part {
     cached: "go-plugins-0.37.2-1",
 };
 
+/// OpenShift's encryption controllers in a program that plays stories, with the one that has a KMS mode beside it.
+pub const OPENSHIFT_CONTROLLERS: Part = Part {
+    name: "OpenShift's encryption controllers",
+    variable: "OPENSHIFT_CONTROLLERS",
+    program: "openshift-controllers",
+    script: "ci/openshift-controllers/install",
+    cached: "openshift-controllers-20260213153706-1",
+};
+
 impl Part {
     /// Looks for the binary as the script does with `--find`: the variable, PATH, the cache.
     pub fn find(&self) -> Result<PathBuf> {
