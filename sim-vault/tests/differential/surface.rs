@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::call::Call;
 
 mod auth;
+pub mod cluster;
 mod system;
 mod transit;
 
@@ -68,6 +69,31 @@ impl Row {
         self.raw = bodies.to_vec();
         self
     }
+}
+
+impl Row {
+    /// Whether it is one of this row's calls, whatever its body.
+    pub fn has(&self, call: &Call) -> bool {
+        let named = |name: &str| self.headers.iter().any(|(n, _)| *n == name);
+        self.methods.split('|').any(|m| m == call.method)
+            && paths(self.path).contains(&call.path)
+            && call.headers.iter().all(|(name, _)| named(name))
+    }
+}
+
+/// All paths of a pattern.
+fn paths(pattern: &str) -> Vec<String> {
+    let Some((plain, (choice, tail))) = pattern
+        .split_once('{')
+        .and_then(|(plain, rest)| Some((plain, rest.split_once('}')?)))
+    else {
+        return vec![pattern.to_owned()];
+    };
+    let tails = paths(tail);
+    let choices = choice.split('|');
+    choices
+        .flat_map(|c| tails.iter().map(move |t| format!("{plain}{c}{t}")))
+        .collect()
 }
 
 /// Rows that belong together, and the calls that lay their ground.
