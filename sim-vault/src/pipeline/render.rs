@@ -42,7 +42,7 @@ impl Core {
             return self.finish(204, Bytes::new(), true);
         };
         let status = reply.status.unwrap_or(200);
-        if status == 202 && reply.data.is_none() && !reply.no_mount_type {
+        if matches!(status, 202 | 404) && reply.data.is_none() && !reply.no_mount_type {
             return self.finish(status, Bytes::new(), true);
         }
         let body = match &reply.raw {

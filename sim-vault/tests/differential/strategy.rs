@@ -115,7 +115,13 @@ fn headers(headers: &[(&'static str, Value)]) -> BoxedStrategy<Vec<(String, Stri
                 .flatten()
                 .filter_map(|v| v.as_str().map(str::to_owned))
                 .collect();
-            option::weighted(0.4, select(texts)).prop_map(|v| Some(((*name).to_owned(), v?)))
+            let value = select(texts);
+            match name.strip_suffix('!') {
+                Some(name) => value.prop_map(|v| Some((name.to_owned(), v))).boxed(),
+                None => option::weighted(0.4, value)
+                    .prop_map(|v| Some(((*name).to_owned(), v?)))
+                    .boxed(),
+            }
         })
         .collect();
     entries

@@ -1,7 +1,7 @@
 //! What may be asked: the API as rows of methods, paths and bodies, grouped into families.
 //!
 //! A row is data: `{a|b}` in a path chooses one, a field's list holds the values it may take, simplest first (that is
-//! where shrinking goes), and `!` behind a field's name makes it always present. In texts `$t1` and the like stand for
+//! where shrinking goes), and `!` behind a field's or a header's name makes it always present. In texts `$t1` and the like stand for
 //! what earlier answers gave (see [`crate::memory`]).
 
 use serde_json::{Value, json};
@@ -74,7 +74,11 @@ impl Row {
 impl Row {
     /// Whether it is one of this row's calls, whatever its body.
     pub fn has(&self, call: &Call) -> bool {
-        let named = |name: &str| self.headers.iter().any(|(n, _)| *n == name);
+        let named = |name: &str| {
+            self.headers
+                .iter()
+                .any(|(n, _)| n.trim_end_matches('!') == name)
+        };
         self.methods.split('|').any(|m| m == call.method)
             && paths(self.path).contains(&call.path)
             && call.headers.iter().all(|(name, _)| named(name))

@@ -181,8 +181,17 @@ impl Wire {
         }
         for path in ["x", "y", "x/y"] {
             self.ask("DELETE", &format!("cubbyhole/{path}"));
+        }
+        for path in ["x", "y", "x/y", "none", "t"] {
             self.ask("DELETE", &format!("secret/metadata/{path}"));
         }
+        let rules = json!({
+            "max_versions": 0,
+            "cas_required": false,
+            "delete_version_after": "0s",
+            "metadata_cas_required": false,
+        });
+        self.tell("POST", "secret/config", rules);
         self.tell(
             "POST",
             "sys/quotas/config",

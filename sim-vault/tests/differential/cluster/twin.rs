@@ -23,7 +23,13 @@ use super::{
     reference::{Reference, State},
     step::{Deed, Step},
 };
-use crate::{call::Call, live, memory::Memory, model::Product, shape};
+use crate::{
+    call::Call,
+    live,
+    memory::Memory,
+    model::{self, Product},
+    shape,
+};
 
 /// How often a sequence is made until it shows no difference: an election may come when nobody called for it.
 const TRIES: u32 = 3;
@@ -39,9 +45,12 @@ thread_local! {
     static COMPARED: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Whether each step is printed as it is made.
-fn trace() -> bool {
-    std::env::var_os("DIFFERENTIAL_TRACE").is_some()
+/// Prints what is being done, where somebody wants to see it.
+#[expect(clippy::print_stderr, reason = "it is asked for by a variable")]
+fn note(text: impl FnOnce() -> String) {
+    if std::env::var_os("DIFFERENTIAL_TRACE").is_some() {
+        eprintln!("{}", text());
+    }
 }
 
 /// What a difference says.
@@ -84,9 +93,7 @@ impl Running {
                 Ok(()) => return,
                 Err(panic) if attempt == TRIES => resume_unwind(panic),
                 Err(panic) => {
-                    if trace() {
-                        eprintln!("once more, for it showed\n{}", text(&*panic));
-                    }
+                    note(|| format!("once more, for it showed\n{}", text(&*panic)));
                     COMPARED.set(before);
                 }
             }
@@ -195,9 +202,7 @@ impl<P: Product> StateMachineTest for Twin<P> {
     ) -> Live {
         let nodes = Rc::clone(&live.nodes);
         let votes = reference.votes();
-        if trace() {
-            eprintln!("{:?} {step}", crate::model::now());
-        }
+        note(|| format!("{:?} {step}", model::now()));
         match step {
             Step::Ask(role, call) => {
                 let used = live.memory.fill(&call).token;
