@@ -175,7 +175,9 @@ impl Core {
 
     /// The client has seen a state that this node has not reached.
     fn too_new(&self, request: &Request) -> bool {
-        let Some(wanted) = request.get("X-Vault-Index").and_then(Self::index_value) else {
+        let index = request.get("X-Vault-Index").and_then(Self::index_value);
+        // what another cluster gave says nothing here
+        let Some((_, wanted)) = index.filter(|(cluster, _)| *cluster == self.cluster_id) else {
             return false;
         };
         let horizon = self.horizon();
