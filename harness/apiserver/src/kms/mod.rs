@@ -429,13 +429,8 @@ impl Provider {
         if opened.is_err() && !cx.options.cache_unproven_seeds {
             return opened;
         }
-        self.seeds.insert(
-            cx.now,
-            cold.cache_key,
-            opener,
-            &self.entry.name,
-            cx.metrics,
-        );
+        self.seeds
+            .insert(cx.now, cold.cache_key, opener, &self.entry.name, cx.metrics);
         opened
     }
 

@@ -268,7 +268,11 @@ fn kms2_dec_03_one_wrong_answer_poisons_the_seed() {
     lab.plugin().decrypt = Mode::Well;
     assert_eq!(lab.read(&stored).unwrap().bytes, b"x");
     assert!(lab.read(&stored).is_ok());
-    assert_eq!(lab.count(Method::Decrypt), 2, "what has opened a value is kept");
+    assert_eq!(
+        lab.count(Method::Decrypt),
+        2,
+        "what has opened a value is kept"
+    );
 }
 
 #[test]

@@ -42,11 +42,7 @@ impl Blocks {
     }
 
     /// Opens a stream that will begin with `block`.
-    pub fn open<T, E>(
-        &self,
-        block: Vec<u8>,
-        open: impl FnOnce() -> Result<T, E>,
-    ) -> Result<T, E> {
+    pub fn open<T, E>(&self, block: Vec<u8>, open: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         let mut next = lock(&self.next);
         // before it is open: it may be written at once
         lock(&self.waiting).insert(*next, block);
@@ -290,11 +286,11 @@ mod tests {
             rest = after;
         }
         let authority = ":authority=%2Frun%2Fkms.sock";
-        let (first, second) = (format!(":path=/x {authority}"), format!(":path=/y {authority}"));
-        assert_eq!(
-            seen,
-            ["frame 4 of 0", &first, "frame 0 of 4", &second]
+        let (first, second) = (
+            format!(":path=/x {authority}"),
+            format!(":path=/y {authority}"),
         );
+        assert_eq!(seen, ["frame 4 of 0", &first, "frame 0 of 4", &second]);
     }
 
     /// A stream that was given up before it was written, or could not be opened, leaves nothing behind and costs no other
