@@ -172,8 +172,12 @@ impl Part {
                 step.id,
                 step.at
             ));
+            let mut before = "";
             for shown in &step.lines {
-                shown.write(out, &step.at);
+                shown.write(out, &step.at, before);
+                if let Shown::Command { command, .. } = shown {
+                    before = command;
+                }
             }
             step.expectations.iter().for_each(|it| it.write(out));
         }
@@ -203,7 +207,8 @@ impl Part {
 }
 
 impl Shown {
-    fn write(&self, out: &mut String, step_at: &str) {
+    /// A command that stands there already is not written once more.
+    fn write(&self, out: &mut String, step_at: &str, before: &str) {
         match self {
             Self::Command {
                 at,
@@ -213,7 +218,8 @@ impl Shown {
                 if at != step_at {
                     out.push_str(&format!("   -- {at}\n"));
                 }
-                for (number, line) in command.lines().enumerate() {
+                let new = if command == before { "" } else { command };
+                for (number, line) in new.lines().enumerate() {
                     let sign = if number == 0 { "$" } else { " " };
                     out.push_str(format!("   {sign} {line}").trim_end());
                     out.push('\n');

@@ -14,7 +14,7 @@ pub const PATIENCE: Duration = Duration::from_secs(45 * 60);
 /// The stage.
 pub struct Stage {
     /// The cluster.
-    pub world: World,
+    pub world: Box<World>,
     steps: Vec<Step>,
     armed: Option<(&'static Row, &'static str)>,
     happened: Option<fault::Happened>,
@@ -22,7 +22,7 @@ pub struct Stage {
 
 impl Stage {
     /// A stage on a cluster; the fault happens before its step.
-    pub fn new(world: World, fault: Option<(&'static Row, &'static str)>) -> Self {
+    pub fn new(world: Box<World>, fault: Option<(&'static Row, &'static str)>) -> Self {
         Self {
             world,
             steps: Vec::new(),

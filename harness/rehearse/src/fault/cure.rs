@@ -2,6 +2,9 @@
 
 use kms_apiserver_api::Trouble;
 use kms_controlplane::cluster::Management;
+use kms_controlplane::key::key_number;
+use kms_controlplane::object::{COMPONENT_LABEL, MANAGED_NAMESPACE};
+use kms_controlplane::plane::COMPONENTS;
 use serde_json::{Value, json};
 
 use super::{Happened, make};
@@ -109,11 +112,27 @@ fn cure_trap(world: &mut World, id: &str, happened: &Happened) -> Result<(), Tro
                 }
                 cluster.spec.kms = Some(crate::world::plugin_spec());
             }
+            let namespace = MANAGED_NAMESPACE;
+            for (component, newest) in happened.kept.numbers.iter().enumerate() {
+                for key in later(world, component, *newest) {
+                    world.take_secret(namespace, &key)?;
+                }
+            }
             put_back(world, happened)?;
         }
     }
     world.act();
     Ok(())
+}
+
+/// Names of a component's key secrets with a higher number, readable or not.
+fn later(world: &World, component: usize, newest: u64) -> Vec<String> {
+    let api = &world.plane.cluster.api;
+    let secrets = api.cached_secrets(MANAGED_NAMESPACE, COMPONENT_LABEL, COMPONENTS[component].0);
+    let names = secrets.map(|secret| secret.name.clone());
+    names
+        .filter(|name| key_number(name).is_some_and(|number| number > newest))
+        .collect()
 }
 
 /// Creates secrets again that were taken away, with a number of their own; one that is there is replaced.

@@ -41,7 +41,7 @@ pub async fn inject(
         }
         "OCP-FAULT-02" => {
             kept.secrets
-                .push(take(world, CONFIG_NAMESPACE, "vault-approle")?);
+                .push(world.take_secret(CONFIG_NAMESPACE, "vault-approle")?);
             world.act();
         }
         "OCP-FAULT-03" => {
@@ -119,8 +119,9 @@ pub async fn inject(
         }
         "OCP-FAULT-26" => world.plugins.iter_mut().for_each(|plugin| plugin.remove()),
         "OCP-FAULT-27" => {
+            let name = newest_key(world)?;
             kept.secrets
-                .push(take(world, MANAGED_NAMESPACE, &newest_key(world)?)?);
+                .push(world.take_secret(MANAGED_NAMESPACE, &name)?);
             world.act();
         }
         "OCP-FAULT-28" => {
@@ -145,12 +146,9 @@ fn make_trap(world: &mut World, id: &str, kept: &mut Kept) -> Result<(), Trouble
         "OCP-TRAP-01" => {
             let revision = world.plane.operands[0].latest;
             kept.secrets
-                .push(take(world, KAS, &format!("{CONFIG_KEY}-{revision}"))?);
+                .push(world.take_secret(KAS, &format!("{CONFIG_KEY}-{revision}"))?);
         }
-        "OCP-TRAP-02" => {
-            kept.secrets
-                .push(take(world, MANAGED_NAMESPACE, &target_config_name(KAS))?);
-        }
+        "OCP-TRAP-02" => world.pending = Some(Pending::LoseTarget),
         "OCP-TRAP-03" => under(world, Generation::Generic, kept),
         "OCP-TRAP-04" => "secretbox".clone_into(&mut world.plane.cluster.spec.mode),
         "OCP-TRAP-05" => {
@@ -177,10 +175,12 @@ fn make_trap(world: &mut World, id: &str, kept: &mut Kept) -> Result<(), Trouble
         "OCP-TRAP-07" => {
             let revision = world.plane.operands[0].latest;
             for key in world.keys(0) {
-                take(world, MANAGED_NAMESPACE, &key_secret_name(KAS, &key.name))?;
+                world.take_secret(MANAGED_NAMESPACE, &key_secret_name(KAS, &key.name))?;
+                world.act();
             }
-            take(world, MANAGED_NAMESPACE, &target_config_name(KAS))?;
-            take(world, KAS, &format!("{CONFIG_KEY}-{revision}"))?;
+            world.take_secret(MANAGED_NAMESPACE, &target_config_name(KAS))?;
+            world.act();
+            world.take_secret(KAS, &format!("{CONFIG_KEY}-{revision}"))?;
         }
         "OCP-TRAP-08" => {
             let name = newest_key(world)?;
@@ -198,8 +198,9 @@ fn make_trap(world: &mut World, id: &str, kept: &mut Kept) -> Result<(), Trouble
             if let Some(kms) = &mut world.plane.cluster.spec.kms {
                 "https://other.example.com:8200".clone_into(&mut kms.vault.vault_address);
             }
+            let name = newest_key(world)?;
             kept.secrets
-                .push(take(world, MANAGED_NAMESPACE, &newest_key(world)?)?);
+                .push(world.take_secret(MANAGED_NAMESPACE, &name)?);
         }
         "OCP-TRAP-12" => {
             for operator in &mut world.plane.cluster.components {
@@ -213,24 +214,26 @@ fn make_trap(world: &mut World, id: &str, kept: &mut Kept) -> Result<(), Trouble
     Ok(())
 }
 
+/// Operators of another generation take over. Kept are the configurations and key numbers of before.
 fn under(world: &mut World, generation: Generation, kept: &mut Kept) {
     kept.generation = Some(world.plane.cluster.generation);
+    for (component, (name, ..)) in COMPONENTS.iter().enumerate() {
+        let api = &world.plane.cluster.api;
+        let target = api.cached_secret(MANAGED_NAMESPACE, &target_config_name(name));
+        kept.secrets.extend(target.cloned());
+        kept.secrets
+            .extend(api.cached_secret(name, CONFIG_KEY).cloned());
+        let newest = world.keys(component).last().and_then(|key| key.number());
+        kept.numbers.push(newest.unwrap_or(0));
+    }
+    if generation == Generation::V2 {
+        world.plane.cluster.spec.kms = None;
+    }
     world.plane.cluster.generation = generation;
 }
 
 fn refused<T>(result: Result<T, kms_controlplane::api::ApiError>) -> Result<T, Trouble> {
     result.map_err(|error| Trouble::new(error.to_string()))
-}
-
-/// Takes a secret away by force, and gives it.
-fn take(world: &mut World, namespace: &str, name: &str) -> Result<Secret, Trouble> {
-    let api = &mut world.plane.cluster.api;
-    let kept = refused(api.secret(namespace, name))?;
-    let mut bare = kept.clone();
-    bare.finalizers.clear();
-    refused(api.update_secret(bare))?;
-    refused(api.delete_secret(namespace, name))?;
-    Ok(kept)
 }
 
 fn newest_key(world: &World) -> Result<String, Trouble> {
@@ -299,17 +302,10 @@ async fn uneven(world: &mut World) -> Result<crate::report::Expectation, Trouble
     let mut ids = Vec::new();
     for node in 0..world.plan.nodes {
         let target = Target::secret("default", &format!("written-on-{node}"));
-        let place = world.place(0, node);
-        let body = crate::world::objects::body(&target);
-        let answer = world.servers[place].api().create(&target, body).await?;
-        if !answer.ok() {
-            return Ok(expectation(
-                "every node still writes, with the key that it knows",
-                false,
-                answer.message(),
-            ));
+        if let Err(refusal) = world.write_on(0, node, &target).await {
+            let text = "every node still writes, with the key that it knows";
+            return Ok(expectation(text, false, refusal));
         }
-        world.acknowledged.push((0, target.clone()));
         let stored = world.stored(0, &target).await?;
         ids.extend(stored.as_ref().and_then(key_id));
     }

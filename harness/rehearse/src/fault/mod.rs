@@ -6,6 +6,7 @@
 pub mod cure;
 pub mod make;
 pub mod show;
+mod signs;
 pub mod table;
 
 use std::time::Duration;
@@ -44,6 +45,8 @@ pub struct Kept {
     pub requests: Option<sim_vault::FaultId>,
     /// The operators' generation.
     pub generation: Option<Generation>,
+    /// The newest key number of each component.
+    pub numbers: Vec<u64>,
     /// What was seen at once.
     pub evidence: Vec<Expectation>,
     /// Whole stores.

@@ -112,7 +112,7 @@ pub const ROWS: &[Row] = &[
         title: "the policy does not allow encrypt",
         detect: "the plugin's log shows 403 permission denied for encrypt",
         remedy: "give update on transit/encrypt/kms-key back",
-        note: "nothing shows while the present seed is good: it shows when an API server restarts or the key is rotated",
+        note: "this plugin tries encrypt in its Status, so it shows within a minute; one that only reads the key's metadata shows it when an API server restarts or the key is rotated",
         procedure: Procedure::Verify,
         at: "type",
         ..NORMAL
@@ -123,7 +123,7 @@ pub const ROWS: &[Row] = &[
         title: "the policy does not allow decrypt",
         detect: "the plugin's log shows 403 for decrypt; a restarted API server does not become ready",
         remedy: "give update on transit/decrypt/kms-key back",
-        note: "API servers that run read from what they have cached, so it shows at the next restart: try decrypt before it matters",
+        note: "this plugin tries decrypt in its Status; with another one API servers that run read from what they have cached, and it shows at the next restart",
         procedure: Procedure::Verify,
         at: "type",
         ..NORMAL
@@ -265,11 +265,11 @@ pub const ROWS: &[Row] = &[
         id: "OCP-FAULT-20",
         category: Category::Key,
         title: "one node does not see a rotation",
-        detect: "new values of the nodes have different key_ids for longer than five minutes",
+        detect: "new values of the nodes have different key_ids, longer than a minute after the rotation",
         remedy: "let the plugin see Vault again; never raise min_decryption_version meanwhile",
         note: "all of it can be read on all nodes: Transit keeps its versions",
         procedure: Procedure::Rotate,
-        at: "rotate",
+        at: "settle",
         ..NORMAL
     },
     Row {
@@ -321,7 +321,7 @@ pub const ROWS: &[Row] = &[
         id: "OCP-FAULT-25",
         category: Category::Key,
         title: "one node's configuration is edited by hand and loses the KMS provider",
-        detect: "no matching prefix found in that API server's log",
+        detect: "what that API server answers past the load balancer: no matching prefix found",
         remedy: "put the operator's configuration back and restart",
         note: "the operators never look at what lies on the node",
         procedure: Procedure::Verify,

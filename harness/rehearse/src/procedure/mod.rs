@@ -64,7 +64,8 @@ fn rehearsal(options: &Options, parts: Vec<Part>) -> Rehearsal {
 /// A cluster that stands as the procedure finds it: never encrypted, or encrypted in one way.
 async fn stage(options: &Options, before: &str) -> Result<Stage, Trouble> {
     let fault = options.fault;
-    let mut world = World::start(plan(options, fault.map(|(row, _)| row))).await?;
+    let plan = plan(options, fault.map(|(row, _)| row));
+    let mut world = World::start(plan).await?;
     if !before.is_empty() {
         world.settled_in(before).await?;
     }

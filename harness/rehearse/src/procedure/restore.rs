@@ -104,7 +104,9 @@ async fn case(
     world.rate = 2;
     let half = world
         .until(Duration::from_secs(6 * 3600), |world| {
-            world.plane.migrator.at_hand().is_some() && world.work.written > 5
+            let secrets = world.plane.migrator.at_hand();
+            let secrets = secrets.is_some_and(|(gr, _)| gr.to_string() == "secrets");
+            secrets && world.work.written > 3
         })
         .await;
     if !half {

@@ -29,11 +29,9 @@ fn movement(world: &World) -> String {
         nodes.collect::<Vec<_>>().join(" ")
     });
     let progress: Vec<String> = progress.collect();
-    format!(
-        "{progress:?} {} {}",
-        world.work.written,
-        world.plane.log.len()
-    )
+    let keys = (0..progress.len()).flat_map(|component| world.keys(component));
+    let keys: Vec<usize> = keys.map(|key| key.migrated.len()).collect();
+    format!("{progress:?} {} {keys:?}", world.work.written)
 }
 
 /// Watches until everything is rewritten under the new key, or nothing moves any more.

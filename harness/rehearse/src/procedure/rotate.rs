@@ -11,7 +11,6 @@ use crate::options::Mode;
 use crate::report::Part;
 use crate::stage::Stage;
 use crate::world::World;
-use crate::world::objects::body;
 
 /// Plays it.
 ///
@@ -49,7 +48,7 @@ pub async fn play(mut stage: Stage) -> Result<Part, Trouble> {
     stage
         .begin("secrets", "Existing Secrets can be read")
         .await?;
-    let (output, count) = oc::secrets(&mut stage.world).await?;
+    let (output, count) = oc::secrets(&mut stage.world).await;
     stage.command("oc get secret -A", output);
     let expected = stage
         .world
@@ -103,13 +102,7 @@ async fn written(world: &mut World, name: &str) -> Result<BTreeSet<String>, Trou
     let mut ids = BTreeSet::new();
     for node in 0..world.plan.nodes {
         let target = Target::secret("default", &format!("{name}-{node}"));
-        let place = world.place(0, node);
-        let answer = world.servers[place]
-            .api()
-            .create(&target, body(&target))
-            .await?;
-        if answer.ok() {
-            world.acknowledged.push((0, target.clone()));
+        if world.write_on(0, node, &target).await.is_ok() {
             let stored = world.stored(0, &target).await?;
             ids.extend(stored.as_ref().and_then(key_id));
         }

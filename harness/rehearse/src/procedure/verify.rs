@@ -59,7 +59,7 @@ pub async fn steps(stage: &mut Stage, mode: &str) -> Result<(), Trouble> {
     completion(stage).await?;
 
     stage.begin("secret", "A Secret to look at").await?;
-    let (output, created) = oc::create_test_secret(&mut stage.world).await?;
+    let (output, created) = oc::create_test_secret(&mut stage.world).await;
     stage.command(
         "oc create secret generic test-secret --from-literal=key=value -n default",
         output,
@@ -90,7 +90,7 @@ pub async fn steps(stage: &mut Stage, mode: &str) -> Result<(), Trouble> {
     );
 
     stage.begin("clean-up", "The Secret goes again").await?;
-    let (output, deleted) = oc::delete_test_secret(&mut stage.world).await?;
+    let (output, deleted) = oc::delete_test_secret(&mut stage.world).await;
     stage.command("oc delete secret test-secret -n default", output);
     stage.expect("the Secret is deleted", deleted, "");
     Ok(())
@@ -105,11 +105,10 @@ pub async fn completion(stage: &mut Stage) -> Result<(), Trouble> {
     stage
         .begin("completion", "Completion by key secrets and etcd prefixes")
         .await?;
-    for component in 0..COMPONENTS.len() {
-        let name = COMPONENTS[component].0;
+    for (component, (name, ..)) in COMPONENTS.iter().enumerate() {
         let keys = key_table(&stage.world, component);
         let command = format!(
-            "oc get secret -n openshift-config-managed -l encryption.apiserver.operator.openshift.io/component={name}"
+            "oc get secret -n openshift-config-managed -l encryption.apiserver.operator.openshift.io/component={name} -o custom-columns={COLUMNS}"
         );
         stage.command(command, keys);
         let done = stage.world.done(component);
@@ -132,22 +131,25 @@ pub async fn completion(stage: &mut Stage) -> Result<(), Trouble> {
     Ok(())
 }
 
+/// What shows how far a key has come: its mode, and what is migrated to it.
+const COLUMNS: &str = r"NAME:.metadata.name,MODE:.metadata.annotations.encryption\.apiserver\.operator\.openshift\.io/mode,MIGRATED:.metadata.annotations.encryption\.apiserver\.operator\.openshift\.io/migrated-resources";
+
 fn key_table(world: &World, component: usize) -> String {
-    let rows = world.keys(component).into_iter().map(|key| {
-        let migrated: Vec<String> = key.migrated.iter().map(ToString::to_string).collect();
-        format!(
-            "encryption-key-{}-{}   mode={}   migrated-resources={}",
-            COMPONENTS[component].0,
-            key.name,
-            key.mode.as_str(),
-            if migrated.is_empty() {
-                "none".to_owned()
-            } else {
-                migrated.join(",")
-            }
-        )
-    });
-    rows.collect::<Vec<_>>().join("\n")
+    let mut rows = vec![["NAME", "MODE", "MIGRATED"].map(str::to_owned).to_vec()];
+    rows.extend(world.keys(component).into_iter().map(|key| {
+        let migrated = key.migrated.iter().map(|gr| {
+            let (group, resource) = (gr.group(), gr.resource());
+            format!("{{\"Group\":\"{group}\",\"Resource\":\"{resource}\"}}")
+        });
+        let migrated: Vec<String> = migrated.collect();
+        let shown = match migrated.as_slice() {
+            [] => "<none>".to_owned(),
+            all => format!("{{\"resources\":[{}]}}", all.join(",")),
+        };
+        let name = format!("encryption-key-{}-{}", COMPONENTS[component].0, key.name);
+        vec![name, key.mode.as_str().to_owned(), shown]
+    }));
+    oc::table(&rows)
 }
 
 /// Values that do not lie under the newest key of their component, by prefix.
@@ -156,7 +158,7 @@ fn key_table(world: &World, component: usize) -> String {
 /// A store does not answer.
 pub async fn foreign(world: &World) -> Result<BTreeMap<String, u64>, Trouble> {
     let mut found = BTreeMap::new();
-    for component in 0..COMPONENTS.len() {
+    for (component, storage) in STORAGE.iter().enumerate() {
         let wanted = world
             .keys(component)
             .last()
@@ -166,7 +168,7 @@ pub async fn foreign(world: &World) -> Result<BTreeMap<String, u64>, Trouble> {
                 mode => format!("k8s:enc:{mode}:v1:{}:", key.name),
             });
         let wanted = wanted.unwrap_or_else(|| "plain".to_owned());
-        for place in 0..STORAGE[component].resources.len() {
+        for place in 0..storage.resources.len() {
             for (prefix, count) in world.prefixes(component, place).await? {
                 if !prefix.starts_with(&wanted) {
                     *found.entry(prefix).or_default() += count;

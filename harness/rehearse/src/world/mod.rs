@@ -5,11 +5,13 @@
 //! its to say: for each there is a server here, which is probed as a kubelet does, and the model is told. The migrator
 //! is its own too, but the objects are rewritten here, through the API.
 //!
-//! In reading order: [`clock`], [`vault`], [`plugin`], [`servers`], [`objects`], [`migrator`], [`state`].
+//! In reading order: [`clock`], [`vault`], [`plugin`], [`servers`], [`objects`], [`migrator`], [`state`], `hands`, `pending`.
 
 pub mod clock;
+mod hands;
 pub mod migrator;
 pub mod objects;
+mod pending;
 pub mod plugin;
 pub mod servers;
 pub mod state;
@@ -22,13 +24,12 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use kms_apiserver::version::Version;
-use kms_apiserver_api::{Resource, Target, Trouble};
+use kms_apiserver_api::{Target, Trouble};
 use kms_apiserver_node::store::memory::MemoryStore;
-use kms_controlplane::cluster::Spec;
 use kms_controlplane::encryption_config::{CONFIG_KEY, EncryptionConfiguration};
 use kms_controlplane::generation::Generation;
 use kms_controlplane::invariant::{Invariant, Judge};
-use kms_controlplane::object::{CONFIG_NAMESPACE, Condition, PodPhase, Secret};
+use kms_controlplane::object::{CONFIG_NAMESPACE, Condition, Secret};
 use kms_controlplane::operand::pod_name;
 use kms_controlplane::plane::{COMPONENTS, Plane};
 use kms_scenario::seed::Seed;
@@ -38,6 +39,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::options::Mode;
 use clock::Clock;
+pub use pending::Pending;
 use plugin::NodePlugin;
 use servers::{Ground, Server};
 use vault::Vault;
@@ -72,17 +74,6 @@ pub struct Broken {
     pub invariant: Option<Invariant>,
     /// How.
     pub text: String,
-}
-
-/// Something that happens as soon as its moment has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pending {
-    /// A Secret's value is damaged when the first migration begins.
-    Damage,
-    /// The plugin of a node is killed when the first node writes with the new key.
-    KillWriter(usize),
-    /// The first preflight pods crash.
-    CrashPreflight,
 }
 
 /// The cluster.
@@ -130,7 +121,7 @@ impl World {
     ///
     /// # Errors
     /// A part of it does not start.
-    pub async fn start(plan: Plan) -> Result<Self, Trouble> {
+    pub async fn start(plan: Plan) -> Result<Box<Self>, Trouble> {
         let seed = Seed::root(plan.seed);
         let clock = Clock::start();
         let net = Net::new(seed.label("network").u64());
@@ -171,7 +162,7 @@ impl World {
             }
         }
         let objects = plan.objects;
-        let mut world = Self {
+        let mut world = Box::new(Self {
             plan,
             clock,
             ground,
@@ -192,7 +183,7 @@ impl World {
             transitions: BTreeMap::new(),
             turn: 0,
             ticked: Instant::now(),
-        };
+        });
         world.pass(Duration::from_secs(30)).await;
         world.load(objects).await?;
         Ok(world)
@@ -223,6 +214,7 @@ impl World {
         self.plane.outages.servers.clear();
         for (server, passes) in self.servers.iter_mut().zip(passes) {
             server.passes = passes;
+            server.fresh &= !passes;
             if !passes {
                 let place = (
                     COMPONENTS[server.component].0.to_owned(),
@@ -237,52 +229,6 @@ impl World {
         self.migrate(self.rate * seconds).await;
         self.move_plane();
         self.follow();
-    }
-
-    /// Lets happen what waited for this moment.
-    async fn come_true(&mut self) {
-        match self.pending {
-            Some(Pending::Damage) if self.plane.migrator.at_hand().is_some() => {
-                self.pending = None;
-                self.damage().await;
-            }
-            Some(Pending::KillWriter(node)) if self.running(0, 0).starts_with("kms:") => {
-                self.pending = None;
-                self.plugins[node].kill();
-            }
-            Some(Pending::CrashPreflight) => {
-                for operator in &mut self.plane.cluster.components {
-                    if let Some(pod) = &mut operator.deployer.pod {
-                        pod.phase = PodPhase::Failed;
-                        pod.exited = Some((1, "OOMKilled".to_owned()));
-                        self.pending = None;
-                    }
-                }
-                self.act();
-            }
-            _ => {}
-        }
-    }
-
-    /// Damages the value of the first Secret.
-    async fn damage(&mut self) {
-        let mut secrets = self.acknowledged.iter();
-        let secret = secrets
-            .find(|(component, target)| *component == 0 && target.resource == Resource::Secrets);
-        let Some((_, target)) = secret.cloned() else {
-            return;
-        };
-        let Ok(Some(value)) = self.stored(0, &target).await else {
-            return;
-        };
-        let mut bytes = value.bytes.clone();
-        if let Some(last) = bytes.last_mut() {
-            *last ^= 1;
-        }
-        let stored = self.servers[0].api().store(&target, Some(bytes)).await;
-        if stored.is_ok() {
-            self.damaged = Some((target, value.bytes));
-        }
     }
 
     /// Lets the operators act up to now, and judges what comes of it.
@@ -333,48 +279,6 @@ impl World {
         }
     }
 
-    /// Restarts the API servers of a component, or of one node of it, with what they ran.
-    pub fn restart(&mut self, component: usize, node: Option<usize>) {
-        for server in &mut self.servers {
-            if server.component != component || node.is_some_and(|node| node != server.node) {
-                continue;
-            }
-            let (revision, config) = (server.revision.clone(), server.config.clone());
-            let socket = Arc::clone(&self.plugins[server.node].socket);
-            server.replace(&self.ground, &revision, config.as_ref(), &socket);
-        }
-    }
-
-    /// Restarts API servers with another configuration than their operator's, as a hand edit on the node does.
-    pub fn edit(
-        &mut self,
-        component: usize,
-        node: Option<usize>,
-        config: Option<&EncryptionConfiguration>,
-    ) {
-        for server in &mut self.servers {
-            if server.component != component || node.is_some_and(|node| node != server.node) {
-                continue;
-            }
-            let revision = server.revision.clone();
-            let socket = Arc::clone(&self.plugins[server.node].socket);
-            server.replace(&self.ground, &revision, config, &socket);
-            self.by_hand
-                .insert((component, server.node), config.cloned());
-        }
-    }
-
-    /// Puts back what operators wrote where a configuration was edited by hand.
-    pub fn undo_edits(&mut self) {
-        for ((component, node), _) in std::mem::take(&mut self.by_hand) {
-            let place = self.place(component, node);
-            let revision = self.servers[place].revision.clone();
-            let config = config_of(&self.plane, COMPONENTS[component].0, &revision);
-            let socket = Arc::clone(&self.plugins[node].socket);
-            self.servers[place].replace(&self.ground, &revision, config.as_ref(), &socket);
-        }
-    }
-
     /// Where a component's server on a node stands in the list.
     pub fn place(&self, component: usize, node: usize) -> usize {
         component * self.plan.nodes + node
@@ -388,59 +292,6 @@ impl World {
             .collect();
         self.turn += 1;
         ready.get(self.turn % ready.len().max(1)).copied()
-    }
-
-    /// Sets the encryption type, as an administrator does.
-    pub fn set_type(&mut self, mode: &str) {
-        let kms = (mode == "KMS" && self.plan.mode != Mode::Seed).then(plugin_spec);
-        self.plane.cluster.spec = Spec {
-            mode: mode.to_owned(),
-            kms,
-        };
-        self.act();
-    }
-
-    /// Puts the plugin's manifest on every node.
-    ///
-    /// # Errors
-    /// The plugin refuses its flags.
-    pub fn deploy(&mut self) -> Result<(), Trouble> {
-        for node in 0..self.plan.nodes {
-            self.start_plugin(node)?;
-        }
-        Ok(())
-    }
-
-    /// Puts the plugin's manifest on one node.
-    ///
-    /// # Errors
-    /// The plugin refuses its flags.
-    pub fn start_plugin(&mut self, node: usize) -> Result<(), Trouble> {
-        let flags = self.vault.flags();
-        let plugin = &mut self.plugins[node];
-        plugin.deployed = true;
-        plugin.crashes = None;
-        plugin.start(&flags)
-    }
-
-    /// Encrypts everything in one way and waits until all of it is: what a rehearsal starts from.
-    ///
-    /// # Errors
-    /// It does not get there.
-    pub async fn settled_in(&mut self, mode: &str) -> Result<(), Trouble> {
-        if mode == "KMS" {
-            self.deploy()?;
-            self.pass(Duration::from_secs(30)).await;
-        }
-        self.set_type(mode);
-        let limit = Duration::from_secs(12 * 3600);
-        if self.until(limit, Self::all_done).await {
-            self.pass(Duration::from_secs(120)).await;
-            return Ok(());
-        }
-        Err(Trouble::new(format!(
-            "the cluster did not come to {mode} within twelve hours"
-        )))
     }
 }
 

@@ -57,6 +57,26 @@ impl World {
         }
     }
 
+    /// Creates an object on one server, past the load balancer, as somebody on the node would. The refusal if it is
+    /// refused.
+    pub async fn write_on(
+        &mut self,
+        component: usize,
+        node: usize,
+        target: &Target,
+    ) -> Result<(), String> {
+        let place = self.place(component, node);
+        let answer = self.servers[place].api().create(target, body(target)).await;
+        match answer {
+            Ok(answer) if answer.ok() => {
+                self.acknowledged.push((component, target.clone()));
+                Ok(())
+            }
+            Ok(answer) => Err(answer.message().to_owned()),
+            Err(trouble) => Err(trouble.to_string()),
+        }
+    }
+
     /// What lies in etcd under an object's key.
     ///
     /// # Errors

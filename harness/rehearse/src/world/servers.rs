@@ -136,6 +136,8 @@ pub struct Server {
     pub log: Lines,
     /// Whether its `/readyz` passed at the last look.
     pub passes: bool,
+    /// It has not passed since it was started: the load balancer does not know it yet.
+    pub fresh: bool,
     inner: Arc<Simulated>,
     starting: JoinSet<()>,
     starts: u64,
@@ -162,6 +164,7 @@ impl Server {
             config: config.cloned(),
             log,
             passes: false,
+            fresh: true,
             inner,
             starting: JoinSet::new(),
             starts: 0,
@@ -184,7 +187,7 @@ impl Server {
         self.inner = Arc::new(make(ground, place, self.starts, config, socket, &self.log));
         revision.clone_into(&mut self.revision);
         self.config = config.cloned();
-        self.passes = false;
+        (self.passes, self.fresh) = (false, true);
         self.run();
     }
 

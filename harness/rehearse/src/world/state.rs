@@ -42,7 +42,13 @@ impl World {
             .cluster
             .api
             .pod(COMPONENTS[server.component].0, &name);
-        pod.is_some_and(|pod| pod.ready)
+        pod.is_some_and(|pod| pod.ready) && !server.fresh
+    }
+
+    /// The migrator is at a resource of that component.
+    pub fn migrating(&self, component: usize) -> bool {
+        let at_hand = self.plane.migrator.at_hand();
+        at_hand.is_some_and(|(gr, _)| self.component_of(gr) == component)
     }
 
     /// How many of a component's pods are ready.

@@ -177,12 +177,11 @@ impl Vault {
         self.sim.core(|core| *core = snapshot.clone());
     }
 
-    /// So many requests that plugins sent were answered with this status since the log was last emptied.
-    pub fn answered(&self, status: u16) -> usize {
+    /// So many requests that plugins sent were answered with one of these statuses.
+    pub fn answered(&self, statuses: &[u16]) -> usize {
+        let hit = |status: Option<u16>| status.is_some_and(|status| statuses.contains(&status));
         let log = self.sim.log();
-        log.iter()
-            .filter(|call| call.status == Some(status))
-            .count()
+        log.iter().filter(|call| hit(call.status)).count()
     }
 
     /// Lets connections break that are open.

@@ -1,5 +1,8 @@
 //! Rehearsals, each on a simulated cluster.
 
+#![expect(clippy::unwrap_used, reason = "tests, helpers included")]
+
+mod faults;
 mod golden;
 mod procedures;
 

@@ -1,6 +1,8 @@
 //! Every procedure on a healthy cluster: all that it expects holds, and it plays the steps that it promises.
 
-use kms_rehearse::options::{Options, Procedure, Wish, Words};
+use kms_rehearse::fault::ROWS;
+use kms_rehearse::options::{Category, Options, Procedure, Wish, Words};
+use kms_rehearse::report::Shown;
 
 use crate::{play, wish};
 
@@ -27,6 +29,71 @@ fn enable_holds() {
 #[test]
 fn verify_holds() {
     holds(&wish("verify"));
+}
+
+#[test]
+fn rotate_rewrites_nothing_but_for_the_newest_operators() {
+    holds(&wish("rotate"));
+    holds(&Wish {
+        mode: Some("newest"),
+        ..wish("rotate")
+    });
+}
+
+#[test]
+fn changes_of_the_type_hold() {
+    for procedure in ["migrate-from-local", "back-to-local", "disable"] {
+        holds(&wish(procedure));
+    }
+}
+
+#[test]
+fn looking_and_saving_hold() {
+    for procedure in ["backup", "monitor", "collect"] {
+        holds(&wish(procedure));
+    }
+}
+
+#[test]
+fn each_mismatch_of_a_backup_is_told_before_the_restore() {
+    holds(&wish("restore"));
+}
+
+#[test]
+fn each_category_leads_to_its_rows() {
+    for (category, _) in Category::ALL {
+        let rows = ROWS.iter().filter(|row| row.category.word() == *category);
+        let rows: Vec<&str> = rows.map(|row| row.id).collect();
+        let first = rows[0];
+        let played = play(&Wish {
+            category: Some(category),
+            fault: Some(first),
+            ..wish("troubleshoot")
+        });
+        assert_eq!(played.parts.len(), 1);
+        let step = &played.parts[0].steps[0];
+        let commands = step
+            .lines
+            .iter()
+            .filter(|it| matches!(it, Shown::Command { .. }));
+        assert!(
+            commands.count() >= 2,
+            "{category}: the diagnosis has its commands"
+        );
+        assert_eq!(
+            played.parts[0].fault.as_ref().map(|it| it.id.as_str()),
+            Some(first)
+        );
+    }
+}
+
+#[test]
+fn a_fault_that_is_not_remedied_fails_the_rehearsal() {
+    let played = play(&Wish {
+        fault: Some("OCP-FAULT-13"),
+        ..wish("verify")
+    });
+    assert!(!played.held, "a sealed Vault lets no Secret be created");
 }
 
 #[test]
