@@ -8,7 +8,8 @@ mod choice;
 mod front;
 pub mod judge;
 pub mod list;
-pub mod replay;
+pub mod rehearse;
+mod replay;
 pub mod report;
 pub mod run;
 pub mod scenario;
@@ -42,6 +43,7 @@ pub fn run(cli: Cli, given: BTreeSet<String>) -> Result<u8, Failure> {
         Command::Replay(args) => replay::replay(&args),
         Command::Shrink(args) => shrink::shrink(&args),
         Command::Scenario(command) => scenario::scenario(&command),
+        Command::Rehearse(args) => rehearse::rehearse(&args),
         Command::ApiServer(args) => block_on(|interrupt| apiserver::apiserver(*args, interrupt)),
     }
 }

@@ -80,20 +80,15 @@ pub(super) fn unready(world: &World, count: usize) -> Expectation {
     )
 }
 
-/// The first line of any plugin's log with one of these words in it.
+/// The newest line of any plugin's log with one of these words in it.
 pub(super) fn plugin_says(world: &World, words: &[&str]) -> Expectation {
-    let lines = world.plugins.iter().flat_map(|plugin| {
-        let text = plugin.log.text().to_lowercase();
-        text.lines().map(str::to_owned).collect::<Vec<_>>()
-    });
-    let mut fitting =
-        lines.filter(|line| words.iter().any(|word| line.contains(&word.to_lowercase())));
-    let found = fitting.next_back();
-    expectation(
-        "a plugin's log says it",
-        found.is_some(),
-        found.unwrap_or_default(),
-    )
+    let fits = |line: &&str| words.iter().any(|word| line.to_lowercase().contains(word));
+    let logs: Vec<String> = world.plugins.iter().map(|it| it.log.text()).collect();
+    let mut lines = logs.iter().rev().flat_map(|log| log.lines().rev());
+    let found = lines.clone().find(fits);
+    // what it says instead helps whoever wonders
+    let shown = found.or_else(|| lines.next()).unwrap_or_default();
+    expectation("a plugin's log says it", found.is_some(), shown)
 }
 
 /// The newest line of a kube-apiserver's log with that word in it.

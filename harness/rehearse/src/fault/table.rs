@@ -29,8 +29,6 @@ pub struct Row {
     pub flavour: Flavour,
     /// Nodes that it needs.
     pub nodes: Option<usize>,
-    /// Its remedy comes too late for some data.
-    pub loses: bool,
 }
 
 const NORMAL: Row = Row {
@@ -45,7 +43,6 @@ const NORMAL: Row = Row {
     mode: Mode::Seed,
     flavour: Flavour::Vault,
     nodes: None,
-    loses: false,
 };
 
 /// All of them, by id.
@@ -198,7 +195,7 @@ pub const ROWS: &[Row] = &[
     Row {
         id: "OCP-FAULT-14",
         category: Category::Degraded,
-        title: "Vault is without a leader for a minute",
+        title: "Vault is without a leader for two minutes",
         detect: "a short burst of 500 or 503 in the plugin's log",
         remedy: "none is needed below three minutes",
         note: "writes go on with the seed that the API servers have",
@@ -281,7 +278,6 @@ pub const ROWS: &[Row] = &[
         note: "name and version of two keys can be the same: only their material or creation time tells them apart",
         procedure: Procedure::Verify,
         at: "type",
-        loses: false,
         ..NORMAL
     },
     Row {

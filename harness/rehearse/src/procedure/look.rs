@@ -153,6 +153,14 @@ fn show(stage: &mut Stage, row: &Row) {
             for (node, line) in listing.into_iter().enumerate() {
                 stage.command(enable::socket_command(node), line);
             }
+            let name = node_name(0);
+            let shown = logs::plugin_grep(&stage.world, 0, "error\\|warn");
+            stage.command(
+                format!(
+                    "oc logs -n kube-system vault-kms-plugin-{name} | grep -i \"error\\|warn\""
+                ),
+                shown,
+            );
         }
         Category::Permissions => {
             let shown = logs::operator_grep(world, "kms\\|permission\\|access denied");

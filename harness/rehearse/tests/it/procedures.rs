@@ -149,3 +149,31 @@ fn a_wish_that_cannot_be_meant_names_what_can() {
     });
     assert!(text.contains("mode v2"), "{text}");
 }
+
+#[test]
+fn the_same_as_data_says_the_same() {
+    let played = play(&wish("monitor"));
+    let data = serde_json::to_value(&played).unwrap();
+    assert_eq!(data["procedure"], "monitor");
+    assert_eq!(data["held"], true);
+    let steps = data["parts"][0]["steps"].as_array().unwrap();
+    assert_eq!(steps.len(), Procedure::Monitor.steps().len());
+    let first = &steps[0]["lines"][0];
+    assert_eq!(first["kind"], "command");
+    assert!(first["command"].as_str().unwrap().starts_with("oc logs"));
+}
+
+#[test]
+fn no_password_is_in_what_is_shown() {
+    let played = play(&wish("enable")).text();
+    assert!(played.contains("-userpass-password=<vault_password>"));
+    let seed = kms_scenario::seed::Seed::root(1)
+        .label("vault")
+        .label("password 0");
+    let password: String = seed
+        .bytes()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    assert!(!played.contains(&password));
+}
