@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use kms_apiserver_api::Target;
 use kms_controlplane::object::Status;
+use kms_controlplane::plane::COMPONENTS;
 
 use super::signs::{
     degraded, lost_provider, no_key, operator_says, plugin_says, progressing, quiet, server_says,
@@ -12,8 +13,8 @@ use super::signs::{
 use super::{Happened, expectation};
 use crate::oc;
 use crate::report::Expectation;
-use crate::world::World;
 use crate::world::state::providers;
+use crate::world::{World, config_of};
 
 /// How long it is waited for a fault to show.
 fn patience(id: &str) -> Duration {
@@ -66,7 +67,7 @@ pub async fn look(world: &mut World, happened: &Happened) -> Vec<Expectation> {
             ));
             all.push(quiet(world));
             if id == "OCP-FAULT-03" {
-                all.push(plugin_says(world, &["kms-kye"]));
+                all.push(server_says(world, "kms-kye"));
             } else {
                 let listing = oc::socket(world, 0);
                 all.push(expectation(
@@ -275,12 +276,13 @@ fn show_trap(world: &World, id: &str, all: &mut Vec<Expectation>) {
             "is invalid, new keys cannot be created",
         )),
         "OCP-TRAP-07" => {
-            let twice = world
-                .servers
-                .iter()
-                .any(|server| providers(server.config.as_ref()).contains("identity,identity"));
+            let namespace = COMPONENTS[0].0;
+            let twice = (1..=world.plane.operands[0].latest).any(|revision| {
+                let config = config_of(&world.plane, namespace, &revision.to_string());
+                providers(config.as_ref()).contains("identity,identity")
+            });
             all.push(expectation(
-                "a server runs a configuration with identity twice",
+                "a revision was rolled out in which identity stands twice",
                 twice,
                 providers(world.target(0).as_ref()),
             ));

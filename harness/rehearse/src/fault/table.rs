@@ -74,7 +74,7 @@ pub const ROWS: &[Row] = &[
         id: "OCP-FAULT-03",
         category: Category::InvalidConfig,
         title: "the plugin's manifest names a Transit key that there is not",
-        detect: "the first node stays on its way (target is never reached), readyz of its API server fails in kms-providers, the plugin's log shows 403 or 404 from Vault",
+        detect: "the first node stays on its way (target is never reached), readyz of its API server fails in kms-providers, and that server's log names the key",
         remedy: "correct the manifest on every node: the key that the operator has made is kept and goes on by itself",
         note: "the pods are Running and the socket is there all the same; with a policy that allows create, Vault makes the mistyped key without a word; another type in the spec does not help while the first key is stuck",
         procedure: Procedure::Enable,
@@ -198,9 +198,10 @@ pub const ROWS: &[Row] = &[
         title: "Vault is without a leader for two minutes",
         detect: "a short burst of 500 or 503 in the plugin's log",
         remedy: "none is needed below three minutes",
-        note: "writes go on with the seed that the API servers have",
+        note: "writes go on with the seed that the API servers have; performance standbys of Vault Enterprise answer reads meanwhile, so there even less is seen",
         procedure: Procedure::Verify,
         at: "type",
+        flavour: Flavour::OpenBao,
         ..NORMAL
     },
     Row {

@@ -323,21 +323,25 @@ fn key_trouble(
     let Some(now) = world.vault.key() else {
         return Some(format!("there is no Transit key {KEY}"));
     };
-    let made = |key: &serde_json::Value| key["keys"]["1"].clone();
-    if key_then.is_some_and(|then| made(then) != made(&now)) {
-        return Some(format!(
-            "key material differs: version 1 was made at {} then, at {} now",
-            key_then.map_or(serde_json::Value::Null, made),
-            made(&now)
-        ));
-    }
     let floor = now["min_decryption_version"].as_u64().unwrap_or(1);
-    let oldest = backup
-        .iter()
+    let wrapped = backup.iter();
+    let oldest = wrapped
         .filter_map(|(_, bytes)| wrapped_version(bytes))
         .min();
-    oldest.filter(|oldest| *oldest < floor).map(|oldest| {
-        format!("seeds are wrapped with version {oldest}, and min_decryption_version is {floor}")
+    if let Some(oldest) = oldest.filter(|oldest| *oldest < floor) {
+        return Some(format!(
+            "seeds are wrapped with version {oldest}, and min_decryption_version is {floor}"
+        ));
+    }
+    // below the floor Vault does not show when a version was made
+    let shown = format!("{}", oldest.unwrap_or(floor).max(floor));
+    let made = |key: &serde_json::Value| key["keys"][&shown].clone();
+    let then = made(key_then?);
+    (then != made(&now)).then(|| {
+        format!(
+            "key material differs: version {shown} was made at {then} then, at {} now",
+            made(&now)
+        )
     })
 }
 
