@@ -81,6 +81,8 @@ pub enum Command {
     /// The scenario language
     #[command(subcommand)]
     Scenario(ScenarioCommand),
+    /// The operators' procedure on a simulated OpenShift cluster, step by step, with everything that can go wrong
+    Rehearse(RehearseArgs),
     /// A simulated kube-apiserver, with the real one's flags
     #[command(name = "apiserver")]
     ApiServer(Box<ApiServerArgs>),
@@ -445,6 +447,40 @@ pub enum ScenarioCommand {
     },
     /// Print the JSON schema of a scenario file
     Schema,
+}
+
+/// Options of `rehearse`.
+#[derive(Debug, Args)]
+pub struct RehearseArgs {
+    /// enable, verify, rotate, migrate-from-local, back-to-local, disable, backup, restore, monitor, troubleshoot or
+    /// collect
+    #[arg(value_name = "PROCEDURE")]
+    pub procedure: String,
+    /// Of troubleshoot: invalid-config, permissions, key, degraded or migration
+    #[arg(value_name = "CATEGORY")]
+    pub category: Option<String>,
+    /// What goes wrong: OCP-FAULT-01 to -29, OCP-TRAP-01 to -12
+    #[arg(long, value_name = "ID")]
+    pub fault: Option<String>,
+    /// Before which step it does [default: where it shows best]
+    #[arg(long, value_name = "STEP")]
+    pub at: Option<String>,
+    /// The operators: those of the procedure (`seed`), their successors (`v2`), or those that rewrite everything after a
+    /// rotation (`newest`) [default: seed, or what the fault needs]
+    #[arg(long, value_name = "seed|v2|newest")]
+    pub mode: Option<String>,
+    /// Control plane nodes [default: 3, or what the fault needs]
+    #[arg(long, value_name = "N")]
+    pub nodes: Option<usize>,
+    /// Objects that are stored before anything is encrypted [default: 500]
+    #[arg(long, value_name = "N")]
+    pub objects: Option<u64>,
+    /// Root of all randomness
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// What standard output gets
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
 }
 
 /// Options of `apiserver`. Those of the real server that have no meaning here are taken and ignored.
