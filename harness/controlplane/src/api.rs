@@ -96,7 +96,8 @@ impl Api {
         result
     }
 
-    fn call(&self, call: &str) -> Result<(), ApiError> {
+    /// What a call that has no other place here comes to: an error if it is to be refused.
+    pub(crate) fn call(&self, call: &str) -> Result<(), ApiError> {
         self.faults
             .get(call)
             .map_or(Ok(()), |text| Err(ApiError::Refused(text.clone())))
@@ -261,6 +262,7 @@ impl Api {
 
     /// Creates a migration object.
     pub fn create_migration(&mut self, migration: Migration) -> Result<(), ApiError> {
+        self.call("create storageversionmigrations")?;
         if self.migrations.contains_key(&migration.name) {
             return Err(ApiError::AlreadyExists {
                 kind: "storageversionmigrations.migration.k8s.io",
@@ -274,6 +276,7 @@ impl Api {
 
     /// Deletes a migration object.
     pub fn delete_migration(&mut self, name: &str) -> Result<(), ApiError> {
+        self.call("delete storageversionmigrations")?;
         self.changes += 1;
         match self.migrations.remove(name) {
             Some(_) => Ok(()),

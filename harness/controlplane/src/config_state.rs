@@ -109,7 +109,7 @@ fn listed_key(provider: &Provider, generation: Generation, quirks: &Quirks) -> O
             }
             Some(key)
         }
-        Provider::Kms(_) | Provider::Identity(_) => None,
+        Provider::Kms(_) | Provider::Identity(_) | Provider::Other(_) => None,
     }
 }
 

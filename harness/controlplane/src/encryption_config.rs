@@ -1,12 +1,15 @@
 //! The EncryptionConfiguration text that an API server is started with, as these operators write it.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::gojson;
 use crate::object::Secret;
 
 /// Data key of a config secret, and the name of an operand's copy.
 pub const CONFIG_KEY: &str = "encryption-config";
+const KIND: &str = "EncryptionConfiguration";
+const API_VERSION: &str = "apiserver.config.k8s.io/v1";
 /// 16 zero bytes in base64: the material of identity and KMS keys.
 pub const NULL_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAA==";
 
@@ -30,12 +33,25 @@ pub struct ResourceConfig {
     #[serde(deserialize_with = "null_is_empty")]
     pub resources: Vec<String>,
     /// The first one writes, all of them read.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "known_or_other")]
     pub providers: Vec<Provider>,
 }
 
 fn null_is_empty<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Vec<String>, D::Error> {
     Ok(Option::deserialize(d)?.unwrap_or_default())
+}
+
+/// Reads providers as the operators' decoder does: one of no kind that the API has is there, and says nothing.
+fn known_or_other<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Vec<Provider>, D::Error> {
+    const KINDS: [&str; 5] = ["aesgcm", "aescbc", "secretbox", "identity", "kms"];
+    let entries: Option<Vec<Value>> = Option::deserialize(d)?;
+    let read = |entry: Value| match entry.as_object() {
+        Some(object) if !KINDS.iter().any(|kind| object.contains_key(*kind)) => {
+            Ok(Provider::Other(Empty {}))
+        }
+        _ => serde_json::from_value(entry).map_err(serde::de::Error::custom),
+    };
+    entries.unwrap_or_default().into_iter().map(read).collect()
 }
 
 /// One provider.
@@ -52,6 +68,8 @@ pub enum Provider {
     Identity(Empty),
     /// A KMS plugin.
     Kms(KmsProvider),
+    /// None of these: read, but never written.
+    Other(Empty),
 }
 
 /// No settings.
@@ -134,6 +152,7 @@ impl Provider {
         };
         match self {
             Self::Identity(_) => "identity".to_owned(),
+            Self::Other(_) => "empty".to_owned(),
             Self::Aescbc(keys) => format!("aescbc:{}", first(keys)),
             Self::Aesgcm(keys) if keys.keys.first().is_some_and(|key| key.secret == NULL_KEY) => {
                 format!("aesgcm-null:{}", first(keys))
@@ -149,8 +168,8 @@ impl EncryptionConfiguration {
     /// A configuration with these entries.
     pub fn new(resources: Vec<ResourceConfig>) -> Self {
         Self {
-            kind: "EncryptionConfiguration".to_owned(),
-            api_version: "apiserver.config.k8s.io/v1".to_owned(),
+            kind: KIND.to_owned(),
+            api_version: API_VERSION.to_owned(),
             resources,
         }
     }
@@ -166,11 +185,31 @@ impl EncryptionConfiguration {
     ///
     /// # Errors
     ///
-    /// What the operators' decoder says, for a text that is no JSON; otherwise what is wrong with its form.
+    /// What the operators' decoder says, for a text that is no JSON or no such object. For one with a field of another
+    /// shape, or a provider of two kinds at once, what is wrong in other words.
     pub fn from_text(text: &[u8]) -> Result<Self, String> {
+        let unread = |why: String| format!("couldn't get version/kind; json parse error: {why}");
         if let Some(complaint) = gojson::complaint(text) {
+            return Err(unread(complaint));
+        }
+        let object: Value = serde_json::from_slice(text).map_err(|e| e.to_string())?;
+        if !object.is_object() && !object.is_null() {
+            let kind = gojson::kind(&object);
+            return Err(unread(format!(
+                r#"json: cannot unmarshal {kind} into Go value of type struct {{ APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }}"#
+            )));
+        }
+        let word = |name: &str| object[name].as_str().unwrap_or_default();
+        for (name, shown) in [("kind", "Kind"), ("apiVersion", "apiVersion")] {
+            if word(name).is_empty() {
+                let text = String::from_utf8_lossy(text);
+                return Err(format!("Object '{shown}' is missing in '{text}'"));
+            }
+        }
+        let (kind, version) = (word("kind"), word("apiVersion"));
+        if (kind, version) != (KIND, API_VERSION) {
             return Err(format!(
-                "couldn't get version/kind; json parse error: {complaint}"
+                "no kind {kind:?} is registered for version {version:?} in scheme \"pkg/runtime/scheme.go:110\""
             ));
         }
         serde_json::from_slice(text).map_err(|e| e.to_string())

@@ -18,6 +18,28 @@ pub(crate) fn kind(value: &serde_json::Value) -> &'static str {
     }
 }
 
+/// A value that is no object where Go's decoder wants one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OtherShape;
+
+/// A field as Go finds it in an object: without regard to case, and null is like absent.
+pub(crate) fn field<'a>(
+    value: &'a serde_json::Value,
+    name: &str,
+) -> Result<Option<&'a serde_json::Value>, OtherShape> {
+    let object = match value {
+        serde_json::Value::Null => return Ok(None),
+        serde_json::Value::Object(object) => object,
+        _ => return Err(OtherShape),
+    };
+    let named = object
+        .iter()
+        .find(|(key, _)| key.eq_ignore_ascii_case(name));
+    Ok(named
+        .map(|(_, value)| value)
+        .filter(|value| !value.is_null()))
+}
+
 struct Scanner<'a> {
     text: &'a [u8],
     at: usize,

@@ -52,7 +52,7 @@ pub fn to_key(secret: &Secret, generation: Generation) -> Result<KeyState, Strin
         .note("migrated-resources")
         .filter(|text| !text.is_empty())
     {
-        let list: MigratedList = serde_json::from_str(text).map_err(|e| {
+        let list = MigratedList::parse(text).map_err(|e| {
             format!("secret {whole} has invalid migrated-resources annotation: {e}")
         })?;
         key.migrated = list.resources.iter().map(Into::into).collect();

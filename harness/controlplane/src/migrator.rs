@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::api::Api;
+use crate::api::{Api, ApiError};
 use crate::object::{Migration, MigrationState};
 use crate::resource::GroupResource;
 
@@ -45,7 +45,7 @@ pub(crate) fn ensure(
                 MigrationState::New | MigrationState::Running => Progress::Unfinished,
             });
         }
-        Some(_) => prune(api, gr),
+        Some(_) => prune(api, gr).map_err(|e| e.to_string())?,
         None => {}
     }
     let version = api
@@ -65,7 +65,13 @@ pub(crate) fn ensure(
 }
 
 /// Takes a resource's migration away, finished or not.
-pub(crate) fn prune(api: &mut Api, gr: &GroupResource) {
-    // Whether it was there does not matter.
-    let _ = api.delete_migration(&migration_name(gr));
+///
+/// # Errors
+///
+/// Refused; whether it was there does not matter.
+pub(crate) fn prune(api: &mut Api, gr: &GroupResource) -> Result<(), ApiError> {
+    match api.delete_migration(&migration_name(gr)) {
+        Err(e) if !e.is_not_found() => Err(e),
+        _ => Ok(()),
+    }
 }

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::gojson;
 
 /// A resource with its group; the core group is empty. Ordered by its text, as the operators order it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,13 +55,46 @@ impl fmt::Display for GroupResource {
 }
 
 /// Resources as a key secret's annotation lists them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct MigratedList {
     pub(crate) resources: Vec<Migrated>,
 }
 
+impl MigratedList {
+    /// Reads the annotation as Go does: what is missing or null is empty.
+    ///
+    /// # Errors
+    ///
+    /// No JSON, or JSON of another shape.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        if let Some(complaint) = gojson::complaint(text.as_bytes()) {
+            return Err(complaint);
+        }
+        let list: Value = serde_json::from_str(text).map_err(|e| e.to_string())?;
+        let name = |entry: &Value, part: &str| match gojson::field(entry, part)? {
+            None => Ok(String::new()),
+            Some(Value::String(text)) => Ok(text.clone()),
+            Some(_) => Err(gojson::OtherShape),
+        };
+        let entry = |entry: &Value| {
+            Ok(Migrated {
+                group: name(entry, "Group")?,
+                resource: name(entry, "Resource")?,
+            })
+        };
+        let read = || match gojson::field(&list, "resources")? {
+            None => Ok(Self::default()),
+            Some(Value::Array(entries)) => Ok(Self {
+                resources: entries.iter().map(entry).collect::<Result<_, _>>()?,
+            }),
+            Some(_) => Err(gojson::OtherShape),
+        };
+        read().map_err(|gojson::OtherShape| "not a list of resources".to_owned())
+    }
+}
+
 /// One entry of the annotation; upper case names, as the operators write them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Migrated {
     #[serde(rename = "Group")]
     pub(crate) group: String,

@@ -169,5 +169,6 @@ pub fn same_data(a: &Provider, b: &Provider) -> bool {
 
 /// A provider that a key stands behind: no plain text, and not the entry that only carries an identity key's number.
 pub fn is_key(provider: &Provider) -> bool {
-    !matches!(provider, Provider::Identity(_)) && !provider.label().starts_with("aesgcm-null:")
+    !matches!(provider, Provider::Identity(_) | Provider::Other(_))
+        && !provider.label().starts_with("aesgcm-null:")
 }

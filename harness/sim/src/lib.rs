@@ -27,4 +27,5 @@ mod world;
 
 pub use between::{Between, Replaced};
 pub use inject::impossible;
+pub use socket::Polled;
 pub use world::SimWorld;

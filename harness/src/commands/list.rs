@@ -50,9 +50,8 @@ fn with_reason(mut row: Row) -> Row {
 /// Which of our checks judge a requirement, which tests hold our own API server to it, and which broken plugins show that
 /// a breach is seen.
 fn coverage(requirement: &Requirement) -> Coverage {
-    let checks = kms_judge::checks().iter().chain(kms_judge::asked_for());
     Coverage {
-        checks: checks
+        checks: kms_judge::all_checks()
             .filter(|check| check.requirements.contains(&requirement.id))
             .map(|check| check.id.to_owned())
             .collect(),

@@ -8,8 +8,10 @@ pub mod check;
 mod choice;
 mod front;
 pub mod judge;
+pub mod library;
 pub mod list;
-pub mod replay;
+pub mod rehearse;
+mod replay;
 pub mod report;
 pub mod run;
 pub mod scenario;
@@ -46,6 +48,7 @@ pub fn run(cli: Cli, given: BTreeSet<String>) -> Result<u8, Failure> {
         Command::Calibrate(args) => calibrate::calibrate(&args),
         Command::Zoo(args) => block_without_signals(zoo::zoo(&args)),
         Command::Scenario(command) => scenario::scenario(&command),
+        Command::Rehearse(args) => rehearse::rehearse(&args),
         Command::ApiServer(args) => block_on(|interrupt| apiserver::apiserver(*args, interrupt)),
     }
 }

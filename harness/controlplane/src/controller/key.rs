@@ -5,6 +5,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::{Run, Stop};
 use crate::api::ApiError;
@@ -29,6 +30,7 @@ pub(super) fn run(run: &mut Run<'_>) -> Result<(), Stop> {
 }
 
 fn work(run: &mut Run<'_>) -> Result<(), Stop> {
+    run.cluster.api.call("get apiservers")?;
     let external = external_reason(&run.operator.overrides)?;
     let generation = run.cluster.generation;
     let mode = spec_mode(&run.cluster.spec.mode, generation)?;
@@ -57,7 +59,8 @@ fn work(run: &mut Run<'_>) -> Result<(), Stop> {
             resources: &run.operator.resources,
         };
         if let Some((last, reason)) = needs_new_key(keys, &want, run.now)? {
-            number = number.max(last + 1);
+            // after the greatest number there is comes 0, as in Go
+            number = number.max(last.wrapping_add(1));
             given.push((gr, reason));
         }
     }
@@ -238,16 +241,31 @@ fn external_reason(overrides: &[u8]) -> Result<String, String> {
     if let Some(complaint) = gojson::complaint(overrides) {
         return Err(complaint);
     }
-    let value: serde_json::Value = serde_json::from_slice(overrides).map_err(|e| e.to_string())?;
-    match value.pointer("/encryption/reason") {
-        None | Some(serde_json::Value::Null) => Ok(String::new()),
-        Some(serde_json::Value::String(reason)) => Ok(reason.clone()),
-        Some(other) => {
-            let kind = gojson::kind(other);
-            Err(format!(
-                "json: cannot unmarshal {kind} into Go struct field .encryption.reason of type string"
-            ))
-        }
+    let overrides: Value = serde_json::from_slice(overrides).map_err(|e| e.to_string())?;
+    let wrong = |value: &Value, into: &str| {
+        let kind = gojson::kind(value);
+        format!("json: cannot unmarshal {kind} into Go {into}")
+    };
+    let encryption = gojson::field(&overrides, "encryption").map_err(|_| {
+        wrong(
+            &overrides,
+            "value of type controllers.unsupportedEncryptionConfig",
+        )
+    })?;
+    let Some(encryption) = encryption else {
+        return Ok(String::new());
+    };
+    match gojson::field(encryption, "reason") {
+        Ok(None) => Ok(String::new()),
+        Ok(Some(Value::String(reason))) => Ok(reason.clone()),
+        Ok(Some(other)) => Err(wrong(
+            other,
+            "struct field .encryption.reason of type string",
+        )),
+        Err(_) => Err(wrong(
+            encryption,
+            r#"struct field unsupportedEncryptionConfig.encryption of type struct { Reason string "json:\"reason\"" }"#,
+        )),
     }
 }
 

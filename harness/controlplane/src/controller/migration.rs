@@ -57,7 +57,8 @@ fn work(run: &mut Run<'_>, migrating: &mut Option<Vec<String>>) -> Result<(), St
     let desired = from_state(&seen.desired, &quirks)?;
     if running.resources != desired.resources {
         for gr in current.keys() {
-            migrator::prune(run.api(), gr);
+            // One that cannot be stopped now is stopped at the next look.
+            let _ = migrator::prune(run.api(), gr);
         }
         run.requeue = Some(NOT_CONVERGED_RETRY);
         return Ok(());
@@ -84,7 +85,10 @@ fn work(run: &mut Run<'_>, migrating: &mut Option<Vec<String>>) -> Result<(), St
         if let Progress::Failed { at, .. } = &progress
             && older_than(*at, RETRY, run.now)
         {
-            migrator::prune(run.api(), gr);
+            if let Err(e) = migrator::prune(run.api(), gr) {
+                errors.push(e.to_string());
+                continue;
+            }
             if !quirks.retry_reports_old_failure {
                 progress = migrator::ensure(run.api(), &Default::default(), gr, &key.name)?;
             }
@@ -127,7 +131,7 @@ fn note_migrated(run: &mut Run<'_>, gr: &GroupResource, key: &str) -> Result<(),
 /// Adds the resource to the annotation; tells whether that changes anything.
 fn set_migrated(secret: &mut Secret, gr: &GroupResource, now: jiff::Timestamp) -> bool {
     let text = secret.note("migrated-resources").unwrap_or_default();
-    let mut list: MigratedList = serde_json::from_str(text).unwrap_or_default();
+    let mut list = MigratedList::parse(text).unwrap_or_default();
     let entry = Migrated::from(gr);
     let already = list.resources.contains(&entry);
     if already && secret.note("migrated-timestamp").is_some() {

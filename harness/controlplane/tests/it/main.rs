@@ -12,6 +12,7 @@ mod outages;
 mod plane;
 mod player;
 mod quirks;
+mod recordings;
 mod stories;
 mod traces;
 mod traps;

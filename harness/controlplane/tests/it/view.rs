@@ -127,20 +127,7 @@ fn key(secret: &Secret, now: Timestamp) -> Value {
     }
     let text = note("migrated-resources");
     if !text.is_empty() {
-        value["migrated"] = match serde_json::from_str::<Value>(text) {
-            Err(_) => json!(format!("invalid: {text}")),
-            Ok(list) => list["resources"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .map(|gr| {
-                    let name = |part: &str| gr[part].as_str().unwrap_or_default();
-                    format!("{}.{}", name("Resource"), name("Group"))
-                        .trim_end_matches('.')
-                        .to_owned()
-                })
-                .collect(),
-        };
+        value["migrated"] = migrated(text).map_or(json!(format!("invalid: {text}")), Value::Array);
     }
     let text = note("migrated-timestamp");
     if !text.is_empty() {
@@ -160,6 +147,41 @@ fn key(secret: &Secret, now: Timestamp) -> Value {
         value["finalizer"] = json!("none");
     }
     value
+}
+
+/// Names of the resources in the annotation, read as the recorder reads it: cases do not matter, null is empty.
+fn migrated(text: &str) -> Option<Vec<Value>> {
+    fn field<'a>(value: &'a Value, name: &str) -> Option<Option<&'a Value>> {
+        let object = match value {
+            Value::Null => return Some(None),
+            Value::Object(object) => object,
+            _ => return None,
+        };
+        let found = object
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name));
+        Some(
+            found
+                .map(|(_, value)| value)
+                .filter(|value| !value.is_null()),
+        )
+    }
+    let list: Value = serde_json::from_str(text).ok()?;
+    let entries = match field(&list, "resources")? {
+        None => return Some(Vec::new()),
+        Some(entries) => entries.as_array()?,
+    };
+    let part = |entry: &Value, name: &str| match field(entry, name)? {
+        None => Some(String::new()),
+        Some(part) => part.as_str().map(str::to_owned),
+    };
+    entries
+        .iter()
+        .map(|entry| {
+            let whole = format!("{}.{}", part(entry, "Resource")?, part(entry, "Group")?);
+            Some(json!(whole.trim_end_matches('.')))
+        })
+        .collect()
 }
 
 fn size(bytes: &[u8]) -> String {

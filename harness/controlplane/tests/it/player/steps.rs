@@ -266,7 +266,7 @@ impl Player {
             return self
                 .cluster
                 .api
-                .delete_migration(&name)
+                .outside(|api| api.delete_migration(&name))
                 .map_err(|e| e.to_string());
         }
         let now = self.now;
