@@ -76,15 +76,23 @@ impl Bundle {
             .with_context(|| format!("write {}", file.display()))
     }
 
-    /// Names of the files in it, sorted, without the sums.
+    /// Names of the files in it and in its folders, sorted, without the sums.
     pub fn files(&self) -> Result<Vec<String>> {
         let mut names = Vec::new();
-        for entry in fs::read_dir(&self.folder).context("list the bundle")? {
-            let entry = entry.context("list the bundle")?;
-            match entry.file_name().into_string() {
-                Ok(name) if name != SUMS => names.push(name),
-                Ok(_) => {}
-                Err(name) => bail!("the bundle has a file of the odd name {}", name.display()),
+        let mut folders = vec![String::new()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(self.path(&folder)).context("list the bundle")? {
+                let entry = entry.context("list the bundle")?;
+                let Ok(name) = entry.file_name().into_string() else {
+                    let name = entry.file_name();
+                    bail!("the bundle has a file of the odd name {}", name.display());
+                };
+                let name = format!("{folder}{name}");
+                if entry.file_type().context("list the bundle")?.is_dir() {
+                    folders.push(format!("{name}/"));
+                } else if name != SUMS {
+                    names.push(name);
+                }
             }
         }
         names.sort();

@@ -74,9 +74,15 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Make a failing scenario as small as it gets
     Shrink(ShrinkArgs),
+    /// The suite over a zoo of broken plugins: is each one caught, by the right requirement
+    Calibrate(CalibrateArgs),
+    /// Serve one plugin of that zoo
+    Zoo(ZooArgs),
     /// The scenario language
     #[command(subcommand)]
     Scenario(ScenarioCommand),
+    /// The operators' procedure on a simulated OpenShift cluster, step by step, with everything that can go wrong
+    Rehearse(RehearseArgs),
     /// A simulated kube-apiserver, with the real one's flags
     #[command(name = "apiserver")]
     ApiServer(Box<ApiServerArgs>),
@@ -147,6 +153,10 @@ pub struct RunArgs {
     /// For --apiserver KUBECONFIG: the socket that the cluster's EncryptionConfiguration names; the plugin is served there
     #[arg(long, value_name = "unix:///PATH", requires = "apiserver")]
     pub socket: Option<String>,
+    /// Scenario files, or folders of them, that belong to the run; `none` for no scenario [default: the folder
+    /// `scenarios` here or above]
+    #[arg(long, value_name = "PATH|none", num_args = 1..)]
+    pub scenarios: Vec<PathBuf>,
     /// What is sent and how it is judged.
     #[command(flatten)]
     pub suite: Suite,
@@ -195,7 +205,7 @@ pub struct JudgeArgs {
     pub output: Output,
 }
 
-/// `report render`, `merge`, `compare`, `badge` and `digest`. A report is its file, or the folder of its bundle.
+/// `report render`, `merge`, `compare`, `badge`, `table` and `digest`. A report is its file, or the folder of its bundle.
 #[derive(Debug, Subcommand)]
 pub enum ReportCommand {
     /// Render a report: one form to standard output, or all of them into a folder
@@ -236,6 +246,12 @@ pub enum ReportCommand {
         /// The report
         #[arg(value_name = "REPORT")]
         report: PathBuf,
+    },
+    /// A Markdown table of several reports, one line each
+    Table {
+        /// The reports
+        #[arg(value_name = "REPORT", required = true)]
+        reports: Vec<PathBuf>,
     },
     /// Digests of what reports say; equal ones say the same, whenever and wherever they were made
     Digest {
@@ -335,6 +351,46 @@ pub struct ChaosArgs {
     pub out: Option<PathBuf>,
 }
 
+/// Options of `calibrate`.
+#[derive(Debug, Args)]
+pub struct CalibrateArgs {
+    /// Only these [default: all]
+    #[arg(value_name = "MUTANT", conflicts_with = "out")]
+    pub mutants: Vec<String>,
+    /// Plugins at a time [default: four per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub jobs: Option<u16>,
+    /// What standard output gets
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+    /// Folder for calibration.json, the result of the whole zoo; an older one there is replaced
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// Options of `zoo`.
+#[derive(Debug, Args)]
+pub struct ZooArgs {
+    /// Its id, as `calibrate` prints it
+    #[arg(long, value_name = "ID", default_value = "honest")]
+    pub mutant: String,
+    /// Where it serves, unix:///PATH
+    #[arg(long, value_name = "URL")]
+    pub socket: String,
+    /// Folder for its keys; the next one there goes on with them
+    #[arg(long, value_name = "DIR")]
+    pub state: PathBuf,
+    /// Port on 127.0.0.1 where it shows its metrics
+    #[arg(long, value_name = "PORT")]
+    pub metrics_port: Option<u16>,
+    /// A credential, which it has no use for: something to be kept from others
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// The same in plain view
+    #[arg(long, value_name = "TOKEN", hide = true)]
+    pub token: Option<String>,
+}
+
 /// Options of `swarm`.
 #[derive(Debug, Args)]
 pub struct SwarmArgs {
@@ -391,6 +447,40 @@ pub enum ScenarioCommand {
     },
     /// Print the JSON schema of a scenario file
     Schema,
+}
+
+/// Options of `rehearse`.
+#[derive(Debug, Args)]
+pub struct RehearseArgs {
+    /// enable, verify, rotate, migrate-from-local, back-to-local, disable, backup, restore, monitor, troubleshoot or
+    /// collect
+    #[arg(value_name = "PROCEDURE")]
+    pub procedure: String,
+    /// Of troubleshoot: invalid-config, permissions, key, degraded or migration
+    #[arg(value_name = "CATEGORY")]
+    pub category: Option<String>,
+    /// What goes wrong: OCP-FAULT-01 to -29, OCP-TRAP-01 to -12
+    #[arg(long, value_name = "ID")]
+    pub fault: Option<String>,
+    /// Before which step it does [default: where it shows best]
+    #[arg(long, value_name = "STEP")]
+    pub at: Option<String>,
+    /// The operators: those of the procedure (`seed`), their successors (`v2`), or those that rewrite everything after a
+    /// rotation (`newest`) [default: seed, or what the fault needs]
+    #[arg(long, value_name = "seed|v2|newest")]
+    pub mode: Option<String>,
+    /// Control plane nodes [default: 3, or what the fault needs]
+    #[arg(long, value_name = "N")]
+    pub nodes: Option<usize>,
+    /// Objects that are stored before anything is encrypted [default: 500]
+    #[arg(long, value_name = "N")]
+    pub objects: Option<u64>,
+    /// Root of all randomness
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// What standard output gets
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
 }
 
 /// Options of `apiserver`. Those of the real server that have no meaning here are taken and ignored.
@@ -471,10 +561,9 @@ fn emulated(text: &str) -> Result<kms_apiserver::version::Version, String> {
 
 /// The longer profiles need scenarios.
 fn profile(text: &str) -> Result<Profile, String> {
-    match text {
-        "core" => Ok(Profile::Core),
-        _ => Err("the profile is core".to_owned()),
-    }
+    let mut profiles = Profile::ALL.into_iter();
+    let found = profiles.find(|profile| profile.as_str() == text);
+    found.ok_or_else(|| format!("it is {}", Profile::ALL.map(Profile::as_str).join(", ")))
 }
 
 fn side(text: &str) -> Result<Who, String> {

@@ -179,7 +179,9 @@ impl Service {
             let may_try = format.is_bound() || request.key_id == number.to_string();
             let mut read_now = true;
             for at in places.clone() {
-                let read = within::<_, Fault>(deadline, self.keyring.reread(at, deadline)).await;
+                // Boxed because it is rare and large: each call would carry its room.
+                let reread = Box::pin(self.keyring.reread(at, deadline));
+                let read = within::<_, Fault>(deadline, reread).await;
                 if !may_try {
                     read_now &= read?;
                 }

@@ -14,9 +14,9 @@ use crate::{
     lockout::Lockouts,
     mounts::{Mount, MountId},
     namespace::Namespace,
-    node::Node,
+    node::{Member, Node},
     seal::Seal,
-    sys::quotas::Quotas,
+    sys::{quotas::Quotas, raft::Autopilot},
     token::{Entry, Store},
 };
 
@@ -122,6 +122,10 @@ pub struct Core {
     pub(crate) history: VecDeque<(Duration, u64)>,
     /// The node that is asked.
     pub(crate) node: Node,
+    /// The servers of the cluster; empty: one.
+    pub(crate) members: Vec<Member>,
+    /// How autopilot is set.
+    pub(crate) autopilot: Autopilot,
     /// No audit device takes entries: nothing may be carried out.
     pub(crate) audit_broken: bool,
     /// Items of the latest Transit request.
@@ -152,6 +156,8 @@ impl Core {
             index: 1,
             history: VecDeque::new(),
             node: Node::default(),
+            members: Vec::new(),
+            autopilot: Autopilot::default(),
             audit_broken: false,
             items: 0,
             rotations_checked: 0,

@@ -96,7 +96,14 @@ pub(crate) fn convert(kind: Kind, value: &Value) -> Result<Value, String> {
         (Kind::Seconds, Value::Null) => 0.into(),
         (Kind::Seconds, Value::String(s)) => match duration::parse(s) {
             Some(Ok(d)) => d.as_secs().into(),
-            Some(Err(text)) => return Err(format!("cannot provide negative value '{text}'")),
+            Some(Err(text)) => {
+                // in seconds, whatever the unit was
+                let seconds = match duration::parse(text.trim_start_matches('-')) {
+                    Some(Ok(d)) => format!("-{}", d.as_secs()),
+                    _ => text,
+                };
+                return Err(format!("cannot provide negative value '{seconds}'"));
+            }
             None => return Err(duration::fault(s)),
         },
         (Kind::Seconds, Value::Number(n)) => match n.as_i64() {
@@ -186,9 +193,23 @@ pub(crate) fn convert(kind: Kind, value: &Value) -> Result<Value, String> {
         (Kind::Pairs, _) => return Err(unconvertible("map[string]string")),
         (Kind::Object, Value::Null) => Value::Object(Map::new()),
         (Kind::Object, Value::Object(_)) => value.clone(),
-        (Kind::Object, _) => return Err(unconvertible("map[string]interface {}")),
+        // a list of objects is taken for their union
+        (Kind::Object, Value::Array(items)) => {
+            let mut union = Map::new();
+            for (n, item) in items.iter().enumerate() {
+                let place = |fault: String| fault.replacen("''", &format!("'[{n}]'"), 1);
+                union.extend(crate::reply::object(
+                    convert(Kind::Object, item).map_err(place)?,
+                ));
+            }
+            Value::Object(union)
+        }
+        (Kind::Object, _) => return Err(unconvertible(OBJECT)),
     })
 }
+
+/// What a field that takes objects wants.
+const OBJECT: &str = "map[string]interface {}";
 
 /// A fault of one item. How it is dressed depends on the server: see [`conversion_error`].
 fn at_item(n: usize, item: &Value, fault: &str) -> String {
@@ -236,6 +257,16 @@ pub(crate) fn conversion_error(flavour: Flavour, name: &str, value: &Value, text
         }
         t if t.contains("as 'bool'") => {
             format!("cannot parse '' as bool: strconv.ParseBool: parsing {shown:?}: invalid syntax")
+        }
+        t if t.contains(&format!("expected type '{OBJECT}'")) => {
+            let place = t.split(' ').next().unwrap_or_default();
+            // numbers are texts to Go's decoder
+            let kind = if t.ends_with("'bool'") {
+                "bool"
+            } else {
+                "string"
+            };
+            format!("{place} expected a map, got '{kind}'")
         }
         t if t.contains("unconvertible") => format!("{t}, value: '{shown}'"),
         t => t.to_owned(),

@@ -41,7 +41,7 @@ mod ttl;
 pub use crate::core::{Core, Options, Storage, TokenReview};
 pub use crate::flavour::Flavour;
 pub use crate::message::{ClientCert, Request, Response};
-pub use crate::node::{Leader, Node};
+pub use crate::node::{Leader, Member, Node};
 pub use crate::sim::server;
 pub use crate::sim::{
     Action, Fault, FaultId, Hook, Logged, SimVault, TokenSettings,

@@ -42,7 +42,7 @@ impl Backend {
             "token" => Self::Token(crate::auth::token::TokenRoles::default()),
             "cubbyhole" => Self::Cubbyhole,
             "kv" | "generic" => Self::Kv(BTreeMap::new()),
-            "kv-v2" => Self::Kv2(BTreeMap::new()),
+            "kv-v2" => Self::Kv2(crate::kv2::Secrets::default()),
             "transit" => Self::Transit(Box::default()),
             "userpass" => Self::Userpass(Userpass::default()),
             "approle" => Self::Approle(Approle::default()),

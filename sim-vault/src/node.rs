@@ -1,7 +1,7 @@
 //! Nodes of a cluster. All nodes work on one state; what differs is what a node may do with a request itself,
 //! and how old its view is.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use crate::{Core, Request, Response, call::Op, pipeline::Place, reply::Refused};
 
@@ -36,6 +36,21 @@ pub struct Node {
     pub settled: bool,
 }
 
+/// A server of the cluster, as `sys/leader`, `sys/ha-status` and the raft endpoints name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its `node_id`.
+    pub name: String,
+    /// Where clients reach it, e.g. `https://127.0.0.1:8200`.
+    pub api_addr: String,
+    /// Where the others reach it, e.g. `127.0.0.1:8201`.
+    pub cluster_addr: String,
+    /// It leads, or did last.
+    pub leads: bool,
+    /// It runs and is unsealed: the active node hears of it.
+    pub heard: bool,
+}
+
 /// Two heartbeats of five seconds missed: from then on Vault's health says 474.
 const UNHEALTHY_AFTER: Duration = Duration::from_secs(10);
 
@@ -46,6 +61,34 @@ impl Core {
         let response = self.handle(now, request);
         std::mem::swap(&mut self.node, node);
         response
+    }
+
+    /// Names the servers of the cluster. Without, there is one, which is reached at [`crate::Options::api_addr`]; with more
+    /// than one, sealing the active node by a request leaves the others unsealed, and whoever drives them elects another.
+    pub fn set_members(&mut self, members: Vec<Member>) {
+        self.members = members;
+    }
+
+    /// The servers of the cluster; never empty.
+    pub(crate) fn members(&self) -> Cow<'_, [Member]> {
+        if !self.members.is_empty() {
+            return Cow::Borrowed(&self.members);
+        }
+        let address = &self.options.api_addr;
+        Cow::Owned(vec![Member {
+            name: "node".to_owned(),
+            api_addr: address.clone(),
+            cluster_addr: address.rsplit('/').next().unwrap_or_default().to_owned(),
+            leads: true,
+            heard: true,
+        }])
+    }
+
+    /// The server that leads, or is still named as the one that does.
+    pub(crate) fn leader(&self) -> Option<Member> {
+        let members = self.members();
+        let leads = members.iter().find(|member| member.leads);
+        leads.filter(|_| self.node.leader != Leader::None).cloned()
     }
 
     /// The forwarding of Vault is unconditional; DOCS-ONLY: not so Enterprise's.
@@ -64,27 +107,33 @@ impl Core {
         if !self.node.standby {
             return None;
         }
-        let local = !self.forwards_all() && self.served_locally(request, op, place);
-        if local {
-            return self
-                .too_new(request)
-                .then(|| Answered::Refused(self.not_reached()));
+        if self.forwards_all() || !self.served_locally(request, op, place) {
+            return self.forwarded(request);
         }
-        let redirect = || {
-            let path = request.path.split('?').next().unwrap_or_default();
-            Answered::Redirect(format!("{}{path}", self.options.api_addr))
-        };
-        match self.node.leader {
-            // DOCS-ONLY: a performance standby does not respect the header
-            Leader::Alive
-                if request.get("X-Vault-No-Request-Forwarding").is_some()
-                    && !self.is_performance_standby() =>
-            {
-                Some(redirect())
+        if !self.too_new(request) {
+            return None;
+        }
+        match request.get("X-Vault-Inconsistent") {
+            Some("forward-active-node") => self.forwarded(request),
+            _ => Some(Answered::Refused(self.not_reached())),
+        }
+    }
+
+    /// What comes of a request that only the active node can handle; `None` if it gets there.
+    pub(crate) fn forwarded(&self, request: &Request) -> Option<Answered> {
+        if !self.node.standby {
+            return None;
+        }
+        // DOCS-ONLY: a performance standby does not respect the header
+        let kept_here = request.get("X-Vault-No-Request-Forwarding").is_some()
+            && !self.is_performance_standby();
+        match (self.node.leader, self.leader()) {
+            (Leader::Alive, Some(_)) if !kept_here => None,
+            (_, Some(leader)) => {
+                let path = request.path.split('?').next().unwrap_or_default();
+                Some(Answered::Redirect(format!("{}{path}", leader.api_addr)))
             }
-            Leader::Alive => None,
-            Leader::Lost(_) => Some(redirect()),
-            Leader::None => Some(Answered::Refused(Refused::Plain(
+            (_, None) => Some(Answered::Refused(Refused::Plain(
                 500,
                 "local node not active but active cluster node not found".to_owned(),
             ))),
@@ -109,6 +158,11 @@ impl Core {
         if counted {
             return false;
         }
+        // what the active node alone knows
+        let of_leader = ["sys/ha-status", "sys/storage/raft/autopilot/state"];
+        if of_leader.contains(&place.path.as_str()) {
+            return false;
+        }
         let harmless = ["encrypt/", "decrypt/", "rewrap/", "datakey/", "random"];
         matches!(op, Op::Read | Op::List | Op::Scan | Op::Header)
             || place.path.ends_with("lookup-self")
@@ -121,7 +175,9 @@ impl Core {
 
     /// The client has seen a state that this node has not reached.
     fn too_new(&self, request: &Request) -> bool {
-        let Some(wanted) = request.get("X-Vault-Index").and_then(Self::index_value) else {
+        let index = request.get("X-Vault-Index").and_then(Self::index_value);
+        // what another cluster gave says nothing here
+        let Some((_, wanted)) = index.filter(|(cluster, _)| *cluster == self.cluster_id) else {
             return false;
         };
         let horizon = self.horizon();

@@ -125,6 +125,9 @@ impl Core {
             Ok(read) => read,
             Err(refused) => return Done::plain(refused),
         };
+        if let Err(refused) = self.check_consistency(request) {
+            return Done::plain(refused);
+        }
         if self.sealed() {
             return Done::plain(sealed());
         }
@@ -173,29 +176,34 @@ impl Core {
         }
     }
 
-    /// Headers that are read before the request itself.
-    fn check_headers(&self, request: &Request) -> Result<(), Refused> {
-        if self.flavour.is_vault()
-            && request.get("X-Vault-Inconsistent") == Some("forward-active-node")
-        {
-            return Err(Refused::bad(
-                "forwarding via header X-Vault-Inconsistent=forward-active-node disabled in configuration",
-            ));
+    /// Headers that say how current an answer must be, and who is to give it.
+    fn check_consistency(&self, request: &Request) -> Result<(), Refused> {
+        let inconsistent = request.get("X-Vault-Inconsistent").unwrap_or_default();
+        if self.flavour.is_vault() {
+            let disabled = if request.get("X-Vault-Forward").is_some() {
+                "X-Vault-Forward"
+            } else if inconsistent == "forward-active-node" {
+                "X-Vault-Inconsistent=forward-active-node"
+            } else {
+                return Ok(());
+            };
+            let text = format!("forwarding via header {disabled} disabled in configuration");
+            return Err(Refused::bad(text));
         }
-        let index = request
-            .get("X-Vault-Index")
-            .filter(|_| self.flavour.is_openbao());
-
+        let index = request.get("X-Vault-Index");
         if index.is_some_and(|text| Self::index_value(text).is_none()) {
             return Err(Refused::bad("failed to decode \"X-Vault-Index\""));
         }
-        if request.get("X-Vault-Inconsistent").is_some_and(|v| {
-            self.flavour.is_openbao() && v != "fail" && v != "forward-active-node" && !v.is_empty()
-        }) {
+        if !matches!(inconsistent, "" | "fail" | "forward-active-node") {
             return Err(Refused::bad(
                 "unknown value for \"X-Vault-Inconsistent\" header",
             ));
         }
+        Ok(())
+    }
+
+    /// Headers that are read before the request itself.
+    fn check_headers(&self, request: &Request) -> Result<(), Refused> {
         if let Some(text) = request.get("X-Vault-Wrap-TTL").filter(|t| !t.is_empty()) {
             let fault = match crate::duration::parse(text) {
                 Some(Ok(_)) => None,

@@ -17,6 +17,7 @@ mod mounts;
 mod namespaces;
 mod policies;
 pub(crate) mod quotas;
+pub(crate) mod raft;
 pub(crate) mod seal;
 mod wrapping;
 
@@ -294,6 +295,36 @@ pub(crate) const TABLE: &[Endpoint] = &[
         ],
         // the devices take whatever comes; [`Core::set_audit_broken`] says when they do not
         ops: &[(Op::Update, |_, _| Ok(None)), (Op::Delete, |_, _| Ok(None))],
+        exists: None,
+    },
+    Endpoint {
+        pattern: "ha-status",
+        fields: &[],
+        ops: &[(Op::Read, raft::ha_status)],
+        exists: None,
+    },
+    Endpoint {
+        pattern: "storage/raft/configuration",
+        fields: &[],
+        ops: &[
+            (Op::Read, raft::configuration),
+            (Op::Update, raft::configuration_by_post),
+        ],
+        exists: None,
+    },
+    Endpoint {
+        pattern: "storage/raft/autopilot/state",
+        fields: &[],
+        ops: &[(Op::Read, raft::autopilot_state)],
+        exists: None,
+    },
+    Endpoint {
+        pattern: "storage/raft/autopilot/configuration",
+        fields: raft::AUTOPILOT,
+        ops: &[
+            (Op::Read, raft::read_autopilot),
+            (Op::Update, raft::write_autopilot),
+        ],
         exists: None,
     },
     Endpoint {

@@ -19,6 +19,9 @@ pub struct Options {
     /// The upstream bug of KMS2-STATUS-13: a valid key_id is acted on even if Status says that the
     /// plugin is sick or of a wrong version. On in every release so far.
     pub act_on_sick_status: bool,
+    /// The upstream bug of KMS2-DEC-03: a decrypted seed is cached before it has opened the value that it was asked for.
+    /// On in every release so far.
+    pub cache_unproven_seeds: bool,
     /// Whether seeds rather than keys are made; unset, the version's rule. Upstream has it for
     /// tests, and as gate KMSv2KDF in 1.28.
     pub seed_mode: Option<bool>,
@@ -36,6 +39,7 @@ impl Options {
             reload: false,
             kms_v1: None,
             act_on_sick_status: true,
+            cache_unproven_seeds: true,
             seed_mode: None,
             verbosity: 2,
         }

@@ -100,12 +100,23 @@ impl Plane {
         now: Timestamp,
     ) -> Self {
         let nodes: Vec<String> = (0..nodes).map(|n| format!("master-{n}")).collect();
+        Self::on(generation, &nodes, objects, seed, now)
+    }
+
+    /// The same on nodes of these names.
+    pub fn on(
+        generation: Generation,
+        nodes: &[String],
+        objects: BTreeMap<GroupResource, u64>,
+        seed: u64,
+        now: Timestamp,
+    ) -> Self {
         let mut cluster = Cluster::new(generation, seed);
         let mut operands = Vec::new();
         for (place, (name, resources, kind)) in COMPONENTS.into_iter().enumerate() {
             cluster
                 .components
-                .push(Component::new(name, resources, &nodes));
+                .push(Component::new(name, resources, nodes));
             operands.push(Operand::new(&mut cluster, place, kind, now));
         }
         let migrator = StorageMigrator::new(objects, 23);

@@ -18,6 +18,9 @@ pub struct StorageMigrator {
     pub rate: u64,
     /// Resources of which some object cannot be rewritten: read or written with an error that is tried again for ever.
     pub stuck: BTreeMap<GroupResource, String>,
+    /// Somebody else rewrites real objects and says with [`StorageMigrator::finish`] when a migration is through; `objects`
+    /// and `rate` do not count then.
+    pub by_others: bool,
     job: Option<Job>,
 }
 
@@ -38,7 +41,21 @@ impl StorageMigrator {
             objects,
             rate: rate.max(1),
             stuck: BTreeMap::new(),
+            by_others: false,
             job: None,
+        }
+    }
+
+    /// The migration at hand: what is rewritten, and the key that it is for.
+    pub fn at_hand(&self) -> Option<(&GroupResource, &str)> {
+        let job = self.job.as_ref()?;
+        Some((&job.resource, job.write_key.as_str()))
+    }
+
+    /// Whoever rewrites the objects of the migration at hand is through with it.
+    pub fn finish(&mut self) {
+        if let Some(job) = &mut self.job {
+            job.left = Duration::ZERO;
         }
     }
 
@@ -73,7 +90,7 @@ impl StorageMigrator {
     pub fn next(&self) -> Option<Timestamp> {
         self.job
             .as_ref()
-            .filter(|job| !self.stuck.contains_key(&job.resource))
+            .filter(|job| !self.by_others && !self.stuck.contains_key(&job.resource))
             .map(|job| job.seen + job.left)
     }
 
@@ -89,7 +106,7 @@ impl StorageMigrator {
     fn work(&mut self, now: Timestamp) {
         if let Some(job) = &mut self.job {
             let passed = Duration::try_from(now.duration_since(job.seen)).unwrap_or_default();
-            if !self.stuck.contains_key(&job.resource) {
+            if !self.by_others && !self.stuck.contains_key(&job.resource) {
                 job.left = job.left.saturating_sub(passed);
             }
             job.seen = now;
@@ -113,7 +130,11 @@ impl StorageMigrator {
             name: next.name.clone(),
             write_key: next.write_key,
             resource: next.resource,
-            left: Duration::from_millis(objects.saturating_mul(1000) / self.rate),
+            left: if self.by_others {
+                Duration::MAX
+            } else {
+                Duration::from_millis(objects.saturating_mul(1000) / self.rate)
+            },
             seen: now,
         });
         if let Some(migration) = api.migration_mut(&next.name) {

@@ -6,7 +6,8 @@
 //!
 //! Reading order: [`result`], [`stimuli`] (the names both sides use), `tally`, then one module per
 //! area: `wire`, `status`, `encrypt`, `decrypt`, `robust`, `operator`,
-//! `nodes`, `process`, `beside`; [`passage`] judges what only some runs ask for, [`invariant`] a chaos run.
+//! `nodes`, `process`, `beside`; [`passage`] judges what only some runs ask for, [`invariant`] a chaos run,
+//! [`scenario`] what chaos runs say to requirements.
 
 mod beside;
 mod decrypt;
@@ -18,6 +19,7 @@ pub mod passage;
 mod process;
 pub mod result;
 mod robust;
+pub mod scenario;
 mod status;
 pub mod stimuli;
 mod tally;
@@ -67,6 +69,11 @@ pub fn checks() -> &'static [Check] {
 /// outweigh what the others saw.
 pub fn asked_for() -> &'static [Check] {
     passage::CHECKS
+}
+
+/// All of them: every run's, those it has to be asked for, and those that scenarios answer.
+pub fn all_checks() -> impl Iterator<Item = &'static Check> {
+    checks().iter().chain(asked_for()).chain(scenario::CHECKS)
 }
 
 /// Runs every check over a history.

@@ -42,6 +42,9 @@ pub struct CheckResult {
     pub explanation: String,
     /// Sequence numbers of the transcript's events that show it.
     pub evidence: Vec<u64>,
+    /// Runs of scenarios that show it, as `<scenario>#<seed>`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scenario_runs: Vec<String>,
     /// From the first to the last event of the check, in nanoseconds.
     pub duration_ns: u64,
 }

@@ -1,8 +1,12 @@
 //! Judges of Status answers.
 
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine, alphabet};
 use kms_history::{Answer, Body, Call, History, Outcome, Text, What};
 
-use crate::stimuli::{AGREEMENT, BESIDE, CONTACT, NODES, RESTART, ROTATION, STATUS, WAITING};
+use crate::stimuli::{
+    AGREEMENT, BESIDE, CONTACT, LATE_BACKEND, NODES, RESTART, ROTATION, STATUS, WAITING,
+};
 use crate::tally::{Tally, describe, millis, p99};
 use crate::{Check, CheckResult};
 
@@ -228,9 +232,10 @@ fn key_id_public(check: &Check, history: &History) -> Vec<CheckResult> {
         "no sign of a credential, account or address",
     );
     for answer in answers(history) {
+        let read = unpacked(&answer.key_id.text);
         let sign = SIGNS
             .iter()
-            .find(|(sign, _)| answer.key_id.text.contains(sign));
+            .find(|(sign, _)| answer.key_id.text.contains(sign) || read.contains(sign));
         tally.should(answer.seq, sign.is_none(), || {
             let what = sign.map_or("", |(_, what)| what);
             format!("the key_id looks as if it held {what}")
@@ -240,6 +245,17 @@ fn key_id_public(check: &Check, history: &History) -> Vec<CheckResult> {
         "nothing suspicious",
         "key_id is logged and stored in clear in etcd; a hash tells nobody anything",
     )]
+}
+
+/// What stands in base64, which hides nothing; empty where none does.
+fn unpacked(text: &str) -> String {
+    let engine = GeneralPurpose::new(
+        &alphabet::STANDARD,
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    );
+    let standard = text.replace('-', "+").replace('_', "/");
+    let bytes = engine.decode(standard).unwrap_or_default();
+    String::from_utf8(bytes).unwrap_or_default()
 }
 
 fn agreement(check: &Check, history: &History) -> Vec<CheckResult> {
@@ -317,6 +333,17 @@ fn stable(check: &Check, history: &History) -> Vec<CheckResult> {
             true => format!("key_id {:?} came back", key_id.text),
             false => format!("{changes} changes, {rotations} rotations"),
         });
+    }
+    // Before its backend was there for the first time it may have no key_id, but not another one.
+    let mut late: Vec<&Text> = Vec::new();
+    for call in history.calls_of(LATE_BACKEND) {
+        if let Some(key_id) = key_id(&call).filter(|key_id| key_id.len > 0) {
+            late.push(key_id);
+            tally.holds(call.seq(), *key_id == *late[0], || {
+                let [first, now] = [&late[0].text, &key_id.text];
+                format!("{first:?} while the backend was away, {now:?} later")
+            });
+        }
     }
     vec![tally.finish(
         format!("{} key_id(s) in their order", values.len()),

@@ -130,6 +130,7 @@ impl<'a> Tally<'a> {
             observed,
             explanation,
             evidence: evidence.into_iter().take(EVIDENCE).collect(),
+            scenario_runs: Vec::new(),
             duration_ns: duration(self.check, self.history),
         }
     }

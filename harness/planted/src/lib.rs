@@ -3,7 +3,7 @@
 //! A judge that no broken plugin fails judges nothing. Each [`Variant`] is one mistake that plugins make, put between an
 //! honest plugin and one of its peers: in front of its socket, where it understands gRPC, or on its way to Vault, where
 //! it understands HTTP. Both work over any byte stream, so the same mistakes are made in virtual time and between real
-//! processes. This is for tests; nothing that is shipped knows it.
+//! processes. This is for calibration and tests; no plugin knows it.
 //!
 //! Reading order: [`variant`] (the mistakes), [`kms`] (in front of the socket), [`vault`] (on the way to Vault).
 

@@ -51,6 +51,15 @@ pub const KUBE_APISERVER: Part = Part {
     cached: "kube-apiserver-1.37.2-1",
 };
 
+/// Two KMS v2 plugins in Go that are not ours: `kmslib` on the library that most are built on, `upstream` beside it.
+pub const GO_PLUGINS: Part = Part {
+    name: "Go plugins",
+    variable: "KMSLIB",
+    program: "kmslib",
+    script: "ci/go-plugins/install",
+    cached: "go-plugins-0.37.2-1",
+};
+
 /// OpenShift's encryption controllers in a program that plays stories, with the one that has a KMS mode beside it.
 pub const OPENSHIFT_CONTROLLERS: Part = Part {
     name: "OpenShift's encryption controllers",
@@ -99,8 +108,8 @@ fn is_script(file: &Path) -> bool {
         .is_ok_and(|()| &start == b"#!")
 }
 
-/// `$KMS_CACHE`, else `kms-real-parts` in the user's cache folder.
-fn cache_folder() -> Option<PathBuf> {
+/// Where the scripts under `ci` keep what they install: `$KMS_CACHE`, else `kms-real-parts` in the user's cache folder.
+pub fn cache_folder() -> Option<PathBuf> {
     let set = |name| {
         std::env::var_os(name)
             .filter(|value| !value.is_empty())

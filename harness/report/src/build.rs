@@ -10,8 +10,8 @@ use kms_judge::{CheckResult, CheckStatus};
 
 use crate::limits::limits_of;
 use crate::model::{
-    Attachment, Attempt, CheckReport, Counts, Environment, FORMAT, Finding, LatencySeries, Plan,
-    ProfileReport, ProfileResult, Property, Report, RequirementReport, SCHEMA_VERSION,
+    Arm, Attachment, Attempt, CheckReport, Counts, Environment, FORMAT, Finding, LatencySeries,
+    Plan, ProfileReport, ProfileResult, Property, Report, RequirementReport, SCHEMA_VERSION,
     ScenarioReport, Subject, Suite, Trust,
 };
 use crate::verdict::{is_missing, roll_up, worst};
@@ -88,7 +88,12 @@ pub enum BuildError {
 /// If a result names something that is no requirement on a plugin.
 pub fn build(inputs: Inputs) -> Result<Report, BuildError> {
     let requirements = requirements(inputs.checks, inputs.server)?;
-    let profiles = profiles(&requirements, inputs.profile, inputs.server);
+    let profiles = profiles(
+        &requirements,
+        &inputs.scenarios,
+        inputs.profile,
+        inputs.server,
+    );
 
     let mut limits: Vec<String> = limits_of(inputs.environment.arm)
         .iter()
@@ -216,7 +221,7 @@ fn check(requirement: &Requirement, attempts: Vec<CheckResult>) -> CheckReport {
         observed: shown.observed,
         explanation: shown.explanation,
         evidence: shown.evidence,
-        scenario_runs: Vec::new(),
+        scenario_runs: shown.scenario_runs,
     }
 }
 
@@ -266,6 +271,7 @@ fn holds(requirement: &Requirement, server: Option<Minor>) -> bool {
 /// Verdicts on all profiles up to the one asked for.
 fn profiles(
     rows: &[RequirementReport],
+    runs: &[ScenarioReport],
     largest: Profile,
     server: Option<Minor>,
 ) -> Vec<ProfileReport> {
@@ -279,13 +285,49 @@ fn profiles(
     };
     let up_to_largest = Profile::ALL.into_iter().filter(|&name| name <= largest);
     up_to_largest
-        .map(|name| verdict_on(rows, name, is_required))
+        .map(|name| verdict_on(rows, runs, name, is_required))
         .collect()
+}
+
+/// The scenario runs that a profile is earned by: those on a binary, and for `chaos` those of the simulation as well.
+fn runs_of(runs: &[ScenarioReport], name: Profile) -> Vec<&ScenarioReport> {
+    let counts = |run: &&ScenarioReport| match name {
+        Profile::Core => false,
+        Profile::Production => run.arm != Arm::Sim,
+        Profile::Chaos => true,
+    };
+    let ran = |run: &&ScenarioReport| run.verdict != CheckStatus::NotApplicable;
+    runs.iter().filter(counts).filter(ran).collect()
+}
+
+/// A profile's verdict with that of its scenario runs, and what those amount to.
+fn with_runs(profile: &mut ProfileReport, runs: &[&ScenarioReport]) {
+    let of = |verdict| runs.iter().filter(|run| run.verdict == verdict).count();
+    let (broken, undecided) = (of(CheckStatus::Fail), of(CheckStatus::Inconclusive));
+    if broken > 0 {
+        profile.result = ProfileResult::Failure;
+    } else if undecided > 0 && profile.result != ProfileResult::Failure {
+        profile.result = ProfileResult::Inconclusive;
+    } else if runs.is_empty() && profile.result == ProfileResult::Success {
+        profile.result = ProfileResult::Partial;
+    }
+    let simulated: u64 = runs.iter().filter_map(|run| run.sim_duration_ns).sum();
+    let hours = simulated as f64 / 3.6e12;
+    let faults = runs.iter().flat_map(|run| &run.faults);
+    let hit = faults.filter(|fault| fault.hits > 0).count();
+    let amount = match runs.len() {
+        0 => " No scenario ran.".to_owned(),
+        runs => format!(
+            " Scenario runs: {runs}, broken {broken}, undecided {undecided}; faults hit: {hit}; simulated hours: {hours:.1}."
+        ),
+    };
+    profile.summary.push_str(&amount);
 }
 
 /// The verdict on one profile, given what it requires.
 pub(crate) fn verdict_on(
     rows: &[RequirementReport],
+    runs: &[ScenarioReport],
     name: Profile,
     is_required: impl Fn(&RequirementReport) -> bool,
 ) -> ProfileReport {
@@ -308,7 +350,7 @@ pub(crate) fn verdict_on(
     } else {
         roll_up(rows.iter().map(|row| (row.status, is_required(row))))
     };
-    ProfileReport {
+    let mut profile = ProfileReport {
         name,
         level: if name == Profile::Core {
             Level::Must
@@ -321,7 +363,11 @@ pub(crate) fn verdict_on(
         summary: summary(result, &counts, required.len(), missing.len()),
         required,
         missing,
+    };
+    if name > Profile::Core {
+        with_runs(&mut profile, &runs_of(runs, name));
     }
+    profile
 }
 
 /// The verdict in one sentence.

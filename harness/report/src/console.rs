@@ -5,7 +5,7 @@
 use kms_judge::{CheckResult, CheckStatus};
 
 use crate::build::normalise;
-use crate::model::{CheckReport, Report};
+use crate::model::{CheckReport, Counts, Report};
 use crate::text::{duration, one_line};
 use crate::verdict::{exit_code, exit_meaning};
 
@@ -59,6 +59,7 @@ pub fn closing(report: &Report, bundle: &str) -> Vec<String> {
             format!("{name:<11} {result:<13} {}", one_line(&profile.summary))
         })
         .collect();
+    last.splice(0..0, scenarios(report));
     last.push(format!("{:<11} {}", "bundle", one_line(bundle)));
     let code = exit_code(report);
     last.push(format!(
@@ -67,6 +68,51 @@ pub fn closing(report: &Report, bundle: &str) -> Vec<String> {
         exit_meaning(code)
     ));
     last
+}
+
+/// How many scenarios came out how, and each that is not as it should be with the command that makes it again.
+fn scenarios(report: &Report) -> Vec<String> {
+    let runs = &report.scenarios;
+    if runs.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = Vec::new();
+    let mut counts = Counts::default();
+    for run in runs {
+        counts.add(run.verdict);
+        if !matches!(run.verdict, CheckStatus::Fail | CheckStatus::Inconclusive) {
+            continue;
+        }
+        lines.push(format!(
+            "{:<5} {}",
+            mark(run.verdict),
+            one_line(&run.run_id)
+        ));
+        let violations = run.invariants.iter().filter_map(|invariant| {
+            let violation = invariant.first_violation.as_ref()?;
+            Some(format!("{}: {}", invariant.id, violation.excerpt))
+        });
+        lines
+            .extend(violations.map(|text| format!("      {:<12} {}", "observed", one_line(&text))));
+        lines.push(format!(
+            "      {:<12} {}",
+            "again by",
+            one_line(&run.replay.command)
+        ));
+    }
+    let told = [
+        (counts.pass, "passed"),
+        (counts.fail, "failed"),
+        (counts.warn, "doubtful"),
+        (counts.inconclusive, "inconclusive"),
+        (counts.not_applicable, "not applicable"),
+    ];
+    let told = told.iter().filter(|(count, _)| *count > 0);
+    let told: Vec<_> = told
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
+    lines.push(format!("{:<11} {}", "scenarios", told.join(", ")));
+    lines
 }
 
 fn lines(id: &str, title: &str, sentence: &str, check: &CheckReport) -> Vec<String> {

@@ -20,6 +20,7 @@ mod merge;
 pub mod model;
 pub mod redact;
 mod summary;
+mod table;
 mod text;
 mod verdict;
 
@@ -37,4 +38,5 @@ pub use markdown::markdown;
 pub use merge::{Identity, Unmergeable, merge};
 pub use model::Report;
 pub use summary::summary;
+pub use table::table;
 pub use verdict::{exit_code, exit_meaning, is_missing, roll_up, weight, worst};

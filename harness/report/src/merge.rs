@@ -66,6 +66,7 @@ pub fn merge(mut parts: Vec<Report>, identity: Identity) -> Result<Report, Unmer
     }
     let trust = trust(&parts)?;
     let requirements = requirements(&parts);
+    let scenarios = scenarios(&parts)?;
     let profiles = parts
         .iter()
         .flat_map(|part| &part.profiles)
@@ -79,7 +80,9 @@ pub fn merge(mut parts: Vec<Report>, identity: Identity) -> Result<Report, Unmer
                 .filter(|profile| profile.name == name)
                 .flat_map(|profile| &profile.required)
                 .collect();
-            verdict_on(&requirements, name, |row| required.contains(&row.id))
+            verdict_on(&requirements, &scenarios, name, |row| {
+                required.contains(&row.id)
+            })
         })
         .collect();
     let first = parts[0].clone();
@@ -98,7 +101,7 @@ pub fn merge(mut parts: Vec<Report>, identity: Identity) -> Result<Report, Unmer
         plan: first.plan,
         profiles,
         requirements,
-        scenarios: scenarios(&parts)?,
+        scenarios,
         latency: latency(&parts),
         properties: distinct(parts.iter().flat_map(|part| &part.properties)),
         findings: distinct(parts.iter().flat_map(|part| &part.findings)),

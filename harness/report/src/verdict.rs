@@ -74,7 +74,7 @@ impl Counts {
     }
 }
 
-/// Exit code for a report: 1 if the subject failed a profile, 3 if a profile is inconclusive or
+/// Exit code for a report: 1 if the subject failed a profile or a scenario, 3 if one of them is inconclusive or
 /// nothing ran, else 0.
 ///
 /// A partial verdict is 0: all that ran held, and the operator chose what did not. A breach
@@ -86,14 +86,15 @@ pub fn exit_code(report: &Report) -> u8 {
             .iter()
             .any(|profile| profile.result == result)
     };
+    let ran = |verdict| report.scenarios.iter().any(|run| run.verdict == verdict);
     let passes: u64 = report
         .profiles
         .iter()
         .map(|profile| profile.counts.pass)
         .sum();
-    if any(ProfileResult::Failure) {
+    if any(ProfileResult::Failure) || ran(CheckStatus::Fail) {
         1
-    } else if any(ProfileResult::Inconclusive) || passes == 0 {
+    } else if any(ProfileResult::Inconclusive) || ran(CheckStatus::Inconclusive) || passes == 0 {
         3
     } else {
         0

@@ -19,7 +19,8 @@ impl Seed {
     /// The seed of a part.
     #[must_use]
     pub fn label(&self, label: &str) -> Self {
-        Self(Sha256::digest([&self.0[..], label.as_bytes()].concat()).into())
+        let hash = Sha256::new().chain_update(self.0);
+        Self(hash.chain_update(label).finalize().into())
     }
 
     /// The bytes, for a generator.

@@ -1,5 +1,6 @@
 //! What a run proved: faults with their hits, invariants with their results, one verdict.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use kms_history::chaos::{Entry, Event, FaultStep};
@@ -93,8 +94,11 @@ impl Outcome {
 #[must_use]
 pub fn digest(history: &[Entry]) -> String {
     let mut hash = Sha256::new();
+    let mut line = String::new();
     for entry in history {
-        hash.update(format!("{entry}\n"));
+        line.clear();
+        writeln!(line, "{entry}").expect("a String takes everything");
+        hash.update(&line);
     }
     hash.finalize()
         .iter()

@@ -113,7 +113,7 @@ impl Net {
                 waker.wake();
             }
         }
-        for connection in state.connections.values_mut() {
+        for connection in state.connections.values_mut().flatten() {
             for end in &mut connection.ends {
                 if end.host == host {
                     end.wake();

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use tokio::io::ReadBuf;
 use tokio::time::Instant;
 
 use crate::tcp::{self, WINDOW};
@@ -212,15 +213,15 @@ impl Pipe {
         }
     }
 
-    /// Takes arrived bytes out; acknowledgements may be lost. At most what [`Pipe::front`] named.
-    pub fn read(&mut self, into: &mut [u8], now: Instant, acknowledged: bool) {
+    /// Takes so many arrived bytes out; acknowledgements may be lost. At most what [`Pipe::front`] named, and what there is
+    /// room for.
+    pub fn read(&mut self, count: usize, into: &mut ReadBuf<'_>, now: Instant, acknowledged: bool) {
         let (head, tail) = self.bytes.as_slices();
-        let first = head.len().min(into.len());
-        into[..first].copy_from_slice(&head[..first]);
-        let second = into.len() - first;
-        into[first..].copy_from_slice(&tail[..second]);
-        self.bytes.drain(..into.len());
-        let mut left = into.len();
+        let first = head.len().min(count);
+        into.put_slice(&head[..first]);
+        into.put_slice(&tail[..count - first]);
+        self.bytes.drain(..count);
+        let mut left = count;
         while let Some(packet) = self.packets.front_mut() {
             if packet.fin || packet.length > left {
                 packet.length -= left;
@@ -229,8 +230,8 @@ impl Pipe {
             left -= packet.length;
             self.packets.pop_front();
         }
-        if !acknowledged && !into.is_empty() {
-            self.unacknowledged += into.len();
+        if !acknowledged && count > 0 {
+            self.unacknowledged += count;
             self.unacknowledged_since.get_or_insert(now);
         }
     }

@@ -180,7 +180,8 @@ pub struct State {
     pub hosts: Vec<HostState>,
     names: BTreeMap<String, usize>,
     links: BTreeMap<(usize, usize), Link>,
-    pub connections: BTreeMap<u64, Connection>,
+    /// One that is worked on has left its place empty.
+    pub connections: BTreeMap<u64, Option<Box<Connection>>>,
     next: u64,
     pub record: Option<Vec<String>>,
     born: Instant,
@@ -260,7 +261,7 @@ impl State {
             port,
             accepted: false,
         };
-        self.connections.insert(id, connection);
+        self.connections.insert(id, Some(Box::new(connection)));
         self.note(now, from, to, format_args!("#{id} open {port}"));
         id
     }
@@ -273,12 +274,12 @@ impl State {
         work: impl FnOnce(&mut Connection, &mut Self) -> R,
     ) -> Option<R> {
         debug_assert!(side < 2);
-        let mut connection = self.connections.remove(&id)?;
+        let mut connection = self.connections.get_mut(&id)?.take()?;
         let result = work(&mut connection, self);
         if connection.ends.iter().all(|end| end.dropped) {
-            connection.pipes.iter_mut().for_each(Pipe::discard);
-        } else {
-            self.connections.insert(id, connection);
+            self.connections.remove(&id);
+        } else if let Some(place) = self.connections.get_mut(&id) {
+            *place = Some(connection);
         }
         Some(result)
     }

@@ -41,8 +41,8 @@ impl Timer {
 }
 
 /// What came of an attempt.
-enum Outcome {
-    Done(Result<usize>),
+enum Outcome<T> {
+    Done(Result<T>),
     /// Nothing before this time, unless something changes.
     Wait(Option<Instant>),
 }
@@ -58,7 +58,7 @@ impl Stream {
         }
     }
 
-    fn read(&self, into: &mut [u8], now: Instant, cx: &mut Context<'_>) -> Outcome {
+    fn read(&self, into: &mut ReadBuf<'_>, now: Instant, cx: &mut Context<'_>) -> Outcome<()> {
         let (id, side, other) = (self.id, self.side, 1 - self.side);
         let mut state = self.net.state();
         let outcome = state.with(id, side, |connection, state| {
@@ -78,7 +78,7 @@ impl Stream {
             let read_rate = state.link(there, here).read_rate;
             match connection.pipes[other].front(now) {
                 Front::Bytes(bytes) => {
-                    let mut bytes = bytes.min(into.len());
+                    let mut bytes = bytes.min(into.remaining());
                     if let Some(rate) = read_rate {
                         let share = rate.max(1) * READ_EVERY.as_millis() as u64 / 1000;
                         bytes = bytes.min(usize::try_from(share.max(1)).unwrap_or(usize::MAX));
@@ -86,14 +86,14 @@ impl Stream {
                         end.reads_at = now + pause;
                     }
                     let acknowledged = state.link(here, there).mode == Mode::Open;
-                    connection.pipes[other].read(&mut into[..bytes], now, acknowledged);
+                    connection.pipes[other].read(bytes, into, now, acknowledged);
                     if acknowledged && let Some(writer) = connection.ends[other].writer.take() {
                         writer.wake();
                     }
                     state.note(now, there, here, format_args!("#{id} read {bytes}"));
-                    Outcome::Done(Ok(bytes))
+                    Outcome::Done(Ok(()))
                 }
-                Front::End => Outcome::Done(Ok(0)),
+                Front::End => Outcome::Done(Ok(())),
                 Front::Nothing(arrival) => match end.broken {
                     Some((at, kind)) if at <= now => Outcome::Done(Err(kind.into())),
                     broken => {
@@ -109,7 +109,7 @@ impl Stream {
         outcome.unwrap_or_else(|| Outcome::Done(Err(ErrorKind::NotConnected.into())))
     }
 
-    fn write(&self, bytes: &[u8], now: Instant, cx: &mut Context<'_>) -> Outcome {
+    fn write(&self, bytes: &[u8], now: Instant, cx: &mut Context<'_>) -> Outcome<usize> {
         let (id, side, other) = (self.id, self.side, 1 - self.side);
         let mut state = self.net.state();
         let outcome = state.with(id, side, |connection, state| {
@@ -168,12 +168,8 @@ impl AsyncRead for Stream {
             return Poll::Ready(Ok(()));
         }
         loop {
-            match self.read(buf.initialize_unfilled(), Instant::now(), cx) {
-                Outcome::Done(Ok(bytes)) => {
-                    buf.advance(bytes);
-                    return Poll::Ready(Ok(()));
-                }
-                Outcome::Done(Err(error)) => return Poll::Ready(Err(error)),
+            match self.read(buf, Instant::now(), cx) {
+                Outcome::Done(done) => return Poll::Ready(done),
                 Outcome::Wait(None) => return Poll::Pending,
                 Outcome::Wait(Some(at)) => {
                     if !self.reading.poll(at, cx) {

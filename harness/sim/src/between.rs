@@ -1,4 +1,4 @@
-//! A place for tests between a plugin and its peers.
+//! A place between a plugin and its peers, for bugs that are planted there.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::tasks::Tasks;
 /// A connection as the plugin sees it, and what must run for it.
 pub type Replaced = (BoxIo, BoxFuture<'static, ()>);
 
-/// Stands between plugins and their peers. No world has one by itself; tests that plant bugs do.
+/// Stands between plugins and their peers. No world has one by itself.
 pub trait Between: Send + Sync {
     /// A plugin's process starts on a node.
     fn started(&self, node: u32);

@@ -6,7 +6,8 @@
 //! event by event. What a run shows is about this source, not about a binary.
 //!
 //! In reading order: [`SimWorld`], `node` (a plugin and its API server), `surroundings` (what the plugin is given),
-//! `socket` (the way between them), [`answers`] (altered ones), `vault`, `inject` (faults), [`run`](mod@run).
+//! `socket` (the way between them), [`answers`] (altered ones), `vault`, `inject` (faults), [`planted`] (bugs
+//! between a plugin and its peers), [`run`](mod@run).
 
 #![forbid(unsafe_code)]
 
@@ -15,6 +16,7 @@ mod between;
 mod client;
 mod inject;
 mod node;
+pub mod planted;
 pub mod run;
 mod server;
 mod socket;
@@ -25,4 +27,5 @@ mod world;
 
 pub use between::{Between, Replaced};
 pub use inject::impossible;
+pub use socket::Polled;
 pub use world::SimWorld;

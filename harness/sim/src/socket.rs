@@ -210,6 +210,39 @@ impl Dialer for Socket {
     }
 }
 
+/// Any way to a plugin, with the polls of the API server that uses it noted.
+pub struct Polled<D> {
+    dialer: D,
+    notes: (Recorder, u32),
+}
+
+impl<D> Polled<D> {
+    /// Notes the polls of this node's API server.
+    pub fn new(dialer: D, recorder: Recorder, node: u32) -> Self {
+        let notes = (recorder, node);
+        Self { dialer, notes }
+    }
+}
+
+impl<D: Dialer> Dialer for Polled<D> {
+    fn dial(&self, address: &str) -> Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>> {
+        self.dialer.dial(address)
+    }
+
+    fn carry<'a>(&'a self, method: Method, limit: Duration, call: Carried<'a>) -> Carried<'a> {
+        let call = self.dialer.carry(method, limit, call);
+        if method != Method::Status {
+            return call;
+        }
+        Box::pin(async move {
+            let poll = Poll::new(Some(&self.notes), limit);
+            let answer = call.await;
+            poll.over(end_of_status(&answer));
+            answer
+        })
+    }
+}
+
 /// A Status poll of an API server; noted when it ends, also by being given up.
 struct Poll<'a> {
     notes: Option<&'a (Recorder, u32)>,

@@ -2,15 +2,13 @@
 
 pub mod files;
 mod place;
+pub mod recorded;
 pub mod rejudge;
+pub mod row;
 pub mod runs;
 pub mod show;
 
 use std::path::Path;
-
-use anyhow::{Context, anyhow};
-use kms_history::chaos_file;
-use kms_scenario::language;
 
 use self::files::ScenarioText;
 use self::runs::{Job, Place, Ran};
@@ -50,26 +48,11 @@ fn job(text: &ScenarioText, place: &Place, args: &ChaosArgs, seed: u64) -> Job {
 
 /// Writes the history of a run into the folder: for eyes, and for being judged again.
 pub fn keep(out: Option<&Path>, ran: &Ran) -> anyhow::Result<()> {
-    let (Some(out), Some(outcome)) = (out, &ran.outcome) else {
+    let (Some(out), false) = (out, ran.history.is_empty()) else {
         return Ok(());
     };
-    if ran.history.is_empty() {
-        return Ok(());
-    }
-    let name = format!("{}-{}-{}", ran.id, ran.arm.as_str(), ran.seed);
-    let text = runs::text(&ran.history);
-    show::write(&out.join(format!("{name}.history")), &text)?;
-    let header = chaos_file::Header {
-        format: chaos_file::FORMAT.to_owned(),
-        version: chaos_file::VERSION,
-        scenario: language::write(&ran.scenario.form).map_err(|error| anyhow!(error))?,
-        seed: ran.seed,
-        arm: ran.arm.as_str().to_owned(),
-        replay: ran.replay.clone(),
-        digest: outcome.digest.clone(),
-        trouble: ran.reason.clone(),
-        wall_seconds: ran.wall.as_secs_f64(),
-    };
-    let file = chaos_file::write(&header, &ran.history).context("write a history as JSON")?;
-    show::write(&out.join(format!("{name}.{}", rejudge::ENDING)), &file)
+    let file = recorded::name(ran);
+    let eyes = file.replace(rejudge::ENDING, "history");
+    show::write(&out.join(eyes), &runs::text(&ran.history))?;
+    recorded::write(&out.join(file), ran)
 }

@@ -9,6 +9,7 @@ use kms_conformance::{BoxFuture, Hook, HttpMetrics, Target, UnixSocket};
 use kms_report::model::{Launch, LaunchKind, Subject};
 use kms_report::redact;
 
+use super::library::{self, Seen};
 use super::run;
 use super::session::{Judged, Session};
 use crate::cli::{CheckArgs, RunArgs};
@@ -34,6 +35,7 @@ pub async fn check(args: CheckArgs, plan: Planned, interrupt: Interrupt) -> Resu
                 subject: args.subject,
                 apiserver: None,
                 socket: None,
+                scenarios: vec![library::NONE.into()],
                 suite: args.suite,
                 output: args.output,
             };
@@ -88,7 +90,7 @@ async fn behind(
         secrets: Vec::new(),
     };
     let sent = session.send(&target, &judged, &interrupt).await?;
-    session.finish(sent, judged)
+    session.finish(sent, judged, Seen::default())
 }
 
 /// `--restart-command`: a line for the shell.

@@ -240,6 +240,14 @@ impl Plugin {
         }
     }
 
+    /// Our binary, once there is one.
+    pub fn binary(&self) -> Option<&Path> {
+        match self {
+            Self::Binary(path, _) => Some(path),
+            Self::Checkout(_) | Self::Described(_) => None,
+        }
+    }
+
     /// The file that would be started, if that is known now.
     fn program(&self) -> Option<PathBuf> {
         match self {

@@ -12,6 +12,7 @@ use kms_report::{Inputs, exit_code};
 use uuid::Uuid;
 
 use super::chaos::rejudge;
+use super::library;
 use super::session::{self, HISTORY, LOG, REPORT};
 use crate::bundle::{SUMS, sha256};
 use crate::cli::JudgeArgs;
@@ -57,6 +58,7 @@ pub fn judge(args: &JudgeArgs) -> Result<u8, Failure> {
             bundle.write(name, &bytes)?;
         }
     }
+    let seen = library::again(folder, old.scenarios, &bundle).or_usage()?;
     bundle.write("registry.json", super::list::registry()?.as_bytes())?;
     let report = kms_report::build(Inputs {
         report_id: Uuid::new_v4().to_string(),
@@ -75,8 +77,8 @@ pub fn judge(args: &JudgeArgs) -> Result<u8, Failure> {
             .server_version
             .and_then(|minor| u8::try_from(minor).ok())
             .map(kms_contract::Minor),
-        checks: kms_judge::judge(&history),
-        scenarios: old.scenarios,
+        checks: [kms_judge::judge(&history), seen.checks].concat(),
+        scenarios: seen.rows,
         latency: evidence::latency(&history),
         properties: evidence::properties(&history),
         findings: old.findings,

@@ -47,17 +47,20 @@ fn with_reason(mut row: Row) -> Row {
     row
 }
 
-/// Which of our checks judge a requirement, and which tests hold our own API server to it. There
-/// are no broken plugins yet that could stand beside them.
+/// Which of our checks judge a requirement, which tests hold our own API server to it, and which broken plugins show that
+/// a breach is seen.
 fn coverage(requirement: &Requirement) -> Coverage {
-    let checks = kms_judge::checks().iter().chain(kms_judge::asked_for());
     Coverage {
-        checks: checks
+        checks: kms_judge::all_checks()
             .filter(|check| check.requirements.contains(&requirement.id))
             .map(|check| check.id.to_owned())
             .collect(),
         tests: tests(requirement.id),
-        ..Coverage::default()
+        zoo: kms_zoo::table()
+            .iter()
+            .filter(|mutant| mutant.requirements().any(|id| id == requirement.id))
+            .map(|mutant| mutant.id.to_owned())
+            .collect(),
     }
 }
 

@@ -2,19 +2,23 @@
 //! the bundle.
 
 pub mod apiserver;
+pub mod calibrate;
 pub mod chaos;
 pub mod check;
 mod choice;
 mod front;
 pub mod judge;
+pub mod library;
 pub mod list;
-pub mod replay;
+pub mod rehearse;
+mod replay;
 pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod session;
 pub mod shrink;
 pub mod swarm;
+pub mod zoo;
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -41,7 +45,10 @@ pub fn run(cli: Cli, given: BTreeSet<String>) -> Result<u8, Failure> {
         Command::Report(command) => report::report(&command),
         Command::Replay(args) => replay::replay(&args),
         Command::Shrink(args) => shrink::shrink(&args),
+        Command::Calibrate(args) => calibrate::calibrate(&args),
+        Command::Zoo(args) => block_without_signals(zoo::zoo(&args)),
         Command::Scenario(command) => scenario::scenario(&command),
+        Command::Rehearse(args) => rehearse::rehearse(&args),
         Command::ApiServer(args) => block_on(|interrupt| apiserver::apiserver(*args, interrupt)),
     }
 }
@@ -50,9 +57,14 @@ fn block_on<F>(work: impl FnOnce(Interrupt) -> F) -> Result<u8, Failure>
 where
     F: Future<Output = Result<u8, Failure>>,
 {
+    block_without_signals(async { work(Interrupt::listen()?).await })
+}
+
+/// For what has an answer of its own to signals.
+fn block_without_signals(work: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("start the runtime")?;
-    runtime.block_on(async { work(Interrupt::listen()?).await })
+    runtime.block_on(work)
 }

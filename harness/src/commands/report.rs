@@ -26,6 +26,11 @@ pub fn report(command: &ReportCommand) -> Result<u8, Failure> {
             format,
         } => compare(older, newer, *format),
         ReportCommand::Badge { report } => badge(report),
+        ReportCommand::Table { reports } => {
+            let reports = reports.iter().map(|path| read(path));
+            let reports = reports.collect::<Result<Vec<_>>>().or_usage()?;
+            show(&kms_report::table(&reports)).map(|()| exit::HELD)
+        }
         ReportCommand::Digest { reports } => {
             for path in reports {
                 let digest = kms_report::digest(&read(path).or_usage()?);

@@ -1,6 +1,6 @@
 //! `run`: the main job. A plugin on a Vault, checked, and a bundle that says how it went.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -12,10 +12,11 @@ use tokio::sync::Mutex;
 
 use super::choice::{Plugin, Vault};
 use super::front;
+use super::library::{Library, Seen};
 use super::session::{Judged, LOG, OTHER_LOG, SPARES_LOG, Session};
 use crate::bundle::{Bundle, sha256};
 use crate::child::find_program;
-use crate::cli::RunArgs;
+use crate::cli::{RunArgs, Suite};
 use crate::exit::{Failure, OrUsage};
 use crate::interrupt::Interrupt;
 use crate::plan::Planned;
@@ -34,9 +35,13 @@ pub async fn run(args: RunArgs, mut plan: Planned, interrupt: Interrupt) -> Resu
     let vault = Vault::choose(&args, &mut plan).or_usage()?;
     let plugin = Plugin::choose(&args, &mut plan, own::workspace()).or_usage()?;
     let front = front::choose(&args, &mut plan).or_usage()?;
+    let Suite { profile, seed, .. } = args.suite;
+    let library = Library::choose(&args.scenarios, profile, seed, &plugin, &vault, &mut plan)?;
     let mut session = Session::start(&args.suite, &args.output, plan, plugin.name())?;
+    library.announce();
 
     let plugin = interrupt.or(plugin.ready()).await??;
+    let binary = plugin.binary().map(Path::to_owned);
     let world = World::start(vault, plugin, session.bundle(), args.suite.seed, &interrupt).await?;
     let mut judged = world.judged()?;
     let target = world.target();
@@ -64,7 +69,19 @@ pub async fn run(args: RunArgs, mut plan: Planned, interrupt: Interrupt) -> Resu
         None => Ok(()),
     };
     world.stop().await?;
-    let code = session.finish(sent?, judged)?;
+    let mut sent = sent?;
+    let mut seen = Seen::default();
+    if !sent.interrupted() {
+        match library
+            .run(binary.as_deref(), session.bundle(), &interrupt)
+            .await
+        {
+            Ok(all) => seen = all,
+            Err(Failure::Interrupted) => sent.interrupt(),
+            Err(failure) => return Err(failure),
+        }
+    }
+    let code = session.finish(sent, judged, seen)?;
     cleared?;
     Ok(code)
 }

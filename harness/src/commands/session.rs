@@ -18,7 +18,8 @@ use kms_report::model::{
 use kms_report::{Form, Inputs, exit_code};
 use uuid::Uuid;
 
-use super::list;
+use super::library::Seen;
+use super::{calibrate, list};
 use crate::bundle::{Bundle, Unusable, WholeLines, holds};
 use crate::cli::{Format, Output, Suite};
 use crate::exit::{self, Failure};
@@ -69,6 +70,18 @@ pub struct Sent {
     history: History,
     interrupted: bool,
     unwritten: Option<anyhow::Error>,
+}
+
+impl Sent {
+    /// A signal ended it after all stimuli.
+    pub fn interrupt(&mut self) {
+        self.interrupted = true;
+    }
+
+    /// Whether a signal ended it.
+    pub fn interrupted(&self) -> bool {
+        self.interrupted
+    }
 }
 
 impl Session {
@@ -137,7 +150,10 @@ impl Session {
             &empty(&header),
             judged,
             Vec::new(),
-            &["the run has not ended"],
+            Seen {
+                limits: vec!["the run has not ended".to_owned()],
+                ..Seen::default()
+            },
         )?)?;
         let trouble = Arc::new(Mutex::new(None));
         let recorder = self.recorder(header, Arc::clone(&trouble))?;
@@ -170,7 +186,7 @@ impl Session {
 
     /// Judges, writes and seals the bundle, and prints the result. The plugin has stopped by now, so
     /// its log is whole. The exit code.
-    pub fn finish(self, sent: Sent, mut judged: Judged) -> Result<u8, Failure> {
+    pub fn finish(self, sent: Sent, mut judged: Judged, mut seen: Seen) -> Result<u8, Failure> {
         judged.environment.load_after = environment::load();
         judged.subject.observed.status_version = evidence::status_version(&sent.history);
         judged.subject.observed.key_id_hash = evidence::key_id_hash(&sent.history);
@@ -182,12 +198,11 @@ impl Session {
             .write("plan.toml", self.plan.to_toml().as_bytes())?;
         self.bundle
             .write("registry.json", list::registry()?.as_bytes())?;
-        let limits: &[&str] = if sent.interrupted {
-            &["the run was interrupted by a signal"]
-        } else {
-            &[]
-        };
-        let report = self.report(&sent.history, &judged, findings, limits)?;
+        if sent.interrupted {
+            let limit = "the run was interrupted by a signal";
+            seen.limits.push(limit.to_owned());
+        }
+        let report = self.report(&sent.history, &judged, findings, seen)?;
         self.write_report(&report)?;
         let secrets: Vec<&str> = judged.secrets.iter().map(String::as_str).collect();
         self.bundle.search(&secrets)?;
@@ -230,7 +245,7 @@ impl Session {
         history: &History,
         judged: &Judged,
         findings: Vec<Finding>,
-        limits: &[&str],
+        seen: Seen,
     ) -> Result<Report, Failure> {
         let inputs = Inputs {
             report_id: Uuid::new_v4().to_string(),
@@ -238,19 +253,26 @@ impl Session {
             created_at: now(),
             generated_by: generated_by(),
             derived_from: None,
-            suite: environment::suite(),
-            trust: Trust::default(),
+            suite: kms_report::model::Suite {
+                scenarios_digest: seen.scenarios_digest(),
+                ..environment::suite()
+            },
+            trust: Trust {
+                calibration: calibrate::kept::trusted(),
+                determinism: seen.determinism,
+                ..Trust::default()
+            },
             subject: judged.subject.clone(),
             environment: judged.environment.clone(),
             plan: self.plan.plan(),
             profile: self.profile,
             server: self.server,
-            checks: kms_judge::judge(history),
-            scenarios: Vec::new(),
+            checks: [kms_judge::judge(history), seen.checks].concat(),
+            scenarios: seen.rows,
             latency: evidence::latency(history),
             properties: evidence::properties(history),
             findings,
-            limits: limits.iter().map(|&limit| limit.to_owned()).collect(),
+            limits: seen.limits,
             attachments: attachments(&self.bundle)?,
         };
         kms_report::build(inputs).map_err(|error| Failure::Harness(error.into()))

@@ -95,7 +95,7 @@ pub async fn a_kubeconfig_reaches_a_cluster(parts: Parts) -> Result<()> {
 pub async fn a_run_puts_a_real_one_in_front(parts: Parts) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let output = Command::new(env!("CARGO_BIN_EXE_kms-harness"))
-        .args(["run", "--format", "json", "--plugin"])
+        .args(["run", "--format", "json", "--scenarios", "none", "--plugin"])
         .arg(&*parts.plugin)
         .arg("--apiserver")
         .arg(&parts.server.kube_apiserver)

@@ -72,7 +72,7 @@ impl Running {
     fn command(&self, parts: &Parts, kubeconfig: &Path, out: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kms-harness"));
         command
-            .args(["run", "--format", "json", "--plugin"])
+            .args(["run", "--format", "json", "--scenarios", "none", "--plugin"])
             .arg(&*parts.plugin)
             .arg("--apiserver")
             .arg(kubeconfig)

@@ -4,11 +4,45 @@ use std::path::PathBuf;
 
 use kms_contract::Profile;
 use kms_judge::CheckStatus;
-use kms_report::{Report, build, to_json};
+use kms_report::{Form, Report, build, exit_code, to_json};
 use tempfile::TempDir;
 
 use crate::fixture::{all_pass, every_status, full, inputs, result, scenario, with};
 use crate::support::{folder, run, toy_subject};
+
+/// The public reports belong to the requirements of today, and everything rendered from them is what they render to.
+#[test]
+fn the_public_reports_are_of_today() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../reports");
+    let read = |name: &str| {
+        let file = folder.join(name);
+        std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+    };
+    let mut reports = Vec::new();
+    for name in ["vault-kubernetes-kms", "kmslib", "upstream"] {
+        let report = kms_report::from_json(&read(&format!("{name}/report.json")))
+            .unwrap()
+            .report;
+        assert_eq!(
+            report.suite.contract.registry_digest,
+            kms_contract::registry_digest(),
+            "{name}: made with other requirements; the commands that make it again are in reports/README.md"
+        );
+        assert_eq!(report.subject.project, name);
+        for form in [Form::Markdown, Form::Summary] {
+            let rendered = form.render(&report).unwrap();
+            assert_eq!(read(&format!("{name}/{}", form.file())), rendered, "{name}");
+        }
+        reports.push(report);
+    }
+    assert_eq!(reports[0].suite.dirty, Some(false));
+    assert_eq!(exit_code(&reports[0]), 0);
+    assert!(!reports[0].scenarios.is_empty());
+    assert!(
+        read("README.md").contains(&kms_report::table(&reports)),
+        "the table is another one"
+    );
+}
 
 /// A stored report.
 fn stored(home: &TempDir, name: &str, report: &Report) -> String {

@@ -1,4 +1,5 @@
-//! The report's page in a real browser: it loads, says nothing on the console, filters, and fits on a phone.
+//! The report's page in a real browser: it loads, says nothing on the console, filters, and fits on a phone. The other
+//! forms in the hands of programs that others wrote.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use tokio::time::timeout;
 
 #[path = "../../report/tests/it/fixture.rs"]
 mod fixture;
+mod readers;
 #[path = "../common/tier.rs"]
 mod tier;
 
@@ -25,7 +27,7 @@ const S: u64 = 1_000_000_000;
 
 fn main() {
     let browser = Browser::find().map_err(|error| format!("{error:#}"));
-    let trials = vec![
+    let mut trials = vec![
         tier::test(
             "page::it_is_silent_and_filters",
             browser.clone(),
@@ -37,6 +39,7 @@ fn main() {
             it_fits_wherever_it_is_read,
         ),
     ];
+    trials.extend(readers::trials());
     tier::run(trials, 2)
 }
 

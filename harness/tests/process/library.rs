@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use kms_harness::arm::process::Parts;
@@ -29,6 +30,13 @@ impl Entry {
             Flavour::Openbao => Family::OpenBao,
             Flavour::Vault => Family::Vault,
         }
+    }
+
+    /// How long it takes in real time, without starts and the audit.
+    pub fn lasts(&self) -> Duration {
+        runs::plan(&self.scenario, ArmName::Process, 1)
+            .phases
+            .total()
     }
 
     /// Whether it shows a fault of an API server's own.

@@ -2,6 +2,7 @@
 //! when it is undone. On the simulated Vault, and on real ones where they are found.
 
 mod every_fault;
+mod foreign;
 mod kills;
 mod library;
 mod planted;
@@ -10,6 +11,8 @@ mod plugin;
 mod subjects;
 #[path = "../common/tier.rs"]
 mod tier;
+
+use std::cmp::Reverse;
 
 use kms_harness::apiserver::choice::Choice;
 use kms_harness::arm::process::Parts;
@@ -47,24 +50,8 @@ fn main() {
         openbao(&subject),
         kills::each_time_it_serves_again,
     ));
-    for (name, flavour, parts) in makes(&subject) {
-        for case in every_fault::cases() {
-            let kind = case.fault.kind();
-            // What an arm cannot do it says, and no test pretends.
-            if parts
-                .as_ref()
-                .is_ok_and(|parts| unable(&case.fault, parts).is_some())
-            {
-                continue;
-            }
-            trials.push(tier::test(
-                &format!("{name}::{kind}{}", case.suffix),
-                parts.clone(),
-                move |parts| async move { every_fault::felt_and_undone(&parts, flavour, case).await },
-            ));
-        }
-    }
-    let entries = library::entries().expect("the library is read");
+    let mut entries = library::entries().expect("the library is read");
+    entries.sort_by_key(|entry| Reverse(entry.lasts()));
     assert!(
         entries.len() >= IN_REAL_TIME,
         "only {} scenarios run in real time",
@@ -87,8 +74,26 @@ fn main() {
             move |parts| library::same_verdict(entry, parts),
         ));
     }
+    trials.extend(foreign::trials(&subject));
     trials.extend(subjects::trials(&subject));
-    tier::run(trials, 24)
+    for (name, flavour, parts) in makes(&subject) {
+        for case in every_fault::cases() {
+            let kind = case.fault.kind();
+            // What an arm cannot do it says, and no test pretends.
+            if parts
+                .as_ref()
+                .is_ok_and(|parts| unable(&case.fault, parts).is_some())
+            {
+                continue;
+            }
+            trials.push(tier::test(
+                &format!("{name}::{kind}{}", case.suffix),
+                parts.clone(),
+                move |parts| async move { every_fault::felt_and_undone(&parts, flavour, case).await },
+            ));
+        }
+    }
+    tier::run(trials, 32)
 }
 
 type Found = Result<Parts, String>;

@@ -99,7 +99,7 @@ fn is_of(environment: &Value, kind: Kind) -> bool {
 pub fn harness(parts: &Parts, args: &[&str], folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kms-harness"));
     command
-        .args(["run", "--format", "json", "--plugin"])
+        .args(["run", "--format", "json", "--scenarios", "none", "--plugin"])
         .arg(&*parts.plugin)
         .arg("--out")
         .arg(folder.join("bundle"))

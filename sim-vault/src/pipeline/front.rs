@@ -3,12 +3,13 @@
 
 use serde_json::{Map, Value};
 
-use super::{Target, url};
+use super::{Target, sealed, url};
 use crate::{
     Core, Request, Response,
     acl::Asked,
     call::Op,
     json,
+    node::Answered,
     reply::Refused,
     sys::{self},
 };
@@ -176,8 +177,23 @@ impl Core {
         if !matches!(request.method.as_str(), "PUT" | "POST") {
             return self.refuse(Refused::Empty(405));
         }
+        let done =
+            |core: &Self| sys::health::without_index(core.finish(204, bytes::Bytes::new(), true));
         if self.sealed() {
-            return sys::health::without_index(self.finish(204, bytes::Bytes::new(), true));
+            return match target {
+                "seal" => done(self),
+                _ => self.refuse(sealed()),
+            };
+        }
+        if target == "step-down" {
+            match self.forwarded(request) {
+                Some(Answered::Refused(refused)) => return self.refuse(refused),
+                Some(Answered::Redirect(to)) => return self.refuse(Refused::Redirect(to)),
+                None => {}
+            }
+        } else if self.node.standby && (self.flavour.is_vault() || self.node.forwards_all) {
+            let text = "vault cannot seal when in standby mode; please restart instead";
+            return self.refuse(Refused::Plain(500, text.to_owned()));
         }
         let asked = Asked {
             op: Op::Update,
@@ -197,16 +213,13 @@ impl Core {
         match verdict {
             Err(refused) => self.refuse(refused),
             Ok(()) => {
-                if target == "seal" && self.node.standby {
-                    if self.flavour.is_vault() || self.node.forwards_all {
-                        let text = "vault cannot seal when in standby mode; please restart instead";
-                        return self.refuse(Refused::Plain(500, text.to_owned()));
-                    }
+                if target == "seal" && (self.node.standby || self.members.len() > 1) {
                     self.node.sealed = true;
+                    self.node.standby = true;
                 } else if target == "seal" {
                     self.restart(true);
                 }
-                sys::health::without_index(self.finish(204, bytes::Bytes::new(), true))
+                done(self)
             }
         }
     }

@@ -42,7 +42,7 @@ impl Core {
             return self.finish(204, Bytes::new(), true);
         };
         let status = reply.status.unwrap_or(200);
-        if status == 202 && reply.data.is_none() && !reply.no_mount_type {
+        if matches!(status, 202 | 404) && reply.data.is_none() && !reply.no_mount_type {
             return self.finish(status, Bytes::new(), true);
         }
         let body = match &reply.raw {
@@ -109,6 +109,12 @@ impl Core {
                     body: Bytes::new(),
                 };
             }
+            // a standby that forwarded the request makes a success of nothing
+            Refused::Panic if self.node.standby => {
+                let mut empty = self.finish(200, Bytes::new(), false);
+                empty.headers.retain(|(name, _)| name != "X-Vault-Index");
+                return empty;
+            }
             Refused::Panic => return Response::closed(),
             Refused::Redirect(to) => return self.redirected(url::redirect(&to, false)),
         };
@@ -170,11 +176,12 @@ impl Core {
         response
     }
 
-    /// The number in an `X-Vault-Index`.
-    pub(crate) fn index_value(text: &str) -> Option<u64> {
+    /// Cluster and number in an `X-Vault-Index`.
+    pub(crate) fn index_value(text: &str) -> Option<(String, u64)> {
         let bytes = gobase64::decode(text).ok()?;
         let value: Value = serde_json::from_slice(&bytes).ok()?;
-        value.get("value")?.as_str()?.parse().ok()
+        let cluster = value["cluster"].as_str().unwrap_or_default().to_owned();
+        Some((cluster, value.get("value")?.as_str()?.parse().ok()?))
     }
 
     pub(super) fn too_large(&self) -> Response {

@@ -107,7 +107,7 @@ pub(crate) fn answer(core: &Core, request: &Request, target: &Target) -> Respons
     let vault = core.flavour.is_vault();
     let raft = core.options.storage == Storage::Raft;
     let active = !core.sealed();
-    let known = active && (!standby || core.node.settled && (vault || core.node.forwards_all));
+    let known = active && (!standby || core.node.settled);
     let (performance, dr) = match (known, raft) {
         (false, _) => ("unknown", "unknown"),
         (true, true) if !vault => ("primary", "disabled"),
@@ -194,28 +194,25 @@ pub(crate) fn leader(core: &Core, request: &Request) -> Response {
     if core.sealed() {
         return core.refuse(sealed());
     }
-    let raft = core.options.storage == Storage::Raft;
-    let address = if raft {
-        core.options.api_addr.as_str()
-    } else {
-        ""
-    };
-    let mut body = json!({
-        "ha_enabled": raft,
-        "is_self": raft && !core.node.standby,
-        "leader_address": address,
-        "leader_cluster_address": address,
-    });
-    if !raft && core.flavour.is_openbao() {
-        body = json!({ "ha_enabled": false });
+    let (raft, active) = (core.options.storage == Storage::Raft, !core.node.standby);
+    let vault = core.flavour.is_vault();
+    let mut body = json!({ "ha_enabled": raft });
+    if raft || vault {
+        body["is_self"] = (raft && active).into();
     }
-    if core.flavour.is_vault() {
+    if vault {
+        body["leader_address"] = "".into();
+        body["leader_cluster_address"] = "".into();
         body["performance_standby"] = core.is_performance_standby().into();
         body["performance_standby_last_remote_wal"] = 0.into();
         body["active_time"] = "0001-01-01T00:00:00Z".into();
     }
     if raft {
-        if !core.node.standby || core.flavour.is_vault() {
+        if let Some(leader) = core.leader() {
+            body["leader_address"] = leader.api_addr.into();
+            body["leader_cluster_address"] = format!("https://{}", leader.cluster_addr).into();
+        }
+        if active {
             body["active_time"] = core.rfc3339(std::time::Duration::ZERO).into();
         }
         body["raft_committed_index"] = core.index.into();

@@ -1,6 +1,6 @@
 //! `sys/init` and `sys/unseal`.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::health;
 use crate::{
@@ -11,9 +11,9 @@ pub(crate) fn init(core: &mut Core, request: &Request) -> Response {
     match request.method.as_str() {
         "GET" => health::plain(core, 200, &json!({ "initialized": core.seal.initialised })),
         "PUT" | "POST" => {
-            let body = match json::decode(&request.body, &core.options) {
+            let body = match body_of(core, request) {
                 Ok(body) => body,
-                Err(text) => return core.refuse(Refused::bad(text)),
+                Err(refused) => return core.refuse(refused),
             };
             let number = |name: &str| body.get(name).and_then(Value::as_u64).unwrap_or(0);
             let (shares, threshold) = (number("secret_shares"), number("secret_threshold"));
@@ -60,9 +60,9 @@ pub(crate) fn unseal(core: &mut Core, request: &Request) -> Response {
     if !matches!(request.method.as_str(), "PUT" | "POST") {
         return core.refuse(Refused::Empty(405));
     }
-    let body = match json::decode(&request.body, &core.options) {
+    let body = match body_of(core, request) {
         Ok(body) => body,
-        Err(text) => return core.refuse(Refused::bad(text)),
+        Err(refused) => return core.refuse(refused),
     };
     if body.get("reset").and_then(Value::as_bool) == Some(true) {
         if !core.sealed() {
@@ -91,13 +91,32 @@ pub(crate) fn unseal(core: &mut Core, request: &Request) -> Response {
     if core.seal.nonce.is_empty() {
         core.seal.nonce = core.uuid();
     }
-    match core.seal.give(&share) {
+    // a single share is the key itself
+    if core.seal.threshold == 1 && !matches!(share.len(), 16 | 24 | 32) {
+        return core.refuse(Refused::bad(format!(
+            "invalid key: failed to setup unseal key: crypto/aes: invalid key size {}",
+            share.len()
+        )));
+    }
+    let given = core.seal.give(&share);
+    if given == Progress::Unsealed {
+        core.node.sealed = false;
+    }
+    match given {
         Progress::More | Progress::Unsealed => health::plain(core, 200, &health::status_body(core)),
         Progress::Wrong => core.refuse(Refused::bad(match core.flavour {
             Flavour::OpenBao => "unable to retrieve stored keys: invalid key: failed to decrypt keys from storage: cipher: message authentication failed",
             Flavour::Vault => "unable to retrieve stored keys: invalid key: failed to decrypt keys from storage: error decrypting seal wrapped value\nerror decrypting using seal shamir: cipher: message authentication failed",
         })),
     }
+}
+
+/// Vault does not take nothing for an empty object here.
+fn body_of(core: &Core, request: &Request) -> Result<Map<String, Value>, Refused> {
+    if core.flavour.is_vault() && request.body.iter().all(u8::is_ascii_whitespace) {
+        return Err(Refused::bad("EOF"));
+    }
+    json::decode(&request.body, &core.options).map_err(Refused::bad)
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {

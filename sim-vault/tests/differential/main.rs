@@ -25,6 +25,7 @@ mod call;
 mod cli;
 #[path = "../../examples/transcripts/client.rs"]
 mod client;
+mod cluster;
 mod known;
 mod live;
 mod memory;
@@ -37,6 +38,7 @@ mod signers;
 mod stories;
 mod strategy;
 mod surface;
+mod wire;
 
 use call::Call;
 use known::Known;
@@ -184,7 +186,7 @@ fn main() -> ExitCode {
         trial.with_ignored_flag(ignored)
     };
     let openbao = || find("BAO", "bao", "openbao-");
-    let vault = find("VAULT", "vault", "vault-");
+    let vault = || find("VAULT", "vault", "vault-");
     const NO_BAO: &str = "no OpenBao: neither $BAO nor bao on the PATH nor in the cache";
     const NO_VAULT: &str =
         "no HashiCorp Vault: neither $VAULT nor vault on the PATH nor in the cache";
@@ -192,8 +194,14 @@ fn main() -> ExitCode {
         trial("openbao", openbao(), NO_BAO, |path| {
             compare::<OpenBao>(path, 3_000)
         }),
-        trial("vault", vault, NO_VAULT, |path| {
+        trial("vault", vault(), NO_VAULT, |path| {
             compare::<HashiCorp>(path, 1_000)
+        }),
+        trial("openbao_cluster", openbao(), NO_BAO, |path| {
+            cluster::compare::<OpenBao>(path, 400)
+        }),
+        trial("vault_cluster", vault(), NO_VAULT, |path| {
+            cluster::compare::<HashiCorp>(path, 250)
         }),
         trial("bao_client", openbao(), NO_BAO, cli::drive),
     ];

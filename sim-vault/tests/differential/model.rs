@@ -62,12 +62,18 @@ impl fmt::Debug for State {
     }
 }
 
-static FAMILIES: LazyLock<Vec<Family>> = LazyLock::new(families);
+/// What may be asked.
+pub static FAMILIES: LazyLock<Vec<Family>> = LazyLock::new(families);
 
 thread_local! {
     /// One strategy a family: building them takes longer than drawing from them.
     static STRATEGIES: Vec<BoxedStrategy<Call>> =
         (0..FAMILIES.len()).map(|on| strategy::focused(&FAMILIES, on)).collect();
+}
+
+/// The calls of a sequence that concentrates on one family.
+pub fn calls(focus: usize) -> BoxedStrategy<Call> {
+    STRATEGIES.with(|all| all[focus].clone())
 }
 
 /// Time since the whole second in which this process began to count, by the wall clock: seconds end when the live server's do.
@@ -83,7 +89,7 @@ fn unix() -> Duration {
 }
 
 /// When this process began to count.
-static START: LazyLock<Duration> = LazyLock::new(unix);
+pub static START: LazyLock<Duration> = LazyLock::new(unix);
 
 /// What takes seconds to make is made once: the first calls of a family whose keys are long.
 static LAID: [OnceLock<State>; 2] = [const { OnceLock::new() }; 2];
@@ -141,7 +147,8 @@ impl State {
     }
 }
 
-fn request(call: &Call, filled: Filled) -> Request {
+/// The call as the model gets it.
+pub fn request(call: &Call, filled: Filled) -> Request {
     let mut request = Request::new(&call.method, &format!("/v1/{}", filled.path));
     if !filled.token.is_empty() {
         request = request.token(&filled.token);
@@ -173,7 +180,7 @@ impl<P: Product> ReferenceStateMachine for Reference<P> {
     fn transitions(state: &State) -> BoxedStrategy<Call> {
         match FAMILIES[state.focus].prelude.get(state.made) {
             Some(call) => Just(call.clone()).boxed(),
-            None => STRATEGIES.with(|all| all[state.focus].clone()),
+            None => calls(state.focus),
         }
     }
 

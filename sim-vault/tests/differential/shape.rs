@@ -12,6 +12,13 @@ pub struct Said {
     pub body: Value,
 }
 
+impl Said {
+    /// 0: no answer.
+    pub fn status(&self) -> u64 {
+        self.shape["status"].as_u64().unwrap_or_default()
+    }
+}
+
 /// An answer over the wire; an error is a connection that closed without one.
 pub fn of_wire(path: &str, answer: Result<Answer, &'static str>) -> Said {
     match answer {
@@ -33,7 +40,8 @@ pub fn of_model(method: &str, path: &str, response: &Response) -> Said {
     of(path, response.status, &response.headers, body)
 }
 
-fn of(path: &str, status: u16, headers: &[(String, String)], body: &[u8]) -> Said {
+/// An answer by its parts.
+pub fn of(path: &str, status: u16, headers: &[(String, String)], body: &[u8]) -> Said {
     const TRANSPORT: [&str; 4] = ["date", "content-length", "transfer-encoding", "connection"];
     let vars = Vars::new();
     let norm = Norm::new(&vars, path, true);

@@ -10,10 +10,7 @@ use crate::{
 
 /// The calls of a sequence that concentrates on one family.
 pub fn focused(all: &[Family], on: usize) -> BoxedStrategy<Call> {
-    let of = |family: &Family| {
-        let rows = family.rows.iter().map(|row| (row.weight, one(row)));
-        Union::new_weighted(rows.collect()).boxed()
-    };
+    let of = |family: &Family| any_of(&family.rows);
     let others = all
         .iter()
         .filter(|f| {
@@ -22,6 +19,12 @@ pub fn focused(all: &[Family], on: usize) -> BoxedStrategy<Call> {
         .map(|f| (1, of(f)))
         .collect();
     prop_oneof![9 => of(&all[on]), 1 => Union::new_weighted(others)].boxed()
+}
+
+/// The calls of some rows.
+pub fn any_of(rows: &[Row]) -> BoxedStrategy<Call> {
+    let rows = rows.iter().map(|row| (row.weight, one(row)));
+    Union::new_weighted(rows.collect()).boxed()
 }
 
 /// All calls of a row.
@@ -112,7 +115,13 @@ fn headers(headers: &[(&'static str, Value)]) -> BoxedStrategy<Vec<(String, Stri
                 .flatten()
                 .filter_map(|v| v.as_str().map(str::to_owned))
                 .collect();
-            option::weighted(0.4, select(texts)).prop_map(|v| Some(((*name).to_owned(), v?)))
+            let value = select(texts);
+            match name.strip_suffix('!') {
+                Some(name) => value.prop_map(|v| Some((name.to_owned(), v))).boxed(),
+                None => option::weighted(0.4, value)
+                    .prop_map(|v| Some(((*name).to_owned(), v?)))
+                    .boxed(),
+            }
         })
         .collect();
     entries

@@ -1,7 +1,7 @@
 //! What may be asked: the API as rows of methods, paths and bodies, grouped into families.
 //!
 //! A row is data: `{a|b}` in a path chooses one, a field's list holds the values it may take, simplest first (that is
-//! where shrinking goes), and `!` behind a field's name makes it always present. In texts `$t1` and the like stand for
+//! where shrinking goes), and `!` behind a field's or a header's name makes it always present. In texts `$t1` and the like stand for
 //! what earlier answers gave (see [`crate::memory`]).
 
 use serde_json::{Value, json};
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::call::Call;
 
 mod auth;
+pub mod cluster;
 mod system;
 mod transit;
 
@@ -68,6 +69,35 @@ impl Row {
         self.raw = bodies.to_vec();
         self
     }
+}
+
+impl Row {
+    /// Whether it is one of this row's calls, whatever its body.
+    pub fn has(&self, call: &Call) -> bool {
+        let named = |name: &str| {
+            self.headers
+                .iter()
+                .any(|(n, _)| n.trim_end_matches('!') == name)
+        };
+        self.methods.split('|').any(|m| m == call.method)
+            && paths(self.path).contains(&call.path)
+            && call.headers.iter().all(|(name, _)| named(name))
+    }
+}
+
+/// All paths of a pattern.
+fn paths(pattern: &str) -> Vec<String> {
+    let Some((plain, (choice, tail))) = pattern
+        .split_once('{')
+        .and_then(|(plain, rest)| Some((plain, rest.split_once('}')?)))
+    else {
+        return vec![pattern.to_owned()];
+    };
+    let tails = paths(tail);
+    let choices = choice.split('|');
+    choices
+        .flat_map(|c| tails.iter().map(move |t| format!("{plain}{c}{t}")))
+        .collect()
 }
 
 /// Rows that belong together, and the calls that lay their ground.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use sim_vault::{Flavour, Leader, Node, Options, Request, SimVault, Storage};
+use sim_vault::{Flavour, Leader, Member, Node, Options, Request, SimVault, Storage};
 
 fn cluster(flavour: Flavour) -> (SimVault, SimVault) {
     let active = SimVault::new(Options {
@@ -104,4 +104,122 @@ async fn a_rotation_that_was_not_stored_is_lost_with_the_process() {
         active.call(&decrypt).json()["errors"][0],
         "cipher: message authentication failed"
     );
+}
+
+/// Raft of three, as a cluster tells it; the first leads.
+fn members(heard: [bool; 3]) -> Vec<Member> {
+    let member = |(n, heard): (usize, bool)| Member {
+        name: format!("node{n}"),
+        api_addr: format!("http://api{n}"),
+        cluster_addr: format!("cluster{n}"),
+        leads: n == 0,
+        heard,
+    };
+    heard.into_iter().enumerate().map(member).collect()
+}
+
+fn get(path: &str) -> Request {
+    Request::new("GET", &format!("/v1/{path}")).token("root")
+}
+
+#[tokio::test(start_paused = true)]
+async fn sealing_one_node_of_several_leaves_the_others_and_one_key_opens_it_again() {
+    for flavour in [Flavour::OpenBao, Flavour::Vault] {
+        let (active, standby) = cluster(flavour);
+        active.core(|core| core.set_members(members([true; 3])));
+        let key = active.core(|core| core.unseal_keys().remove(0));
+        let seal = Request::new("PUT", "/v1/sys/seal").token("root");
+        assert_eq!(active.call(&seal).status, 204, "{flavour:?}");
+        standby.lead();
+        assert_eq!(active.call(&encrypt()).status, 503, "{flavour:?}");
+        assert_eq!(standby.call(&encrypt()).status, 200, "{flavour:?}");
+        // what is sealed cannot give up leading, yet sealing it is no fault
+        let step_down = Request::new("PUT", "/v1/sys/step-down").token("root");
+        assert_eq!(active.call(&step_down).status, 503, "{flavour:?}");
+        assert_eq!(active.call(&seal).status, 204, "{flavour:?}");
+        let unseal = |key: &str| {
+            let body = json!({ "key": key });
+            active.call(&Request::new("PUT", "/v1/sys/unseal").json(&body))
+        };
+        let refused = unseal(&"00".repeat(33)).json();
+        let wanted = "invalid key: failed to setup unseal key: crypto/aes: invalid key size 33";
+        assert_eq!(refused["errors"][0], wanted, "{flavour:?}");
+        assert_eq!(unseal(&key).json()["sealed"], false, "{flavour:?}");
+        let health = active.call(&get("sys/health"));
+        assert_eq!(
+            health.status, 429,
+            "{flavour:?}: it comes back as a standby"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_named_where_the_leader_gave_up_and_the_lost_one_where_it_died() {
+    for flavour in [Flavour::OpenBao, Flavour::Vault] {
+        let (active, standby) = cluster(flavour);
+        active.core(|core| core.set_members(members([true, true, false])));
+        let rotate = Request::new("POST", "/v1/transit/keys/k/rotate").token("root");
+        let now = active.now();
+        standby.set_node(|node| node.leader = Leader::Lost(now));
+        let redirect = standby.call(&rotate);
+        let to = redirect.get("Location").map(str::to_owned);
+        assert_eq!(to.as_deref(), Some("http://api0/v1/transit/keys/k/rotate"));
+        assert_eq!(
+            standby.call(&get("sys/leader")).json()["leader_address"],
+            "http://api0"
+        );
+        standby.set_node(|node| node.leader = Leader::None);
+        assert_eq!(standby.call(&rotate).status, 500, "{flavour:?}");
+        let leader = standby.call(&get("sys/leader")).json();
+        let nobody = if flavour.is_vault() {
+            json!("")
+        } else {
+            json!(null)
+        };
+        assert_eq!(leader["leader_address"], nobody, "{flavour:?}");
+        let step_down = Request::new("PUT", "/v1/sys/step-down");
+        assert_eq!(standby.call(&step_down).status, 500, "{flavour:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_leader_alone_knows_is_asked_of_it_and_the_rest_read_on_the_spot() {
+    let (active, standby) = cluster(Flavour::OpenBao);
+    active.core(|core| core.set_members(members([true, true, false])));
+    let kept_here = |path: &str| {
+        let request = get(path).header("X-Vault-No-Request-Forwarding", "1");
+        standby.call(&request)
+    };
+    assert_eq!(kept_here("sys/ha-status").status, 307);
+    assert_eq!(kept_here("sys/storage/raft/autopilot/state").status, 307);
+    assert_eq!(kept_here("sys/storage/raft/configuration").status, 200);
+    let heard = standby.call(&get("sys/ha-status")).json();
+    assert_eq!(heard["data"]["nodes"].as_array().map(Vec::len), Some(2));
+    let state = standby
+        .call(&get("sys/storage/raft/autopilot/state"))
+        .json();
+    assert_eq!(state["data"]["healthy"], false);
+    assert_eq!(state["data"]["failure_tolerance"], 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_index_of_another_cluster_says_nothing_and_a_malformed_one_is_refused_sealed_or_not() {
+    let (_, standby) = cluster(Flavour::OpenBao);
+    // {"cluster":"a","value":"99999999"}
+    let foreign = "eyJjbHVzdGVyIjoiYSIsInZhbHVlIjoiOTk5OTk5OTkifQ==";
+    let with = |index: &str| encrypt().header("X-Vault-Index", index);
+    assert_eq!(standby.call(&with(foreign)).status, 200);
+    standby.set_node(|node| node.sealed = true);
+    assert_eq!(standby.call(&with("AAAA")).status, 400);
+    assert_eq!(standby.call(&with(foreign)).status, 503);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_standby_of_vault_makes_a_success_of_a_login_that_panics() {
+    let (active, standby) = cluster(Flavour::Vault);
+    active.admin("POST", "sys/auth/x", &json!({ "type": "userpass" }));
+    let login = Request::new("POST", "/v1/auth/x/login/u").json(&json!({ "password": { "a": 1 } }));
+    assert_eq!(active.call(&login).status, 0, "the connection closes");
+    let answer = standby.call(&login);
+    assert_eq!((answer.status, answer.body.len()), (200, 0));
 }

@@ -63,6 +63,8 @@ pub struct Settings {
     pub watch_progress: bool,
     /// The upstream bug of KMS2-STATUS-13.
     pub act_on_sick_status: bool,
+    /// The upstream bug of KMS2-DEC-03.
+    pub cache_unproven_seeds: bool,
     /// The log verbosity.
     pub verbosity: u8,
     /// The seed of all chance. Secret in a real process.
@@ -83,6 +85,7 @@ impl Settings {
             unsafe_malformed_deletion: None,
             watch_progress: true,
             act_on_sick_status: true,
+            cache_unproven_seeds: true,
             verbosity: 2,
             seed,
             unix,
@@ -117,6 +120,7 @@ impl Node {
                 options.server_id.clone_from(&settings.server_id);
                 options.reload = configuration.reload;
                 options.act_on_sick_status = settings.act_on_sick_status;
+                options.cache_unproven_seeds = settings.cache_unproven_seeds;
                 options.verbosity = settings.verbosity;
                 let source = Arc::clone(&configuration.source);
                 let seed = settings.seed;

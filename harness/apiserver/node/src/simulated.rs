@@ -1,6 +1,7 @@
 //! [`ApiServer`] on a simulated server in the same process.
 
 use std::io;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -202,10 +203,12 @@ impl Simulated {
             "application/merge-patch+json".clone_into(&mut request.content_type);
         }
         let gone = running.gone.notified();
+        // pinned where it is: it is large, and what is given away is copied
+        let handled = pin!(running.api.handle(request));
         let reply = tokio::select! {
             biased;
             () = gone => Err(Trouble::new("the server went away during the call")),
-            reply = timeout(call.timeout, running.api.handle(request)) => {
+            reply = timeout(call.timeout, handled) => {
                 reply.map_err(|_| Trouble::new(format!("no answer within {:?}", call.timeout)))
             }
         };

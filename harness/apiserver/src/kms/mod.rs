@@ -406,7 +406,7 @@ impl Provider {
     }
 
     /// Goes on with a read: the seed goes into the cache before it has opened anything
-    /// (KMS2-DEC-03).
+    /// (KMS2-DEC-03), where [`Options::cache_unproven_seeds`] is not off.
     pub(crate) fn supply(
         &mut self,
         key: &str,
@@ -425,14 +425,13 @@ impl Provider {
             _ => Opener::seed(&seed),
         };
         let opener = Arc::new(opener.map_err(TransformError::new)?);
-        self.seeds.insert(
-            cx.now,
-            cold.cache_key,
-            Arc::clone(&opener),
-            &self.entry.name,
-            cx.metrics,
-        );
-        self.open(&opener, key, cold, cx)
+        let opened = self.open(&opener, key, cold, cx);
+        if opened.is_err() && !cx.options.cache_unproven_seeds {
+            return opened;
+        }
+        self.seeds
+            .insert(cx.now, cold.cache_key, opener, &self.entry.name, cx.metrics);
+        opened
     }
 
     fn open(

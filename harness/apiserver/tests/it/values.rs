@@ -255,6 +255,24 @@ fn kms2_dec_03_one_wrong_answer_poisons_the_seed() {
     );
     lab.write(b"y").unwrap();
     assert!(lab.read(&stored).is_ok());
+    // The switch, for a server where the bug is fixed.
+    let mut fixed = options(37);
+    fixed.cache_unproven_seeds = false;
+    let mut lab = Lab::started();
+    let stored = lab.write(b"x").unwrap();
+    lab.ready(CONFIG, fixed);
+    let mut wrong = Vec::new();
+    put(&mut wrong, 1, &[7; 32]);
+    lab.plugin().decrypt = Mode::Says(wrong);
+    assert_eq!(lab.read(&stored).unwrap_err(), error);
+    lab.plugin().decrypt = Mode::Well;
+    assert_eq!(lab.read(&stored).unwrap().bytes, b"x");
+    assert!(lab.read(&stored).is_ok());
+    assert_eq!(
+        lab.count(Method::Decrypt),
+        2,
+        "what has opened a value is kept"
+    );
 }
 
 #[test]

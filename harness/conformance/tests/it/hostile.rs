@@ -8,11 +8,12 @@ use std::time::Duration;
 use kms_conformance::{BoxFuture, Connect, Options, Recorder, Stream, Target, run};
 use kms_history::{History, What};
 use kms_judge::CheckStatus;
+use kms_zoo::judged::options as small;
+use kms_zoo::{Bug, Seen};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::Instant;
 
-use crate::breakages::{Breakage, record, show, small};
-use crate::plugin::Plugin;
+use crate::record;
 
 /// Streams in memory; what stands at the other end is the test's choice.
 struct InMemory<F>(F);
@@ -113,7 +114,7 @@ async fn a_plugin_that_begins_to_hang_is_not_asked_for_ever() {
         ..small()
     };
     let start = Instant::now();
-    let history = record(Plugin::new(Some(Breakage::HangsAfterContact)), &options).await;
+    let history = record(Some(Bug::HangsAfterContact), &options).await;
     assert!(
         start.elapsed() < Duration::from_secs(20),
         "{:?}",
@@ -124,7 +125,12 @@ async fn a_plugin_that_begins_to_hang_is_not_asked_for_ever() {
         .iter()
         .find(|r| r.check_id == "status-healthz-ok")
         .unwrap();
-    assert_eq!(status.status, CheckStatus::Fail, "{}", show(&results));
+    assert_eq!(
+        status.status,
+        CheckStatus::Fail,
+        "{}",
+        Seen::of(&results).text
+    );
     let trips = results
         .iter()
         .find(|r| r.check_id == "round-trips")
@@ -135,7 +141,7 @@ async fn a_plugin_that_begins_to_hang_is_not_asked_for_ever() {
 /// Of all the seeds that end in two line ends the simplest one is reported.
 #[tokio::test]
 async fn a_failing_round_trip_is_shrunk_to_the_smallest_seed() {
-    let history = record(Plugin::new(Some(Breakage::DecryptTrimsLineEnds)), &small()).await;
+    let history = record(Some(Bug::DecryptTrimsLineEnds), &small()).await;
     let minimal = history.events().iter().find_map(|event| match &event.what {
         What::Minimal(minimal) => Some(minimal.clone()),
         _ => None,
@@ -178,6 +184,6 @@ async fn progress_and_events_are_told_while_it_runs() {
     for event in history.events() {
         assert_eq!(receiver.try_recv(), Ok(event.seq));
     }
-    record(Plugin::new(None), &options).await;
+    record(None, &options).await;
     assert!(STEPS.load(Ordering::Relaxed) > 50);
 }

@@ -1,13 +1,19 @@
-//! The suite against an honest plugin, and against one that is broken in a single named way.
+//! The stimuli against an honest plugin, and against subjects that do not play along.
 //!
-//! The honest one passes everything; each breakage is named by exactly the requirements it breaks.
+//! Both are of the zoo (`kms-zoo`). That the suite names what is broken is shown over all of it by `kms-harness
+//! calibrate`, in the tests of the harness.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-mod breakages;
-mod faults;
 mod honest;
 mod hostile;
-mod plugin;
-mod server;
-mod spare;
+
+use kms_conformance::Options;
+use kms_history::History;
+use kms_zoo::{Bug, Served, judged};
+
+/// The transcript of a plugin with a bug, or without one.
+async fn record(bug: Option<Bug>, options: &Options) -> History {
+    let served = Served::start(bug).await.unwrap();
+    judged::record(&served.target, options).await.unwrap()
+}

@@ -13,10 +13,6 @@ pub static AVAIL: &[Requirement] = &[
             "Once the backend has healed, and with the socket up throughout, the model API server \
              has a healthy check, with its Encrypt where the key_id is new, no later than 20 s on: \
              a 10 s poll, two timeouts of 3 s and slack.",
-        )
-        .reason(
-            "Recovery is counted from the end of a fault of the backend under the plugin that is \
-             judged, and no operator's ordinary action is one: scenarios inject it.",
         ),
     plugin("KMS2-AVAIL-02", May, Practice, &[])
         .title("Refused writes in an outage")
@@ -61,10 +57,6 @@ pub static AVAIL: &[Requirement] = &[
         .says(
             "Through outage and heal, the backend sees no more logins and requests than the bound \
              that was stated beforehand.",
-        )
-        .reason(
-            "Needs such a fault, too, and a backend that counts every login and request through it \
-             and after it: scenarios have both.",
         ),
     plugin("KMS2-AVAIL-08", Should, Practice, &[])
         .title("A bad object hurts nobody else")

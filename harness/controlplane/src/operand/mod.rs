@@ -70,6 +70,8 @@ pub struct Outages {
     pub plugins: BTreeSet<(String, String)>,
     /// Nodes that are cut off.
     pub nodes: BTreeSet<String>,
+    /// Component and node of API servers whose own `/readyz` fails, where somebody runs real ones beside this model.
+    pub servers: BTreeSet<(String, String)>,
 }
 
 /// What a node is doing.
@@ -257,7 +259,7 @@ impl Operand {
 }
 
 /// Name of the pod on a node.
-pub(crate) fn pod_name(node: &str) -> String {
+pub fn pod_name(node: &str) -> String {
     format!("apiserver-{node}")
 }
 
@@ -272,6 +274,9 @@ fn serves(cluster: &Cluster, namespace: &str, pod: &Pod, outages: &Outages) -> b
         .flat_map(|config| &config.resources)
         .flat_map(|entry| &entry.providers);
     !outages.nodes.contains(&pod.node)
+        && !outages
+            .servers
+            .contains(&(namespace.to_owned(), pod.node.clone()))
         && providers
             .filter_map(|provider| match provider {
                 Provider::Kms(kms) => Some(kms.endpoint.clone()),

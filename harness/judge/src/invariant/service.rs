@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use kms_history::chaos::{OpKind, Phase};
+use kms_history::chaos::{OpEnd, OpKind, Phase};
 
 use super::pairs::behind;
 use super::view::{Sample, View};
@@ -13,22 +13,39 @@ use super::{Claim, Expectation, Mode, Result};
 const GRACE: Duration = Duration::from_secs(5);
 
 /// One observation of a state.
-struct Seen {
+struct Seen<'a> {
     node: Option<u32>,
     start: Duration,
     at: Duration,
     good: bool,
-    words: String,
+    what: What<'a>,
 }
 
-fn seen(view: &View<'_>, claim: Claim) -> Vec<Seen> {
-    let samples = |samples: Vec<Sample<'_>>, wanted: bool| -> Vec<Seen> {
-        let seen = |sample: Sample<'_>| Seen {
+/// What was observed.
+enum What<'a> {
+    Status(Sample<'a>),
+    Poll(Sample<'a>),
+    Op(OpKind, &'a str, &'a OpEnd),
+}
+
+impl Seen<'_> {
+    fn words(&self) -> String {
+        match &self.what {
+            What::Status(sample) => format!("Status {}", sample.words()),
+            What::Poll(sample) => format!("poll {}", sample.words()),
+            What::Op(kind, object, end) => format!("{kind:?} {object} ended with {end:?}"),
+        }
+    }
+}
+
+fn seen<'a>(view: &View<'a>, claim: Claim) -> Vec<Seen<'a>> {
+    let samples = |samples: Vec<Sample<'a>>, wanted: bool| -> Vec<Seen<'a>> {
+        let seen = |sample: Sample<'a>| Seen {
             node: Some(sample.node),
             start: sample.start,
             at: sample.at,
             good: sample.good() == wanted,
-            words: format!("Status {}", sample.words()),
+            what: What::Status(sample),
         };
         samples.into_iter().map(seen).collect()
     };
@@ -43,7 +60,7 @@ fn seen(view: &View<'_>, claim: Claim) -> Vec<Seen> {
     }
 }
 
-fn ops(view: &View<'_>, kinds: &[OpKind], wanted: bool) -> Vec<Seen> {
+fn ops<'a>(view: &View<'a>, kinds: &[OpKind], wanted: bool) -> Vec<Seen<'a>> {
     let ops = view.ops();
     let ended = ops.iter().filter(|op| kinds.contains(&op.kind));
     ended
@@ -54,7 +71,7 @@ fn ops(view: &View<'_>, kinds: &[OpKind], wanted: bool) -> Vec<Seen> {
                 start: op.start,
                 at,
                 good: op.acknowledged().is_some() == wanted,
-                words: format!("{:?} {} ended with {end:?}", op.kind, op.object),
+                what: What::Op(op.kind, op.object, end),
             })
         })
         .collect()
@@ -93,7 +110,7 @@ fn always(view: &View<'_>, claim: Claim, during: Option<Phase>) -> Result {
         if !seen.good {
             return Result::Broken {
                 at: seen.at,
-                text: seen.words,
+                text: seen.words(),
             };
         }
         count += 1;
@@ -119,11 +136,11 @@ fn sometimes(view: &View<'_>, claim: Claim, during: Option<Phase>) -> Result {
             good.len(),
             all.len(),
             first.at,
-            first.words
+            first.words()
         )),
         (None, Some(last)) => Result::Broken {
             at: last.at,
-            text: format!("never in {} times; last: {}", all.len(), last.words),
+            text: format!("never in {} times; last: {}", all.len(), last.words()),
         },
         (None, None) => Result::Nothing("it was never looked at".to_owned()),
     }
@@ -144,7 +161,7 @@ fn eventually(view: &View<'_>, claim: Claim, within: Duration) -> Result {
         if !seen.good {
             return Result::Broken {
                 at: seen.at,
-                text: format!("{:?} after heal: {}", seen.start - heal, seen.words),
+                text: format!("{:?} after heal: {}", seen.start - heal, seen.words()),
             };
         }
         *late.entry(seen.node).or_default() += 1;
@@ -158,7 +175,7 @@ fn eventually(view: &View<'_>, claim: Claim, within: Duration) -> Result {
 
 /// When every node had become well for good: the latest first good observation after the last bad one, not before
 /// `from`.
-fn settled(all: &[Seen], from: Duration) -> Option<Duration> {
+fn settled(all: &[Seen<'_>], from: Duration) -> Option<Duration> {
     let nodes: BTreeSet<_> = all.iter().map(|seen| seen.node).collect();
     nodes
         .into_iter()
@@ -188,7 +205,7 @@ fn recovers(view: &View<'_>, within: Duration) -> Result {
             start: sample.start,
             at: sample.at,
             good: sample.good(),
-            words: format!("poll {}", sample.words()),
+            what: What::Poll(sample),
         })
         .collect();
     let parts = [
@@ -208,7 +225,7 @@ fn recovers(view: &View<'_>, within: Duration) -> Result {
         let Some(at) = settled(&all, heal) else {
             return Result::Broken {
                 at: last.at,
-                text: format!("{part} never became well: {}", last.words),
+                text: format!("{part} never became well: {}", last.words()),
             };
         };
         let took = at.saturating_sub(heal);

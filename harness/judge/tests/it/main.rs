@@ -2,4 +2,6 @@
 
 mod invariants;
 mod registry;
+mod scenario;
+mod story;
 mod vacuity;

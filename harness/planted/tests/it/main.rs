@@ -4,7 +4,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod bugs;
-mod caught;
 mod invariants;
 mod models;
 mod shrunk;

@@ -30,8 +30,14 @@ pub(super) fn section(out: &mut Page, report: &Report) {
 
 fn scenario(out: &mut Page, run: &ScenarioReport) {
     out.line(format_args!(
-        "<article class=\"run\" id=\"{}\">\n<h3>{} {}</h3>",
+        "<details class=\"run\" id=\"{}\"{}>\n<summary><h3>{} {}</h3></summary>",
         anchor("run", &run.run_id),
+        // What passed is one line until somebody asks.
+        if run.verdict == CheckStatus::Pass || run.verdict == CheckStatus::NotApplicable {
+            ""
+        } else {
+            " open=\"\""
+        },
         escape(&run.run_id),
         status(run.verdict)
     ));
@@ -98,9 +104,11 @@ fn scenario(out: &mut Page, run: &ScenarioReport) {
             ]
         }),
     );
+    if !run.history_ref.is_empty() {
+        out.line(format_args!("<p>History: {}</p>", file(&run.history_ref)));
+    }
     out.line(format_args!(
-        "<p>History: {}</p>\n<pre>{}</pre>\n</article>",
-        file(&run.history_ref),
+        "<pre>{}</pre>\n</details>",
         escape(&run.replay.command)
     ));
 }

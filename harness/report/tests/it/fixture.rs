@@ -24,6 +24,7 @@ pub fn result(requirement: &str, check: &str, status: CheckStatus) -> CheckResul
         },
         explanation: String::new(),
         evidence: vec![],
+        scenario_runs: vec![],
         duration_ns: 1_234_567,
     }
 }
@@ -132,7 +133,12 @@ pub fn inputs(profile: Profile, checks: Vec<CheckResult>) -> Inputs {
         profile,
         server: None,
         checks,
-        scenarios: vec![],
+        // What is more than core is earned by scenarios on a binary as well.
+        scenarios: if profile > Profile::Core {
+            vec![scenario("vault-restarts", 1, CheckStatus::Pass)]
+        } else {
+            vec![]
+        },
         latency: vec![],
         properties: vec![],
         findings: vec![],

@@ -329,7 +329,7 @@ fn the_page_is_whole_and_leads_nowhere_else() {
                 || page.matches("http://").count() == page.matches("http://www.w3.org/").count()
         );
         let rows = named("details").count();
-        assert_eq!(rows, report.requirements.len());
+        assert_eq!(rows, report.requirements.len() + report.scenarios.len());
     }
 }
 
@@ -337,6 +337,7 @@ fn the_page_is_whole_and_leads_nowhere_else() {
 #[test]
 fn the_page_draws_timelines_and_latencies() {
     let mut inputs = full(Profile::Production, every_status());
+    inputs.scenarios.clear();
     let mut run = scenario("vault-sealed", 42, CheckStatus::Fail);
     run.invariants[0].first_violation = Some(Violation {
         at_ns: 20_000_000_000,

@@ -2,6 +2,7 @@
 //!
 //! Each is one client that waits for its answer; an outage slows them down instead of piling calls up.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -126,9 +127,9 @@ fn value(canary: &str, seed: Seed, size: u32) -> String {
     let mut value = format!("{canary}-");
     let mut block = 0_u32;
     while value.len() < size {
-        for byte in seed.label(&block.to_string()).bytes() {
-            let digits = [byte >> 4, byte & 0xf].map(|digit| char::from_digit(digit.into(), 16));
-            value.extend(digits.into_iter().flatten());
+        let bytes = seed.label(&block.to_string()).bytes();
+        for word in bytes.as_chunks::<8>().0 {
+            write!(value, "{:016x}", u64::from_be_bytes(*word)).expect("a String takes everything");
         }
         block += 1;
     }

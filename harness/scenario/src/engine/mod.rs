@@ -231,13 +231,10 @@ fn unsuccessful(answer: &Result<Answer, Trouble>) -> OpEnd {
 
 /// A value as the history has it.
 fn digested(value: &[u8]) -> Digested {
-    let sha256 = Sha256::digest(value)
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hash = Sha256::digest(value);
+    let first = hash.first_chunk().copied().unwrap_or_default();
     Digested {
-        sha256,
+        sha256: format!("{:016x}", u64::from_be_bytes(first)),
         len: u32::try_from(value.len()).unwrap_or(u32::MAX),
     }
 }

@@ -119,33 +119,38 @@ fn unable_on_subject(fault: &Fault, subject: &Subject) -> Option<&'static str> {
     match subject {
         Subject::Own(_) => None,
         Subject::Described(file) => {
-            (process && file.restart.is_some()).then_some("it is restarted by a command of its own")
+            let elsewhere = on_vault(fault) && !file.mentions("vault");
+            let own_way = process && file.restart.is_some();
+            let own_way = own_way.then_some("it is restarted by a command of its own");
+            own_way.or(elsewhere.then_some("its file does not say {vault}"))
         }
         Subject::Socket(_) if process => Some(NOT_OURS),
-        Subject::Socket(_) => {
-            let elsewhere = fault.kind().name().starts_with("vault-")
-                || matches!(
-                    fault,
-                    Fault::LoginRefused
-                        | Fault::ClockAdvance(_)
-                        | Fault::CredentialsChanged
-                        | Fault::CredentialsRemoved
-                        | Fault::CredentialsDamaged
-                        | Fault::NetPartition(Edge::Vault)
-                        | Fault::NetPartitionOneWay(Edge::Vault, _)
-                        | Fault::NetHold(Edge::Vault)
-                        | Fault::NetReset(Edge::Vault)
-                        | Fault::NetHalfClose(Edge::Vault, _)
-                        | Fault::NetLatency {
-                            edge: Edge::Vault,
-                            ..
-                        }
-                        | Fault::NetBandwidth(Edge::Vault, _)
-                        | Fault::NetSlowReader(Edge::Vault, _)
-                );
-            elsewhere.then_some("nobody said where the plugin's Vault is")
-        }
+        Subject::Socket(_) => on_vault(fault).then_some("nobody said where the plugin's Vault is"),
     }
+}
+
+/// Whether a fault is made on the plugin's Vault, on its credentials there, or on the way to it.
+fn on_vault(fault: &Fault) -> bool {
+    fault.kind().name().starts_with("vault-")
+        || matches!(
+            fault,
+            Fault::LoginRefused
+                | Fault::ClockAdvance(_)
+                | Fault::CredentialsChanged
+                | Fault::CredentialsRemoved
+                | Fault::CredentialsDamaged
+                | Fault::NetPartition(Edge::Vault)
+                | Fault::NetPartitionOneWay(Edge::Vault, _)
+                | Fault::NetHold(Edge::Vault)
+                | Fault::NetReset(Edge::Vault)
+                | Fault::NetHalfClose(Edge::Vault, _)
+                | Fault::NetLatency {
+                    edge: Edge::Vault,
+                    ..
+                }
+                | Fault::NetBandwidth(Edge::Vault, _)
+                | Fault::NetSlowReader(Edge::Vault, _)
+        )
 }
 
 fn vault(scenario: &Scenario, make: &Make) -> Option<String> {
@@ -214,7 +219,7 @@ fn described(scenario: &Scenario, file: &SubjectFile) -> Option<String> {
     if world.vault.nodes > 1 {
         return Some("a subject's file has one address of Vault, {vault}".to_owned());
     }
-    (!file.mentions(own)).then(|| {
+    (file.mentions("vault") && !file.mentions(own)).then(|| {
         format!(
             "its plugins log in by {}; the subject's file has no {{{own}}}",
             match own {
@@ -277,6 +282,14 @@ command = ["acme", "--listen={socket}", "--vault={vault}", "--token-file={token_
         let own_way = format!("{FILE}\n[restart]\ncommand = ['acmectl']");
         let own_way = Subject::Described(Box::new(SubjectFile::parse(&own_way).unwrap()));
         assert!(why(token, kill, &own_way).contains("command of its own"));
+
+        let alone = FILE.replace(
+            "\"--vault={vault}\", \"--token-file={token_file}\"",
+            "\"--local\"",
+        );
+        let alone = Subject::Described(Box::new(SubjectFile::parse(&alone).unwrap()));
+        assert_eq!(why("", kill, &alone), "");
+        assert!(why("", "kind = 'vault-seal'", &alone).contains("{vault}"));
 
         let socket = Subject::Socket(PathBuf::from("/run/kms.sock"));
         let cut = "kind = 'net-partition'\nedge = 'socket'";

@@ -13,11 +13,12 @@ use kms_apiserver::version::Version;
 use kms_apiserver_api::ApiServer;
 use kms_apiserver_node::encryption::LogSink;
 use kms_apiserver_node::node::Settings;
-use kms_apiserver_node::rpc::UnixDialer;
+use kms_apiserver_node::rpc::{Dialer, UnixDialer};
 use kms_apiserver_node::simulated::Simulated;
 use kms_apiserver_node::store::memory::MemoryStore;
 use kms_scenario::seed::Seed;
-use kms_scenario::world::WorldSpec;
+use kms_scenario::world::{Recorder, WorldSpec};
+use kms_sim::Polled;
 
 use crate::apiserver::choice::Choice;
 #[cfg(feature = "kube")]
@@ -66,6 +67,7 @@ pub struct Servers {
     make: Make,
     seed: Seed,
     folder: PathBuf,
+    recorder: Recorder,
     fresh: AtomicU64,
 }
 
@@ -81,7 +83,12 @@ enum Make {
 
 impl Servers {
     /// A store without anything in it.
-    pub async fn begin(choice: &Choice, spec: &WorldSpec, folder: &Path) -> Result<Self> {
+    pub async fn begin(
+        choice: &Choice,
+        spec: &WorldSpec,
+        folder: &Path,
+        recorder: Recorder,
+    ) -> Result<Self> {
         let make = match choice {
             Choice::Simulated => Make::Simulated {
                 version: spec.server_version.parse()?,
@@ -100,13 +107,15 @@ impl Servers {
             make,
             seed: Seed::root(spec.seed),
             folder: folder.to_owned(),
+            recorder,
             fresh: AtomicU64::new(0),
         })
     }
 
     /// Starts a server with this encryption configuration; returns when it serves, and a real one when it is ready.
-    pub async fn start(&self, name: &str, encryption: &str) -> Result<Server> {
-        let server = self.serving(name, encryption).await?;
+    pub async fn start(&self, node: u32, encryption: &str) -> Result<Server> {
+        let name = format!("apiserver-{node}");
+        let server = self.serving(&name, Some(node), encryption).await?;
         #[cfg(feature = "kube")]
         if let Server::Real(server) = &server {
             server.ready(READY).await?;
@@ -128,12 +137,12 @@ impl Servers {
                 let file = &server.files().encryption;
                 let text = std::fs::read_to_string(file)
                     .with_context(|| format!("read {}", file.display()))?;
-                self.serving(&name, &text).await
+                self.serving(&name, None, &text).await
             }
         }
     }
 
-    async fn serving(&self, name: &str, encryption: &str) -> Result<Server> {
+    async fn serving(&self, name: &str, node: Option<u32>, encryption: &str) -> Result<Server> {
         match &self.make {
             Make::Simulated {
                 version,
@@ -141,12 +150,17 @@ impl Servers {
                 log,
             } => {
                 let seed = self.seed.label(name).bytes();
+                let noted = node.map(|node| Polled::new(UnixDialer, self.recorder.clone(), node));
+                let dialer: Arc<dyn Dialer> = match noted {
+                    Some(noted) => Arc::new(noted),
+                    None => Arc::new(UnixDialer),
+                };
                 let server = Simulated::new(
                     Settings::new(*version, seed, now()?),
                     Some(encryption),
                     true,
                     Arc::clone(store) as Arc<_>,
-                    Arc::new(UnixDialer),
+                    dialer,
                     Arc::clone(log),
                 );
                 simulated(server).await

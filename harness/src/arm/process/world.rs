@@ -69,7 +69,8 @@ impl ProcessWorld {
                 Some(vault.await.context("start Vault")?)
             }
         };
-        let servers = Servers::begin(&parts.apiserver, spec, folder.path()).await?;
+        let servers =
+            Servers::begin(&parts.apiserver, spec, folder.path(), recorder.clone()).await?;
         let common = Common {
             subject: &parts.subject,
             vault: vault.as_ref(),
@@ -118,8 +119,7 @@ impl Inner {
                     format!("start the plugin of node {number}{tail}")
                 })?;
             let text = encryption_configuration(&self.spec.providers, &node.endpoint);
-            let name = format!("apiserver-{number}");
-            let server = self.servers.start(&name, &text).await?;
+            let server = self.servers.start(number, &text).await?;
             node.apiserver.get_or_init(|| server);
             self.recorder.note(Some(number), Event::ApiServerStarted);
         }

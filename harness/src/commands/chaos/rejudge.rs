@@ -45,7 +45,11 @@ pub fn rejudge(files: &[PathBuf], output: &Output) -> Result<u8, Failure> {
     show::finish(&ran, output.format, out.as_deref())
 }
 
-fn again(file: &Path) -> Result<Ran> {
+/// One of them.
+///
+/// # Errors
+/// It is none of this build, or was changed.
+pub fn again(file: &Path) -> Result<Ran> {
     let about = || format!("read {}", file.display());
     let text = fs::read_to_string(file).with_context(about)?;
     let (header, history) = chaos_file::read(&text)

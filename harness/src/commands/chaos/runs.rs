@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::num::NonZero;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -17,6 +18,7 @@ use kms_scenario::world::{Recorder, World};
 use kms_scenario::{engine, language};
 use tokio::time::Instant;
 
+use crate::arm::process::subject::Subject;
 use crate::arm::process::world::ProcessWorld;
 use crate::arm::process::{Parts, able};
 use crate::console;
@@ -50,6 +52,15 @@ impl Place {
         match self {
             Self::Sim => ArmName::Sim,
             Self::Process(_) => ArmName::Process,
+        }
+    }
+
+    /// Our plugin's binary, which was not built when the place was chosen.
+    pub fn take_binary(&mut self, binary: &Path) {
+        if let Self::Process(parts) = self
+            && let Subject::Own(path) = &mut Arc::make_mut(parts).subject
+        {
+            *path = binary.to_owned();
         }
     }
 }
@@ -134,23 +145,10 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// Makes one run.
 pub fn one(job: &Job) -> Ran {
-    let mut ran = Ran {
-        id: job.scenario.form.id.clone(),
-        scenario: Arc::clone(&job.scenario),
-        arm: job.place.arm(),
-        seed: job.seed,
-        verdict: Verdict::NotApplicable,
-        outcome: None,
-        reason: None,
-        history: Vec::new(),
-        simulated: Duration::ZERO,
-        wall: Duration::ZERO,
-        replay: job.replay.clone(),
-    };
     if let Err(reason) = applicable(&job.scenario, &job.place) {
-        ran.reason = Some(reason);
-        return ran;
+        return Ran::never(job, &reason);
     }
+    let mut ran = Ran::never(job, "");
     let start = Instant::now();
     let plan = plan(&job.scenario, ran.arm, job.seed);
     let (history, trouble) = match &job.place {
@@ -175,6 +173,24 @@ pub fn plan(scenario: &Scenario, arm: ArmName, seed: u64) -> Plan {
 }
 
 impl Ran {
+    /// One that is not made, for this reason.
+    #[must_use]
+    pub fn never(job: &Job, reason: &str) -> Self {
+        Self {
+            id: job.scenario.form.id.clone(),
+            scenario: Arc::clone(&job.scenario),
+            arm: job.place.arm(),
+            seed: job.seed,
+            verdict: Verdict::NotApplicable,
+            outcome: None,
+            reason: Some(reason.to_owned()),
+            history: Vec::new(),
+            simulated: Duration::ZERO,
+            wall: Duration::ZERO,
+            replay: job.replay.clone(),
+        }
+    }
+
     /// Takes what happened, and judges it.
     pub fn judge(&mut self, plan: &Plan, history: Vec<Entry>, trouble: Option<String>) {
         let outcome = outcome(plan, &history);

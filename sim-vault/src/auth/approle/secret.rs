@@ -8,6 +8,7 @@ use super::{Role, SecretId, accessors, all, name, role};
 use crate::{
     Core,
     call::Call,
+    gobase64,
     pipeline::within,
     reply::{Outcome, Refused, Reply, done, ok},
 };
@@ -121,17 +122,8 @@ pub(super) fn new_secret(core: &mut Core, call: &Call) -> Outcome {
             "ttl cannot be longer than the role's secret_id_ttl",
         ));
     }
-    let metadata = match args.opt_text("metadata") {
-        None | Some("") => BTreeMap::new(),
-        Some(text) => match serde_json::from_str(text) {
-            Ok(map) => map,
-            Err(_) => {
-                return Err(Refused::bad(
-                    "failed to parse metadata: failed to parse the input: invalid <key,value> format",
-                ));
-            }
-        },
-    };
+    let metadata = pairs(args.text("metadata"))
+        .map_err(|fault| Refused::bad(format!("failed to parse metadata: {fault}")))?;
     if wanted.secrets.contains_key(&secret) {
         return Err(Refused::internal(
             "failed to store secret_id: SecretID is already registered",
@@ -160,6 +152,41 @@ pub(super) fn new_secret(core: &mut Core, call: &Call) -> Outcome {
         "secret_id_num_uses": uses,
         "secret_id_ttl": granted.as_secs(),
     }))
+}
+
+/// Metadata as a text: JSON or `k=v,k=v`, either of them in base64, too.
+fn pairs(text: &str) -> Result<BTreeMap<String, String>, String> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let decoded = gobase64::decode(text).ok().filter(|d| !d.is_empty());
+    let plain = decoded.unwrap_or_else(|| text.as_bytes().to_vec());
+    if let Ok(read) = serde_json::from_slice::<BTreeMap<String, Option<String>>>(&plain) {
+        let read = read.into_iter().map(|(key, value)| {
+            let value = value.filter(|value| !value.is_empty());
+            let fault = format!("invalid value for key {key:?}");
+            Ok((key, value.ok_or(fault)?))
+        });
+        return read.collect();
+    }
+    let plain = String::from_utf8_lossy(&plain).into_owned();
+    let mut parts: Vec<&str> = plain.split(',').map(str::trim).collect();
+    parts.retain(|part| !part.is_empty());
+    parts.sort_unstable();
+    let read = parts.into_iter().map(|part| {
+        let sides: Vec<&str> = part.split('=').map(str::trim).collect();
+        match sides.as_slice() {
+            [key, value] if !key.is_empty() && !value.is_empty() => {
+                Ok(((*key).to_owned(), (*value).to_owned()))
+            }
+            [key, value] => Err(format!(
+                "failed to parse the input: invalid <key,value> pair: key: {key:?} value: {value:?}"
+            )),
+            _ => Err("failed to parse the input: invalid <key,value> format".to_owned()),
+        }
+    });
+    read.collect()
 }
 
 pub(super) fn list_secrets(core: &mut Core, call: &Call) -> Outcome {

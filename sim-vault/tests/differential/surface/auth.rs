@@ -268,7 +268,10 @@ pub fn approle() -> Vec<Row> {
         Row::new(5, "POST", "auth/x/role/{u|u|u|v|w}/secret-id").body([
             (
                 "metadata",
-                json!(["{\"k\":\"v\"}", "nonsense", "", { "k": "v" }, "{\"k\":5}"]),
+                json!([
+                    "{\"k\":\"v\"}", "nonsense", "", { "k": "v" }, "{\"k\":5}", "k=v", "k=v,l=w", "eyJrIjoidiJ9", "k=", "=v",
+                    "k=v=w", " k = v ,", "{\"k\":null}", "{}", "null", "{\"\":\"v\"}", 5, null
+                ]),
             ),
             ("cidr_list", networks()),
             ("token_bound_cidrs", networks()),
@@ -278,6 +281,7 @@ pub fn approle() -> Vec<Row> {
         Row::new(1, "POST", "auth/x/role/{u|w}/custom-secret-id").body([
             ("secret_id", json!(["sid", "", 5])),
             ("num_uses", json!([1])),
+            ("metadata", json!(["k=v", "{\"k\":\"v\"}", "a=1,b=2", "k"])),
         ]),
         Row::new(1, "LIST", "auth/x/role/{u|w}/secret-id"),
         Row::new(

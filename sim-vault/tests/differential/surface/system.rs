@@ -204,6 +204,33 @@ pub fn mounts() -> Vec<Row> {
     ]
 }
 
+/// What a mount of versioned secrets rules, and a secret for itself.
+fn rules() -> [(&'static str, Value); 5] {
+    [
+        ("max_versions", json!([3, 1, 2, 0, "x", null, "4"])),
+        ("cas_required", json!([true, false, null, "x"])),
+        (
+            "delete_version_after",
+            json!(["1h", "30m", "0s", 90, null, "soon", "25h"]),
+        ),
+        ("metadata_cas_required", json!([false, false, true])),
+        ("colour", json!(["blue"])),
+    ]
+}
+
+/// One pair at a time: the servers name the faults of several in the order of chance.
+fn custom() -> Value {
+    json!([
+        { "a": "b" }, { "c": "d" }, {}, null, { "a": null }, { "a": 1 }, { "a": true }, { "a": "" }, { "": "b" },
+        { "a": { "b": 1 } }, { "a": ["b"] }, "a=b", 5, [{ "a": "b" }], { "a": "b\n" }, { "a\u{1}": "b" }
+    ])
+}
+
+/// The only media type that PATCH takes.
+fn patches() -> [(&'static str, Value); 1] {
+    [("Content-Type!", json!(["application/merge-patch+json"]))]
+}
+
 /// A dev server's `secret/`, and what comes of a plugin that takes it for Transit.
 pub fn secrets() -> Vec<Row> {
     let versions = json!([[1], [1, 2], "1,2", [3], [], ["x"], "1,x", 5, null, true, [1.5], { "a": 1 }, "", [99], [-1]]);
@@ -226,6 +253,22 @@ pub fn secrets() -> Vec<Row> {
         Row::new(2, "DELETE", "secret/data/{x|x|y|none}"),
         Row::new(4, "POST|PUT", "secret/{delete|undelete|destroy}/{x|x|x|y|none}")
             .body([("versions", versions)]),
+        Row::new(4, "PATCH", "secret/data/{x|x|x|y|none}")
+            .with(patches())
+            .body([
+                ("data", json!([{ "v": "3" }, { "v": null }, { "a": { "b": null, "c": 1 } }, {}, null, 5])),
+                ("options", json!([{ "cas": 0 }, { "cas": 1 }, { "cas": 2 }, {}, null])),
+                ("colour", json!(["blue"])),
+            ]),
+        Row::new(3, "GET|POST|POST", "secret/config").body(rules()),
+        Row::new(1, "DELETE|LIST|PATCH|HEAD|GET", "secret/config{|/|/x}").with(patches()),
+        Row::new(4, "POST|PUT", "secret/metadata/{x|x|y|none}")
+            .body(rules())
+            .body([("custom_metadata", custom()), ("metadata_cas", json!([0, 1, 2, "x"]))]),
+        Row::new(4, "PATCH", "secret/metadata/{x|x|y|none}")
+            .with(patches())
+            .body(rules())
+            .body([("custom_metadata", custom()), ("metadata_cas", json!([0, 1, 2]))]),
         Row::new(3, "GET", "secret/metadata/{x|x|y|x/y|none}"),
         Row::new(1, "DELETE", "secret/metadata/{x|y|none}"),
         Row::new(2, "LIST", "secret/metadata{|/|/x|/none|/x/}"),

@@ -252,12 +252,11 @@ impl Serialize for Blob {
 impl<'de> Deserialize<'de> for Blob {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use base64::Engine;
-        let text: String = null_is_empty(deserializer)?;
+        let mut text: String = null_is_empty(deserializer)?;
         // Go's decoder skips line ends
-        let text: String = text
-            .chars()
-            .filter(|letter| !matches!(letter, '\r' | '\n'))
-            .collect();
+        if text.contains(['\r', '\n']) {
+            text.retain(|letter| !matches!(letter, '\r' | '\n'));
+        }
         let bytes = base64::engine::general_purpose::STANDARD.decode(text);
         // the error of the decoder would name a byte of the secret
         bytes

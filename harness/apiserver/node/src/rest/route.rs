@@ -1,5 +1,6 @@
 //! Paths and queries.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use kms_apiserver_api::Resource;
@@ -82,8 +83,8 @@ impl Verb {
 impl Route {
     /// Reads a path without its query.
     pub fn of(path: &str) -> Self {
-        let parts: Vec<String> = path.trim_matches('/').split('/').map(decode).collect();
-        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let parts: Vec<Cow<'_, str>> = path.trim_matches('/').split('/').map(decode).collect();
+        let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
         let resource = |plural: &str| {
             Resource::ALL
                 .into_iter()
@@ -146,7 +147,7 @@ impl Query {
         let mut query = Query::default();
         for part in text.split('&').filter(|part| !part.is_empty()) {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
-            let form = |text: &str| decode(&text.replace('+', " "));
+            let form = |text: &str| decode(&text.replace('+', " ")).into_owned();
             query.0.entry(form(name)).or_default().push(form(value));
         }
         query
@@ -173,7 +174,10 @@ impl Query {
     }
 }
 
-fn decode(text: &str) -> String {
+fn decode(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text);
+    }
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -190,7 +194,7 @@ fn decode(text: &str) -> String {
             }
         }
     }
-    String::from_utf8_lossy(&out).into_owned()
+    Cow::Owned(String::from_utf8_lossy(&out).into_owned())
 }
 
 #[cfg(test)]

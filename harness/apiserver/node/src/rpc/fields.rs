@@ -1,13 +1,15 @@
-//! Sends header fields as grpc-go does: in its order, and with any `:authority`.
+//! Sends header fields as grpc-go does: in its order, uncompressed, and with any `:authority`.
 //!
 //! HTTP libraries take no path for an authority; the real client of 1.27 to 1.31 sends one (KMS2-CONN-04). So the library is
-//! given `localhost`, and every header block that it writes is read and written anew on its way to the socket.
+//! given a bare request, and the header block that it writes is replaced on the way to the socket by the one that was made
+//! for that stream.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
-use loona_hpack::Decoder;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What a client says first.
@@ -19,110 +21,63 @@ const HEADERS: u8 = 1;
 /// Flags: the block is whole; padding and priority stand before it, which the library never sends.
 const WHOLE: u8 = 0x4;
 const NOT_BARE: u8 = 0x8 | 0x20;
-/// The order of pseudo-headers.
-const ORDER: [&[u8]; 4] = [b":method", b":scheme", b":path", b":authority"];
 
-/// A stream whose written header blocks are changed.
-pub struct Fields<T> {
-    inner: T,
-    rewriter: Rewriter,
-    /// What is still to be written, and how much of it is.
-    out: Vec<u8>,
-    written: usize,
+/// The header blocks of one connection's requests. Clones share them.
+#[derive(Clone)]
+pub struct Blocks {
+    /// The stream that is opened next: a client's have odd numbers, in the order in which they are opened. Locked until
+    /// it is open, and never by who writes.
+    next: Arc<Mutex<u32>>,
+    /// Not written yet, by stream.
+    waiting: Arc<Mutex<BTreeMap<u32, Vec<u8>>>>,
 }
 
-impl<T> Fields<T> {
-    /// Requests written to `inner` will have this `:authority`.
-    pub fn new(inner: T, authority: String) -> Self {
-        Fields {
-            inner,
-            rewriter: Rewriter {
-                authority,
-                table: Decoder::new(),
-                pending: Vec::new(),
-                greeted: false,
-            },
-            out: Vec::new(),
-            written: 0,
+impl Blocks {
+    /// Of a connection on which nothing was sent.
+    pub fn new() -> Self {
+        Blocks {
+            next: Arc::new(Mutex::new(1)),
+            waiting: Arc::default(),
         }
     }
-}
 
-struct Rewriter {
-    authority: String,
-    /// The library's own compression refers to earlier blocks.
-    table: Decoder<'static>,
-    pending: Vec<u8>,
-    greeted: bool,
-}
-
-impl Rewriter {
-    /// Takes bytes, and hands on everything that is whole.
-    fn take(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
-        self.pending.extend_from_slice(bytes);
-        let mut at = 0;
-        if !self.greeted && self.pending.len() >= PREFACE.len() {
-            self.greeted = true;
-            at = PREFACE.len();
-            out.extend_from_slice(PREFACE);
-        }
-        while self.greeted
-            && let Some(head) = self.pending.get(at..at + FRAME_HEADER)
-        {
-            let length = head[..3]
-                .iter()
-                .fold(0, |sum, byte| sum << 8 | usize::from(*byte));
-            let (kind, flags) = (head[3], head[4]);
-            let end = at + FRAME_HEADER + length;
-            let Some(block) = self.pending.get(at + FRAME_HEADER..end) else {
-                break;
-            };
-            if kind == HEADERS {
-                if flags & WHOLE == 0 || flags & NOT_BARE != 0 {
-                    return Err(io::Error::other("a header block in parts"));
-                }
-                let fields = self.table.decode(block);
-                let fields = fields.map_err(|_| io::Error::other("an unreadable header block"))?;
-                let block = encode(fields, self.authority.as_bytes());
-                let length = u32::try_from(block.len()).map_err(io::Error::other)?;
-                out.extend_from_slice(&length.to_be_bytes()[1..]);
-                out.extend_from_slice(&head[3..]);
-                out.extend_from_slice(&block);
-            } else {
-                out.extend_from_slice(&self.pending[at..end]);
+    /// Opens a stream that will begin with `block`.
+    pub fn open<T, E>(&self, block: Vec<u8>, open: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        let mut next = lock(&self.next);
+        // before it is open: it may be written at once
+        lock(&self.waiting).insert(*next, block);
+        let opened = open();
+        match &opened {
+            Ok(_) => *next += 2,
+            Err(_) => {
+                lock(&self.waiting).remove(&*next);
             }
-            at = end;
         }
-        self.pending.drain(..at);
-        Ok(())
+        opened
     }
+
+    /// The block of a stream that is written now. Streams before it that were not written never will be.
+    fn take(&self, stream: u32) -> Option<Vec<u8>> {
+        let mut waiting = lock(&self.waiting);
+        let later = waiting.split_off(&stream.saturating_add(1));
+        std::mem::replace(&mut *waiting, later).remove(&stream)
+    }
+}
+
+/// A half-done change of these is impossible.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A header block of literals that no table remembers.
-fn encode(fields: Vec<(Vec<u8>, Vec<u8>)>, authority: &[u8]) -> Vec<u8> {
-    let (pseudo, plain): (Vec<_>, Vec<_>) = fields
-        .into_iter()
-        .partition(|(name, _)| name.starts_with(b":"));
-    let mut block = Vec::new();
-    let mut put = |name: &[u8], value: &[u8]| {
+pub fn block<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<u8> {
+    let mut block = Vec::with_capacity(256);
+    for (name, value) in fields {
         block.push(0);
         for text in [name, value] {
             put_length(&mut block, text.len());
-            block.extend_from_slice(text);
+            block.extend_from_slice(text.as_bytes());
         }
-    };
-    for name in ORDER {
-        if let Some((_, value)) = pseudo.iter().find(|(known, _)| known == name) {
-            let value = if name == b":authority" {
-                authority
-            } else {
-                value
-            };
-            put(name, value);
-        }
-    }
-    for (name, value) in &plain {
-        put(name, value);
     }
     block
 }
@@ -142,6 +97,76 @@ fn put_length(block: &mut Vec<u8>, length: usize) {
         rest >>= 7;
     }
     block.push(rest as u8);
+}
+
+/// A stream whose written header blocks are replaced.
+pub struct Fields<T> {
+    inner: T,
+    rewriter: Rewriter,
+    /// What is still to be written, and how much of it is.
+    out: Vec<u8>,
+    written: usize,
+}
+
+impl<T> Fields<T> {
+    /// Requests written to `inner` will have these header blocks.
+    pub fn new(inner: T, blocks: Blocks) -> Self {
+        Fields {
+            inner,
+            rewriter: Rewriter {
+                blocks,
+                pending: Vec::new(),
+                greeted: false,
+            },
+            out: Vec::new(),
+            written: 0,
+        }
+    }
+}
+
+struct Rewriter {
+    blocks: Blocks,
+    pending: Vec<u8>,
+    greeted: bool,
+}
+
+impl Rewriter {
+    /// Takes bytes, and hands on everything that is whole.
+    fn take(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+        self.pending.extend_from_slice(bytes);
+        let mut at = 0;
+        if !self.greeted && self.pending.len() >= PREFACE.len() {
+            self.greeted = true;
+            at = PREFACE.len();
+            out.extend_from_slice(PREFACE);
+        }
+        while self.greeted
+            && let Some(head) = self.pending[at..].first_chunk::<FRAME_HEADER>()
+        {
+            let [a, b, c, kind, flags, stream @ ..] = *head;
+            let length = u32::from_be_bytes([0, a, b, c]) as usize;
+            let end = at + FRAME_HEADER + length;
+            let Some(frame) = self.pending.get(at..end) else {
+                break;
+            };
+            if kind == HEADERS {
+                if flags & WHOLE == 0 || flags & NOT_BARE != 0 {
+                    return Err(io::Error::other("a header block in parts"));
+                }
+                let block = self.blocks.take(u32::from_be_bytes(stream));
+                let block = block.ok_or_else(|| io::Error::other("a header block of nobody"))?;
+                let length = u32::try_from(block.len()).map_err(io::Error::other)?;
+                out.extend_from_slice(&length.to_be_bytes()[1..]);
+                out.extend_from_slice(&head[3..]);
+                out.extend_from_slice(&block);
+            } else {
+                out.extend_from_slice(frame);
+            }
+            at = end;
+        }
+        self.pending.drain(..at);
+        Ok(())
+    }
 }
 
 impl<T: AsyncWrite + Unpin> Fields<T> {
@@ -199,38 +224,33 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Fields<T> {
 
 #[cfg(test)]
 mod tests {
+    use loona_hpack::Decoder;
+
     use super::*;
 
-    fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+    fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
         let mut frame = length[1..].to_vec();
-        frame.extend_from_slice(&[kind, flags, 0, 0, 0, 1]);
+        frame.extend_from_slice(&[kind, flags, 0, 0, 0, stream]);
         frame.extend_from_slice(payload);
         frame
     }
 
-    /// `:method POST`, `:scheme http`, `:authority localhost` (remembered), `:path /x` (remembered), `te: trailers`; then
-    /// the same by reference.
-    fn blocks() -> [Vec<u8>; 2] {
-        let mut first = vec![0x83, 0x86, 0x41, 9];
-        first.extend_from_slice(b"localhost");
-        first.extend_from_slice(&[0x44, 2]);
-        first.extend_from_slice(b"/x");
-        first.extend_from_slice(&[0x00, 2]);
-        first.extend_from_slice(b"te");
-        first.push(8);
-        first.extend_from_slice(b"trailers");
-        [first, vec![0x83, 0x86, 0xbf, 0xbe]]
+    fn opened(blocks: &Blocks, path: &str) {
+        let block = block([(":path", path), (":authority", "%2Frun%2Fkms.sock")]);
+        blocks.open(block, || Ok::<_, ()>(())).unwrap();
     }
 
     fn written(chunk: usize) -> Vec<u8> {
-        let [first, second] = blocks();
         let mut bytes = PREFACE.to_vec();
-        bytes.extend(frame(4, 0, &[]));
-        bytes.extend(frame(HEADERS, WHOLE, &first));
-        bytes.extend(frame(0, 1, b"data"));
-        bytes.extend(frame(HEADERS, WHOLE, &second));
-        let mut fields = Fields::new((), "%2Frun%2Fkms.sock".to_owned());
+        bytes.extend(frame(4, 0, 0, &[]));
+        bytes.extend(frame(HEADERS, WHOLE, 1, &[0x83, 0x86]));
+        bytes.extend(frame(0, 1, 1, b"data"));
+        bytes.extend(frame(HEADERS, WHOLE, 3, &[0xbf, 0xbe]));
+        let blocks = Blocks::new();
+        opened(&blocks, "/x");
+        opened(&blocks, "/y");
+        let mut fields = Fields::new((), blocks);
         let mut out = Vec::new();
         for chunk in bytes.chunks(chunk) {
             fields.rewriter.take(chunk, &mut out).unwrap();
@@ -238,9 +258,9 @@ mod tests {
         out
     }
 
-    /// However the bytes are cut, blocks come out in grpc-go's order with the authority, and all else as it was.
+    /// However the bytes are cut, each stream begins with its own block, and all else is as it was.
     #[test]
-    fn the_authority_is_a_path_and_the_order_is_grpc_gos() {
+    fn each_stream_has_the_block_that_was_made_for_it() {
         let whole = written(usize::MAX);
         for chunk in [1, 7, 24, 30] {
             assert_eq!(written(chunk), whole);
@@ -265,18 +285,47 @@ mod tests {
             seen.push(text);
             rest = after;
         }
-        let pseudo = ":method=POST :scheme=http :path=/x :authority=%2Frun%2Fkms.sock";
-        let first = format!("{pseudo} te=trailers");
-        assert_eq!(seen, ["frame 4 of 0", &first, "frame 0 of 4", pseudo]);
+        let authority = ":authority=%2Frun%2Fkms.sock";
+        let (first, second) = (
+            format!(":path=/x {authority}"),
+            format!(":path=/y {authority}"),
+        );
+        assert_eq!(seen, ["frame 4 of 0", &first, "frame 0 of 4", &second]);
+    }
+
+    /// A stream that was given up before it was written, or could not be opened, leaves nothing behind and costs no other
+    /// its block.
+    #[test]
+    fn what_is_never_written_is_forgotten() {
+        let blocks = Blocks::new();
+        opened(&blocks, "/given-up");
+        blocks.open(vec![], || Err::<(), _>(())).unwrap_err();
+        opened(&blocks, "/third");
+        opened(&blocks, "/fifth");
+        let third = block([(":path", "/third"), (":authority", "%2Frun%2Fkms.sock")]);
+        assert_eq!(blocks.take(3), Some(third));
+        assert_eq!(lock(&blocks.waiting).keys().collect::<Vec<_>>(), [&5]);
+        assert_eq!(blocks.take(1), None);
+        assert!(blocks.take(5).is_some());
+    }
+
+    /// Nothing goes out that nobody made.
+    #[test]
+    fn a_stream_without_a_block_ends_the_connection() {
+        let mut bytes = PREFACE.to_vec();
+        bytes.extend(frame(HEADERS, WHOLE, 1, &[0x83]));
+        let mut fields = Fields::new((), Blocks::new());
+        let error = fields.rewriter.take(&bytes, &mut Vec::new()).unwrap_err();
+        assert_eq!(error.to_string(), "a header block of nobody");
     }
 
     #[test]
     fn long_texts_have_lengths_of_several_bytes() {
-        let value = vec![b'x'; 5000];
-        let block = encode(vec![(b"a".to_vec(), value.clone())], b"");
+        let value = "x".repeat(5000);
+        let block = block([("a", value.as_str())]);
         assert_eq!(
             Decoder::new().decode(&block).unwrap(),
-            [(b"a".to_vec(), value)]
+            [(b"a".to_vec(), value.into_bytes())]
         );
     }
 }

@@ -8,18 +8,19 @@ mod fields;
 mod greeting;
 mod status;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use h2::client::SendRequest;
 use h2::{Reason, RecvStream};
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Request, Response};
 use kms_apiserver::grpc::{Code, MAX_ANSWER, Status};
 use kms_apiserver::seam::{DialError, Rpc, grpc_timeout};
 
 pub(crate) use dial::error_text;
 pub use dial::{Carried, Dialer, Io, Stream, UnixDialer};
-use fields::Fields;
+use fields::{Blocks, Fields};
 use greeting::Greeted;
 
 /// The prefix of a gRPC message: a flag and a length.
@@ -32,6 +33,8 @@ const RESETS_REMEMBERED: Duration = Duration::from_secs(24 * 3600);
 #[derive(Clone)]
 pub struct Connection {
     requests: SendRequest<Bytes>,
+    blocks: Blocks,
+    authority: Arc<str>,
     user_agent: &'static str,
 }
 
@@ -47,7 +50,8 @@ pub async fn handshake(
     authority: String,
     user_agent: &'static str,
 ) -> Result<(Connection, Driver), DialError> {
-    let (stream, greeted) = Greeted::new(Fields::new(stream, authority));
+    let blocks = Blocks::new();
+    let (stream, greeted) = Greeted::new(Fields::new(stream, blocks.clone()));
     let broken = |what: &str| DialError::Preface(format!("error reading server preface: {what}"));
     let (requests, connection) = h2::client::Builder::new()
         // the library's clock for this is the system's: in virtual time it must not run out by chance
@@ -69,6 +73,8 @@ pub async fn handshake(
     }
     let connection = Connection {
         requests,
+        blocks,
+        authority: authority.into(),
         user_agent,
     };
     Ok((connection, driver))
@@ -80,24 +86,29 @@ impl Connection {
     /// # Errors
     /// What the server answered, or what grpc-go makes of a broken stream.
     pub async fn call(self, rpc: Rpc) -> Result<Vec<u8>, Status> {
-        let request = Request::builder()
-            .method(Method::POST)
-            // the authority comes in on the way out
-            .uri(format!("http://localhost{}", rpc.method.path()))
-            .header("content-type", "application/grpc")
-            .header("user-agent", self.user_agent)
-            .header("te", "trailers")
-            .header("grpc-accept-encoding", "gzip")
-            .header("grpc-timeout", grpc_timeout(rpc.timeout))
-            .body(());
-        let request = request.map_err(|error| Status::new(Code::INTERNAL, error.to_string()))?;
         let mut requests = self
             .requests
             .ready()
             .await
             .map_err(|error| status::of_h2(&error))?;
-        let (response, mut body) = requests
-            .send_request(request, false)
+        let timeout = grpc_timeout(rpc.timeout);
+        let block = fields::block([
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":path", rpc.method.path()),
+            (":authority", &self.authority),
+            ("content-type", "application/grpc"),
+            ("user-agent", self.user_agent),
+            ("te", "trailers"),
+            ("grpc-accept-encoding", "gzip"),
+            ("grpc-timeout", &timeout),
+        ]);
+        // all that it says is said by the block
+        let bare = Request::post("http://localhost/").body(());
+        let bare = bare.map_err(|error| Status::new(Code::INTERNAL, error.to_string()))?;
+        let (response, mut body) = self
+            .blocks
+            .open(block, || requests.send_request(bare, false))
             .map_err(|error| status::of_h2(&error))?;
         let mut message = BytesMut::with_capacity(FRAME_HEADER + rpc.request.len());
         message.put_u8(0);

@@ -1,5 +1,7 @@
 //! GET and LIST.
 
+use std::sync::Arc;
+
 use kms_apiserver_api::Resource;
 use serde_json::{Value, json};
 
@@ -24,7 +26,7 @@ enum Source {
 
 /// One page of a list.
 struct Listed {
-    objects: Vec<(String, Object)>,
+    objects: Vec<(String, Arc<Object>)>,
     revision: i64,
     /// Whether this is everything, or else how many follow.
     more: Option<u64>,
@@ -112,7 +114,7 @@ impl Api {
         };
         let metadata = metadata(&prefix, &listed, &selector);
         if table::wanted(&request.accept) {
-            let objects = listed.objects.iter().map(|(_, object)| object);
+            let objects = listed.objects.iter().map(|(_, object)| &**object);
             return Ok(Reply::ok(table::of(
                 objects,
                 metadata,
@@ -204,7 +206,6 @@ impl Api {
         let objects: Vec<_> = matching
             .by_ref()
             .take(limit.unwrap_or(usize::MAX))
-            .map(|(key, object)| (key, (*object).clone()))
             .collect();
         let rest = matching.count() as u64;
         Listed {
@@ -256,7 +257,8 @@ impl Api {
             listed.objects.extend(
                 objects
                     .into_iter()
-                    .filter(|(_, object)| selector.matches(object)),
+                    .filter(|(_, object)| selector.matches(object))
+                    .map(|(key, object)| (key, Arc::new(object))),
             );
             // a selector may leave a page short: more is read until it is full
             let full = limit.is_none_or(|limit| listed.objects.len() >= limit);

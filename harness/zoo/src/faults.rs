@@ -1,10 +1,10 @@
-//! Breakages of the transport and of message bytes: what a handler of typed messages cannot get wrong.
+//! Bugs of the transport and of message bytes: what a handler of typed messages cannot get wrong.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::pin::Pin;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,18 +16,18 @@ use tokio::net::UnixStream;
 use tonic::codegen::http::HeaderMap;
 use tonic::{Code, Status};
 
-use crate::breakages::Breakage;
+use crate::bug::Bug;
 
-/// State of the transport's breakages.
+/// State of the transport's bugs.
 #[derive(Default)]
-pub struct Faults {
+pub(crate) struct Faults {
     in_flight: AtomicU32,
     asking: Mutex<BTreeSet<Bytes>>,
     pub poisoned: AtomicBool,
 }
 
 /// Counts a call for as long as it lives.
-pub struct Running<'a>(&'a AtomicU32);
+pub(crate) struct Running<'a>(&'a AtomicU32);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
@@ -36,7 +36,7 @@ impl Drop for Running<'_> {
 }
 
 /// Notes that a call was dropped before its end.
-pub struct Unfinished<'a> {
+pub(crate) struct Unfinished<'a> {
     pub poisoned: &'a AtomicBool,
     pub done: bool,
 }
@@ -51,7 +51,7 @@ impl Faults {
     /// Before a call: what a wrong transport refuses, delays or changes.
     pub async fn before(
         &self,
-        breakage: Breakage,
+        bug: Bug,
         method: &str,
         headers: &HeaderMap,
         request: Bytes,
@@ -63,24 +63,24 @@ impl Faults {
                 .unwrap_or("")
         };
         let pause = |ms| tokio::time::sleep(Duration::from_millis(ms));
-        match breakage {
-            Breakage::GrpcGoRefused if header("user-agent") == "grpc-go/1.82.1" => {
+        match bug {
+            Bug::GrpcGoRefused if header("user-agent") == "grpc-go/1.82.1" => {
                 return Err(Status::unauthenticated("who are you"));
             }
-            Breakage::DeadlinesIgnored if header("grpc-timeout") == "250m" => pause(700).await,
+            Bug::DeadlinesIgnored if header("grpc-timeout") == "250m" => pause(700).await,
             // The contact's calls, and a Status of the next stimulus.
-            Breakage::HangsAfterContact if self.in_flight.fetch_add(1, Ordering::Relaxed) >= 5 => {
+            Bug::HangsAfterContact if self.in_flight.fetch_add(1, Ordering::Relaxed) >= 5 => {
                 std::future::pending().await
             }
-            Breakage::OversizedHangs if request.len() > 2 << 20 => std::future::pending().await,
-            Breakage::StatusStrict if method == "Status" => strict::<StatusRequest>(&request)?,
-            Breakage::EncryptStrict if method == "Encrypt" => strict::<EncryptRequest>(&request)?,
-            Breakage::DecryptStrict if method == "Decrypt" => strict::<DecryptRequest>(&request)?,
-            Breakage::MethodMissing if method == "Decrypt" => {
+            Bug::OversizedHangs if request.len() > 2 << 20 => std::future::pending().await,
+            Bug::StatusStrict if method == "Status" => strict::<StatusRequest>(&request)?,
+            Bug::EncryptStrict if method == "Encrypt" => strict::<EncryptRequest>(&request)?,
+            Bug::DecryptStrict if method == "Decrypt" => strict::<DecryptRequest>(&request)?,
+            Bug::MethodMissing if method == "Decrypt" => {
                 return Err(Status::unimplemented("not yet"));
             }
-            Breakage::KeyIdNotUtf8 => return Ok(replaced(&request, 0xff, b'~')),
-            Breakage::NotProtobufServed
+            Bug::KeyIdNotUtf8 => return Ok(replaced(&request, 0xff, b'~')),
+            Bug::NotProtobufServed
                 if method == "Encrypt" && EncryptRequest::decode(request.clone()).is_err() =>
             {
                 let plaintext = Bytes::from_static(b"anything");
@@ -91,7 +91,7 @@ impl Faults {
                 .encode_to_vec()
                 .into());
             }
-            Breakage::OverloadedByBurst if method == "Decrypt" => {
+            Bug::OverloadedByBurst if method == "Decrypt" => {
                 self.in_flight.fetch_add(1, Ordering::Relaxed);
                 let _running = Running(&self.in_flight);
                 pause(5).await;
@@ -99,37 +99,41 @@ impl Faults {
                     return Err(Status::resource_exhausted("too many calls"));
                 }
             }
-            Breakage::EqualCallsCollide if method == "Decrypt" => {
+            Bug::EqualCallsCollide if method == "Decrypt" => {
                 let ciphertext = DecryptRequest::decode(request.clone())
                     .unwrap_or_default()
                     .ciphertext;
-                if !self.asking.lock().unwrap().insert(ciphertext.clone()) {
+                if !lock(&self.asking).insert(ciphertext.clone()) {
                     return Err(Status::aborted("somebody else is asking"));
                 }
                 pause(5).await;
-                self.asking.lock().unwrap().remove(&ciphertext);
+                lock(&self.asking).remove(&ciphertext);
             }
-            Breakage::CancelPoisons if method == "Encrypt" => pause(3).await,
+            Bug::CancelPoisons if method == "Encrypt" => pause(3).await,
             _ => {}
         }
         Ok(request)
     }
 
     /// After a call: what a wrong transport makes of the answer.
-    pub fn after(&self, breakage: Breakage, method: &str, answer: Bytes) -> Bytes {
+    pub fn after(&self, bug: Bug, method: &str, answer: Bytes) -> Bytes {
         let with = |tail: &[u8]| Bytes::from([&answer[..], tail].concat());
-        match (breakage, method) {
+        match (bug, method) {
             // Field 2 once more, as a number.
-            (Breakage::StatusFieldTypes, "Status") => with(&[0x10, 1]),
-            (Breakage::EncryptFieldTypes, "Encrypt") => with(&[0x10, 1]),
+            (Bug::StatusFieldTypes, "Status") => with(&[0x10, 1]),
+            (Bug::EncryptFieldTypes, "Encrypt") => with(&[0x10, 1]),
             // Fields 2 and up of an early draft.
-            (Breakage::DecryptFieldsOfTheDraft, "Decrypt") => with(&[0x12, 1, b'k']),
-            (Breakage::StatusFieldsUnknown, "Status") => with(&[0x7a, 1, b'n']),
-            (Breakage::KeyIdNotUtf8, "Status" | "Encrypt") => replaced(&answer, b'~', 0xff),
-            (Breakage::DecryptAnswersNonsense, "Decrypt") => Bytes::from_static(&[0xff; 9]),
+            (Bug::DecryptFieldsOfTheDraft, "Decrypt") => with(&[0x12, 1, b'k']),
+            (Bug::StatusFieldsUnknown, "Status") => with(&[0x7a, 1, b'n']),
+            (Bug::KeyIdNotUtf8, "Status" | "Encrypt") => replaced(&answer, b'~', 0xff),
+            (Bug::DecryptAnswersNonsense, "Decrypt") => Bytes::from_static(&[0xff; 9]),
             _ => answer,
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Refuses what the message type does not know.
@@ -154,7 +158,7 @@ fn replaced(bytes: &Bytes, from: u8, to: u8) -> Bytes {
 }
 
 /// A stream that may count grpc-go's PINGs and hang up on the tenth.
-pub struct Wire {
+pub(crate) struct Wire {
     pub inner: UnixStream,
     pub pings_left: Option<usize>,
 }

@@ -1,0 +1,26 @@
+//! Rehearsals, each on a simulated cluster.
+
+#![expect(clippy::unwrap_used, reason = "tests, helpers included")]
+
+mod faults;
+mod golden;
+mod procedures;
+
+use kms_rehearse::options::{Options, Wish};
+use kms_rehearse::rehearse;
+use kms_rehearse::report::Rehearsal;
+
+/// A wish for a procedure with few objects.
+fn wish(procedure: &str) -> Wish<'_> {
+    Wish {
+        procedure,
+        objects: Some(60),
+        seed: 1,
+        ..Wish::default()
+    }
+}
+
+fn play(wish: &Wish<'_>) -> Rehearsal {
+    let options = Options::read(wish).unwrap();
+    rehearse(&options).unwrap()
+}

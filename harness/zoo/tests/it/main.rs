@@ -1,0 +1,3 @@
+//! The zoo's own rules.
+
+mod table;
