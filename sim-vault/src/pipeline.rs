@@ -275,7 +275,7 @@ impl Core {
             outcome,
             mount,
             open: true,
-            wrap: self.wanted_wrap(request, &full),
+            wrap: self.wanted_wrap(request, &full, ""),
         }
     }
 
@@ -339,7 +339,7 @@ impl Core {
                 (Err(Refused::Plain(404, text)), None)
             }
             Ok(()) => {
-                wrap = self.wanted_wrap(request, &path);
+                wrap = self.wanted_wrap(request, &path, &token.display_name);
                 self.run(request, op, ns, path, raw, Some(Arc::clone(&token)))
             }
         };
@@ -479,6 +479,8 @@ pub(crate) struct Wrap {
     pub jwt: bool,
     /// The path of the request.
     pub path: String,
+    /// The caller's name; empty where a login has yet to make one.
+    pub by: String,
 }
 
 /// The outcome of a request and what its rendering depends on.
