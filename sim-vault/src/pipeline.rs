@@ -117,7 +117,11 @@ impl Core {
         if self.flavour.is_openbao() && path.split('/').any(|s| s == "..") {
             return Done::plain(Refused::bad("relative paths not supported"));
         }
-        let early = self.flavour.is_vault() || !self.seal.initialised || self.node.uninitialised;
+        let vault = self.flavour.is_vault();
+        if let (true, Err(refused)) = (vault, self.check_consistency(request)) {
+            return Done::plain(refused);
+        }
+        let early = vault || !self.seal.initialised || self.node.uninitialised;
         if early && self.sealed() {
             return Done::plain(sealed());
         }
@@ -125,7 +129,8 @@ impl Core {
             Ok(read) => read,
             Err(refused) => return Done::plain(refused),
         };
-        if let Err(refused) = self.check_consistency(request) {
+        // OpenBao reads the body first
+        if let (false, Err(refused)) = (vault, self.check_consistency(request)) {
             return Done::plain(refused);
         }
         if self.sealed() {
