@@ -28,7 +28,8 @@ async fn the_honest_plugin_passes_everything_in_time() {
     assert_eq!(verdict, Verdict::Passed, "{}", seen.text);
     let silent = results.iter().find(|result| result.assertions == 0);
     assert!(silent.is_none(), "{silent:?}");
-    assert!(elapsed.as_secs() < 30, "took {elapsed:?}");
+    // Ten seconds on a machine of its own; what waits for a limit of its own would show.
+    assert!(elapsed.as_secs() < 120, "took {elapsed:?}");
 }
 
 /// The same plugin judged for old servers: hyper refuses their `:authority`, and 1.28 knows no `v2`.
