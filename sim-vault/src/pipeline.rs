@@ -117,7 +117,11 @@ impl Core {
         if self.flavour.is_openbao() && path.split('/').any(|s| s == "..") {
             return Done::plain(Refused::bad("relative paths not supported"));
         }
-        let early = self.flavour.is_vault() || !self.seal.initialised || self.node.uninitialised;
+        let vault = self.flavour.is_vault();
+        if let (true, Err(refused)) = (vault, self.check_consistency(request)) {
+            return Done::plain(refused);
+        }
+        let early = vault || !self.seal.initialised || self.node.uninitialised;
         if early && self.sealed() {
             return Done::plain(sealed());
         }
@@ -125,7 +129,8 @@ impl Core {
             Ok(read) => read,
             Err(refused) => return Done::plain(refused),
         };
-        if let Err(refused) = self.check_consistency(request) {
+        // OpenBao reads the body first
+        if let (false, Err(refused)) = (vault, self.check_consistency(request)) {
             return Done::plain(refused);
         }
         if self.sealed() {
@@ -275,7 +280,7 @@ impl Core {
             outcome,
             mount,
             open: true,
-            wrap: self.wanted_wrap(request, &full),
+            wrap: self.wanted_wrap(request, &full, ""),
         }
     }
 
@@ -339,7 +344,7 @@ impl Core {
                 (Err(Refused::Plain(404, text)), None)
             }
             Ok(()) => {
-                wrap = self.wanted_wrap(request, &path);
+                wrap = self.wanted_wrap(request, &path, &token.display_name);
                 self.run(request, op, ns, path, raw, Some(Arc::clone(&token)))
             }
         };
@@ -479,6 +484,8 @@ pub(crate) struct Wrap {
     pub jwt: bool,
     /// The path of the request.
     pub path: String,
+    /// The caller's name; empty where a login has yet to make one.
+    pub by: String,
 }
 
 /// The outcome of a request and what its rendering depends on.

@@ -66,7 +66,7 @@ pub const OPENSHIFT_CONTROLLERS: Part = Part {
     variable: "OPENSHIFT_CONTROLLERS",
     program: "openshift-controllers",
     script: "ci/openshift-controllers/install",
-    cached: "openshift-controllers-20260213153706-1",
+    cached: "openshift-controllers-20260213153706-2",
 };
 
 impl Part {

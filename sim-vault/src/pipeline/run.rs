@@ -36,8 +36,10 @@ impl Core {
             return Ok(None);
         };
         let place = (mount.id, mount.path.clone(), inner.to_owned());
+        let mut own = raw.clone();
+        own.retain(|k, _| !self.is_foreign(k, inner));
         let args = self
-            .convert(endpoint.fields, raw, captured)
+            .convert(endpoint.fields, &own, captured)
             .map_err(Refused::bad)?;
         let call = new_call(
             request,
@@ -50,6 +52,17 @@ impl Core {
             None,
         );
         check(self, &call).map(Some)
+    }
+
+    /// Parameters that only the other server has: `nonce` is Vault's, paging and versions of metadata are OpenBao's.
+    fn is_foreign(&self, name: &str, inner: &str) -> bool {
+        if self.flavour.is_openbao() {
+            return name == "nonce";
+        }
+        matches!(
+            name,
+            "after" | "limit" | "metadata_cas" | "metadata_cas_required"
+        ) || name == "associated_data" && inner.starts_with("datakey/")
     }
 
     pub(super) fn convert(
@@ -113,16 +126,7 @@ impl Core {
                 .collect::<Vec<_>>()
                 .join(" ")
         };
-        let openbao = self.flavour.is_openbao();
-        // `nonce` is Vault's alone, paging OpenBao's
-        let foreign = |k: &str| {
-            if openbao {
-                k == "nonce"
-            } else {
-                matches!(k, "after" | "limit")
-                    || k == "associated_data" && inner.starts_with("datakey/")
-            }
-        };
+        let foreign = |k: &str| self.is_foreign(k, &inner);
         let known = |k: &str| endpoint.fields.iter().any(|(n, _)| *n == k) && !foreign(k);
         let ignored = names(&|k| !known(k) && !captured.contains_key(k));
         let replaced = names(&|k| captured.contains_key(k));
@@ -202,13 +206,14 @@ impl Core {
         self.seal.sealed || !self.seal.initialised || self.node.sealed || self.node.uninitialised
     }
 
-    pub(super) fn wanted_wrap(&self, request: &Request, path: &str) -> Option<Wrap> {
+    pub(super) fn wanted_wrap(&self, request: &Request, path: &str, by: &str) -> Option<Wrap> {
         let ttl = wrap_ttl(request).filter(|d| !d.is_zero())?;
         let jwt = request.get("X-Vault-Wrap-Format") == Some("jwt");
         Some(Wrap {
             ttl,
             jwt,
             path: path.to_owned(),
+            by: by.to_owned(),
         })
     }
 }

@@ -33,20 +33,22 @@ impl Core {
             .map(|a| a.accessor.as_str())
             .or(of_data)
             .map(str::to_owned);
-        self.wrap_text(&body, wrap, wrapped)
+        let of_login = reply.auth.as_ref().map(|a| a.client_token.as_str());
+        let by = match of_login.and_then(|id| self.tokens.get(id)) {
+            Some(made) if wrap.by.is_empty() => made.display_name.clone(),
+            _ => wrap.by.clone(),
+        };
+        self.wrap_text(&body, wrap, wrapped, &by)
     }
 
-    fn wrap_text(&mut self, body: &str, wrap: &Wrap, wrapped: Option<String>) -> Reply {
+    fn wrap_text(&mut self, body: &str, wrap: &Wrap, wrapped: Option<String>, by: &str) -> Reply {
         let (id, accessor) = (self.service_token(""), self.base62(24));
+        // Vault gives these tokens no name
+        let name = if self.flavour.is_openbao() { by } else { "" };
         let mount = self.routes.get("auth/token/").copied().unwrap_or_default();
         self.tokens.insert(Entry {
             policies: vec!["response-wrapping".to_owned()],
-            display_name: if self.flavour.is_openbao() {
-                "token"
-            } else {
-                ""
-            }
-            .to_owned(),
+            display_name: name.to_owned(),
             path: wrap.path.clone(),
             creation_ttl: wrap.ttl,
             explicit_max_ttl: wrap.ttl,
@@ -197,8 +199,13 @@ pub(super) fn rewrap(core: &mut Core, call: &Call) -> Outcome {
             ttl: entry.creation_ttl,
             jwt: false,
             path: entry.path.clone(),
+            by: call
+                .token
+                .as_ref()
+                .map(|t| t.display_name.clone())
+                .unwrap_or_default(),
         };
-        Ok(Some(core.wrap_text(&text, &wrap, None)))
+        Ok(Some(core.wrap_text(&text, &wrap, None, &wrap.by)))
     }
 }
 

@@ -4,6 +4,8 @@
 //! is asked is data (see [`surface`]). A difference shrinks to the shortest sequence that shows it, and what it taught becomes
 //! a story (see [`stories`]): stories are told to the server before the random calls begin.
 //!
+//! What needs several nodes is compared on clusters of three (see [`cluster`]).
+//!
 //! Needs the servers' binaries: `$BAO` and `$VAULT`, or `bao` and `vault` on the PATH, or the cache of real parts. Without
 //! one its tests are shown as ignored; with `KMS_REQUIRE=all` they fail. `DIFFERENTIAL_CALLS` sets the number of calls on
 //! each server, `DIFFERENTIAL_SEED` the seed, `DIFFERENTIAL_SHOW` how many differences are looked for, and `DIFFERENTIAL_SURVEY`
@@ -198,10 +200,10 @@ fn main() -> ExitCode {
             compare::<HashiCorp>(path, 1_000)
         }),
         trial("openbao_cluster", openbao(), NO_BAO, |path| {
-            cluster::compare::<OpenBao>(path, 400)
+            cluster::compare::<OpenBao>(path, 300)
         }),
         trial("vault_cluster", vault(), NO_VAULT, |path| {
-            cluster::compare::<HashiCorp>(path, 250)
+            cluster::compare::<HashiCorp>(path, 200)
         }),
         trial("bao_client", openbao(), NO_BAO, cli::drive),
     ];

@@ -212,6 +212,11 @@ async fn an_index_of_another_cluster_says_nothing_and_a_malformed_one_is_refused
     standby.set_node(|node| node.sealed = true);
     assert_eq!(standby.call(&with("AAAA")).status, 400);
     assert_eq!(standby.call(&with(foreign)).status, 503);
+    let (_, standby) = cluster(Flavour::Vault);
+    standby.set_node(|node| node.sealed = true);
+    let forward = encrypt().header("X-Vault-Inconsistent", "forward-active-node");
+    assert_eq!(standby.call(&forward).status, 400);
+    assert_eq!(standby.call(&encrypt()).status, 503);
 }
 
 #[tokio::test(start_paused = true)]

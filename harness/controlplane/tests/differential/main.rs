@@ -95,6 +95,9 @@ fn main() -> ExitCode {
     let real = |name: &str, body: fn(&Path) -> Result<()>| needs(name, part.clone(), body);
     let always = |name: &str, body: fn(&Path) -> Result<()>| needs(name, Ok(PathBuf::new()), body);
     let trials = vec![
+        always("real::is_looked_for_where_the_script_puts_it", |_| {
+            real::is_looked_for_where_the_script_puts_it()
+        }),
         real(
             "real::was_made_of_the_sources_here",
             real::was_made_of_the_sources_here,

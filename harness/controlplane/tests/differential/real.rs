@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use anyhow::{Context, Result, bail, ensure};
 use kms_controlplane::generation::Generation;
 use kms_process::child::log_tail;
+use kms_process::parts::OPENSHIFT_CONTROLLERS;
 use serde_json::Value;
 
 use crate::program;
@@ -120,9 +121,38 @@ impl Drop for Process {
     }
 }
 
+/// The script and what it builds from.
+fn sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../ci/openshift-controllers")
+}
+
+/// What the script builds is what is looked for.
+pub fn is_looked_for_where_the_script_puts_it() -> Result<()> {
+    let word = |file: &str, before: &str| -> Result<String> {
+        let text = std::fs::read_to_string(sources().join(file))?;
+        let line = text
+            .lines()
+            .find_map(|line| line.trim().strip_prefix(before));
+        let line = line.with_context(|| format!("{file} has no line {before:?}"))?;
+        Ok(line.split(' ').next().unwrap_or_default().to_owned())
+    };
+    let module = word("go.mod", "github.com/openshift/library-go ")?;
+    let date = module
+        .split('-')
+        .nth(1)
+        .context("the module's version has a date")?;
+    let made = format!(
+        "openshift-controllers-{date}-{}",
+        word("install", "recipe=")?
+    );
+    let looked_for = OPENSHIFT_CONTROLLERS.cached;
+    ensure!(made == looked_for, "made: {made}, looked for: {looked_for}");
+    Ok(())
+}
+
 /// A program that was built of older sources would judge by them.
 pub fn was_made_of_the_sources_here(part: &Path) -> Result<()> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../ci/openshift-controllers");
+    let folder = sources();
     let mut names: Vec<String> = std::fs::read_dir(&folder)?
         .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
         .collect::<Result<_>>()?;

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::compare::difference;
 use crate::recordings::KAS_ONLY;
 use crate::search::Search;
-use crate::story::{Story, Told};
+use crate::story::{Story, Told, play};
 use crate::{KMS, PLAIN, Side, steps};
 
 /// A model without one of the real controllers' quirks is found out by a story of a few steps, which the model tells
@@ -87,42 +87,27 @@ pub fn lines_that_differ() -> Result<()> {
     Ok(())
 }
 
-/// No step of the table is one that the player does not know, in a story that has everything.
+/// No step of the table is one that the player does not know or dies of, and stories are read as they are written.
 pub fn every_step_can_be_played() -> Result<()> {
     for (_, text) in steps::all() {
         let text = ["$NEWEST", "$OLDER", "$REVISION", "$BEFORE"]
             .iter()
-            .fold(text, |text, word| text.replace(word, "2"));
-        let text = ["$NEXT", "$AFTER"]
-            .iter()
-            .fold(text, |text, word| text.replace(word, "3"));
-        let text = text
+            .fold(text, |text, word| text.replace(word, "1"))
+            .replace("$NEXT", "2")
+            .replace("$AFTER", "2")
             .replace("$FIRST", "secrets")
             .replace("$LAST", "configmaps")
-            .replace("$STEP", "7");
-        let steps = [
-            "spec aescbc",
-            "complete",
-            "spec aesgcm",
-            "rollout",
-            "rollout",
-            "key 2 save",
-            "target strip",
-            text.as_str(),
-        ];
+            .replace("$STEP", "2");
+        let steps = ["spec aescbc", "auto off", text.as_str()];
         let story = Story::new(KAS_ONLY, steps.map(str::to_owned));
         let again = Story::parse(&story.to_string())?;
         ensure!(again == story, "{text:?} is not read as it is written");
-        let told = story.on_the_model(PLAIN);
-        ensure!(told.broke.is_none(), "{:?}", told.broke);
-        let mut lines = story.player(PLAIN);
-        for step in &story.steps {
-            lines.play(step);
-        }
-        let unknown = lines.lines.iter().any(|line| {
-            line["text"]
-                .as_str()
-                .is_some_and(|text| text.contains("unknown") && line["what"] == "note")
+        let mut player = story.player(PLAIN);
+        let died = story.steps.iter().find_map(|step| play(&mut player, step));
+        ensure!(died.is_none(), "{died:?}");
+        let unknown = player.lines.iter().any(|line| {
+            let text = line["text"].as_str().unwrap_or_default();
+            line["what"] == "note" && text.contains("unknown")
         });
         ensure!(!unknown, "the player knows no step {text:?}");
     }

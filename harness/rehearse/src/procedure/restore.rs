@@ -253,7 +253,7 @@ fn prefix(provider: &Provider) -> String {
         Provider::Aescbc(keys) => local("aescbc", keys),
         Provider::Aesgcm(keys) => local("aesgcm", keys),
         Provider::Secretbox(keys) => local("secretbox", keys),
-        Provider::Identity(_) => String::new(),
+        Provider::Identity(_) | Provider::Other(_) => String::new(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kms_scenario::seed::Seed;
 use kms_sim_net::{Listener, Net};
 use serde_json::{Value, json};
-use sim_vault::{Core, Flavour, Options, SimVault};
+use sim_vault::{Core, Flavour, Options, Request, SimVault};
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
@@ -182,6 +182,11 @@ impl Vault {
         let hit = |status: Option<u16>| status.is_some_and(|status| statuses.contains(&status));
         let log = self.sim.log();
         log.iter().filter(|call| hit(call.status)).count()
+    }
+
+    /// The status of `sys/health`, as anybody may ask for it.
+    pub fn health(&self) -> u16 {
+        self.sim.call(&Request::new("GET", "/v1/sys/health")).status
     }
 
     /// Lets connections break that are open.

@@ -88,12 +88,14 @@ fn each_category_leads_to_its_rows() {
 }
 
 #[test]
-fn a_fault_that_is_not_remedied_fails_the_rehearsal() {
+fn an_expectation_that_does_not_hold_fails_the_rehearsal() {
     let played = play(&Wish {
-        fault: Some("OCP-FAULT-13"),
-        ..wish("verify")
+        fault: Some("OCP-FAULT-01"),
+        ..wish("enable")
     });
-    assert!(!played.held, "a sealed Vault lets no Secret be created");
+    assert!(!played.held, "the edit was refused");
+    let text = played.text();
+    assert!(text.contains("FAIL the change is accepted"), "{text}");
 }
 
 #[test]
