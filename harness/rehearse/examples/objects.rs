@@ -1,7 +1,7 @@
 //! Migrates 39,000 objects on three nodes from aescbc to KMS, and prints how long that took on the wall.
 //!
 //! ```text
-//! cargo run --release -p kms-rehearse --example migrate [OBJECTS]
+//! cargo run --release -p kms-rehearse --example objects [OBJECTS]
 //! ```
 
 #![expect(
