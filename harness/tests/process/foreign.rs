@@ -131,18 +131,19 @@ async fn requirements(plugin: Plugin, program: PathBuf) -> Result<()> {
     let failed: BTreeSet<_> = failed.filter_map(|row| row["id"].as_str()).collect();
     let listed = plugin.alarm.iter().map(|alarm| alarm.id.as_str());
     let listed: BTreeSet<_> = listed.filter(|id| id.starts_with("KMS2-")).collect();
-    for row in rows.iter().filter(|row| {
-        let id = row["id"].as_str().unwrap_or_default();
-        failed.contains(id) && !listed.contains(id)
-    }) {
-        eprintln!("{}: {row}", plugin.name);
-    }
     let unlisted: Vec<_> = failed.difference(&listed).collect();
+    let told = rows
+        .iter()
+        .filter(|row| unlisted.iter().any(|id| row["id"] == ***id));
+    let told: Vec<_> = told
+        .map(|row| format!("{}: {}", row["id"], row["checks"]))
+        .collect();
     let gone: Vec<_> = listed.difference(&failed).collect();
     ensure!(
         unlisted.is_empty() && gone.is_empty(),
-        "{}: not in foreign.toml: {unlisted:?}; listed there, and no longer seen: {gone:?}",
-        plugin.name
+        "{}: not in foreign.toml: {unlisted:?}; listed there, and no longer seen: {gone:?}\n{}",
+        plugin.name,
+        told.join("\n")
     );
     Ok(())
 }
