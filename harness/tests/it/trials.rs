@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::support::{Said, said, toy};
+use crate::support::{Said, folder, said, toy, toy_subject};
 
 /// `harness/examples/own_tests.rs`, on the toy plugin that is broken like this.
 fn own_tests(broken: &str, args: &[&str]) -> Said {
@@ -46,6 +46,74 @@ fn the_broken_requirement_is_the_test_that_fails() {
     ends("KMS2-ENC-07", "ok");
     ends("KMS2-ROT-01", "ignored");
     assert!(all.out.contains("expected: "), "{}", all.out);
+}
+
+/// A short scenario of real processes, with this id and fault.
+fn scenario(id: &str, fault: &str) -> String {
+    format!(
+        r#"
+id = "{id}"
+title = "A fault for a moment."
+proves = ["KMS2-RT-01"]
+arms = ["process"]
+[load]
+writes = "60/min"
+reads = "60/min"
+objects = 3
+[phases]
+settle = "10s"
+baseline = "10s"
+fault = "20s"
+heal = "5s"
+liveness = "1m"
+[[fault]]
+id = "it"
+at = "5s"
+kind = "{fault}"
+for = "10s"
+[[expect]]
+eventually = "reads-ok"
+within = "5s"
+[scale]
+process = 0.1
+"#
+    )
+}
+
+/// Each scenario of a library is a test: it holds, it fails with what broke and the command that shows it again, or it
+/// does not apply to this plugin.
+#[test]
+fn each_scenario_is_a_test() {
+    let library = folder();
+    for (id, fault) in [("frozen", "plugin-freeze"), ("sealed", "vault-seal")] {
+        let file = library.path().join(format!("{id}.toml"));
+        std::fs::write(file, scenario(id, fault)).unwrap();
+    }
+    let tests = toy().with_file_name("own_tests");
+    let ran = |broken: &str, args: &[&str]| {
+        let subject = toy_subject(library.path(), broken);
+        std::fs::rename(subject, library.path().join("toy.subject")).unwrap();
+        let mut command = Command::new(&tests);
+        command.args(args).env("TOY_SCENARIOS", library.path());
+        let harness = env!("CARGO_BIN_EXE_kms-harness");
+        said(command.env("KMS_HARNESS", harness).output().unwrap())
+    };
+    let listed = ran("", &["--list"]).ended(0);
+    assert!(
+        listed.out.contains("\nscenario::frozen: test\n"),
+        "{}",
+        listed.out
+    );
+    let good = ran("", &["scenario::"]).ended(0);
+    assert!(
+        good.out.contains("1 passed; 0 failed; 1 ignored"),
+        "{}",
+        good.out
+    );
+    let bad = ran("decrypt", &["scenario::frozen"]).ended(101);
+    for word in ["readable-by-fresh-apiserver", "kms-harness chaos"] {
+        assert!(bad.out.contains(word), "no {word}: {}", bad.out);
+    }
 }
 
 /// What an author links brings neither our plugin nor the simulated Vault nor a Kubernetes client.
