@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use kms_history::chaos::{Entry, Event, Phase as ChaosPhase, RpcEnd};
 use kms_history::{Body, Call, History, Outcome, What};
 use kms_judge::stimuli;
 use kms_report::model::{Arm, LatencyKey, LatencySeries, Phase, Property};
@@ -28,31 +29,102 @@ fn first_status(history: &History) -> Option<(String, String)> {
     })
 }
 
+/// What the subject was seen to have and to bear, in words that reports of several plugins share.
+pub fn capabilities(history: &History) -> Vec<String> {
+    let annotated = history.calls().any(|call| {
+        let answer = call.answer().map(|answer| &answer.body);
+        matches!(answer, Some(Body::Encrypt { annotations, .. }) if !annotations.is_empty())
+    });
+    let hook = |name: &str| {
+        history.events().iter().any(|event| {
+            matches!(&event.what, What::Hook(step)
+                if step.hook == name && step.error.is_none() && step.effect_ns.is_some())
+        })
+    };
+    let seen = |stimulus: &str| {
+        history
+            .calls_of(stimulus)
+            .any(|call| call.answer().is_some())
+    };
+    let measured = |stimulus: &str| {
+        let mut events = history.stimulus(stimulus);
+        events.any(|event| matches!(event.what, What::Measured(_)))
+    };
+    [
+        ("annotations", annotated),
+        ("metrics", measured(stimuli::SERIES)),
+        ("restart", hook("restart")),
+        ("rotation", hook("rotate")),
+        ("several-nodes", seen(stimuli::NODES)),
+    ]
+    .into_iter()
+    .filter(|(_, has)| *has)
+    .map(|(name, _)| name.to_owned())
+    .collect()
+}
+
+/// Samples of latencies, in nanoseconds.
+pub type Samples = BTreeMap<LatencyKey, Vec<u64>>;
+
+/// Adds the harness's own calls in a run of a scenario, by phase. Their operations are `scenario/status` and
+/// `scenario/encrypt`: they wait between other calls, and are not those of the checks.
+pub fn scenario_latency(arm: Arm, history: &[Entry], samples: &mut Samples) {
+    let mut phase = None;
+    for entry in history {
+        let (op, took, end) = match &entry.event {
+            Event::Phase(begins) => {
+                phase = match begins {
+                    ChaosPhase::Baseline => Some(Phase::Baseline),
+                    ChaosPhase::Fault => Some(Phase::Fault),
+                    ChaosPhase::Heal | ChaosPhase::Liveness => Some(Phase::Heal),
+                    ChaosPhase::Settle | ChaosPhase::Audit => None,
+                };
+                continue;
+            }
+            Event::Status { took, end } => ("scenario/status", took, end),
+            Event::Encrypted { took, end } => ("scenario/encrypt", took, end),
+            _ => continue,
+        };
+        let Some(phase) = phase else { continue };
+        let outcome = match end {
+            RpcEnd::Ok { .. } => "ok".to_owned(),
+            RpcEnd::Failed { code, .. } => format!("grpc-{}", code.to_lowercase()),
+        };
+        let key = LatencyKey {
+            op: op.to_owned(),
+            arm,
+            phase,
+            outcome,
+        };
+        let took = took.as_nanos().try_into().unwrap_or(u64::MAX);
+        samples.entry(key).or_default().push(took);
+    }
+}
+
+/// The series of all samples.
+pub fn series(samples: Samples) -> Vec<LatencySeries> {
+    let series = samples.into_iter();
+    series
+        .filter_map(|(key, samples)| LatencySeries::from_samples(key, samples, None))
+        .collect()
+}
+
 /// Latencies of ordinary calls, by method and outcome. Calls that present something damaged or
 /// odd have a case and are left out.
 pub fn latency(history: &History) -> Vec<LatencySeries> {
-    let mut samples: BTreeMap<(String, String), Vec<u64>> = BTreeMap::new();
+    let mut samples = Samples::new();
     for call in history.calls().filter(|call| call.sent.case.is_empty()) {
         if let (Some(answered), Some(outcome)) = (call.answered, outcome(&call)) {
-            let op = call.sent.method.to_lowercase();
-            samples
-                .entry((op, outcome))
-                .or_default()
-                .push(answered.elapsed_ns);
-        }
-    }
-    samples
-        .into_iter()
-        .filter_map(|((op, outcome), samples)| {
             let key = LatencyKey {
-                op,
+                op: call.sent.method.to_lowercase(),
                 arm: Arm::Process,
                 phase: Phase::Baseline,
                 outcome,
             };
-            LatencySeries::from_samples(key, samples, None)
-        })
-        .collect()
+            samples.entry(key).or_default().push(answered.elapsed_ns);
+        }
+    }
+    series(samples)
 }
 
 fn outcome(call: &Call<'_>) -> Option<String> {

@@ -79,7 +79,7 @@ pub fn judge(args: &JudgeArgs) -> Result<u8, Failure> {
             .map(kms_contract::Minor),
         checks: [kms_judge::judge(&history), seen.checks].concat(),
         scenarios: seen.rows,
-        latency: evidence::latency(&history),
+        latency: [evidence::latency(&history), evidence::series(seen.latency)].concat(),
         properties: evidence::properties(&history),
         findings: old.findings,
         limits: vec![
@@ -92,7 +92,7 @@ pub fn judge(args: &JudgeArgs) -> Result<u8, Failure> {
     session::write_report(&bundle, &report)?;
     bundle.seal()?;
     let code = exit_code(&report);
-    session::print(&report, args.output.format, &bundle, false)?;
+    session::print(&report, args.output.format, &bundle, None)?;
     Ok(code)
 }
 

@@ -31,6 +31,7 @@ use crate::arm::process::vault::make::Make;
 use crate::arm::process::{Parts, able};
 use crate::bundle::{Bundle, sha256};
 use crate::console;
+use crate::evidence::{Samples, scenario_latency};
 use crate::exit::{Failure, OrUsage};
 use crate::interrupt::Interrupt;
 use crate::plan::Planned;
@@ -84,6 +85,8 @@ pub struct Seen {
     pub rows: Vec<ScenarioReport>,
     /// What they say to requirements.
     pub checks: Vec<CheckResult>,
+    /// How long the harness's own calls took in them.
+    pub latency: Samples,
     /// What they could not show.
     pub limits: Vec<String>,
     /// Whether some of the simulation's came out the same again.
@@ -265,6 +268,9 @@ impl Library {
             let part = interrupt.or(work).await??;
             seen.rows.extend(part.rows);
             seen.checks.extend(part.checks);
+            for (key, mut samples) in part.latency {
+                seen.latency.entry(key).or_default().append(&mut samples);
+            }
             seen.determinism = seen.determinism.or(part.determinism);
         }
         Ok(seen)
@@ -326,7 +332,7 @@ async fn apart<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'sta
 }
 
 fn all(jobs: &[Job], group: Group, folder: &Path) -> Result<Seen> {
-    let seen = Mutex::new((Vec::new(), Vec::new()));
+    let seen = Mutex::new((Vec::new(), Vec::new(), Samples::new()));
     let threads = (group == Group::Real).then(at_once);
     let threads = threads.map(|threads| u16::try_from(threads).unwrap_or(u16::MAX));
     runs::all(jobs, threads, |ran| {
@@ -339,15 +345,17 @@ fn all(jobs: &[Job], group: Group, folder: &Path) -> Result<Seen> {
         }
         let facts = facts(ran);
         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        scenario_latency(row.arm, &ran.history, &mut seen.2);
         seen.0.push(row);
         seen.1.extend(facts);
         Ok(())
     })?;
-    let (rows, facts) = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let (rows, facts, samples) = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(Seen {
         determinism: (group == Group::Library).then(|| repeated(jobs, &rows)),
         rows,
         checks: checks(facts),
+        latency: samples,
         limits: Vec::new(),
     })
 }
@@ -421,7 +429,9 @@ pub fn again(folder: &Path, rows: Vec<ScenarioReport>, bundle: &Bundle) -> Resul
         let ran = rejudge::again(&folder.join(RUNS).join(name))?;
         let kept = keep(&ran, &bundle.folder().join(RUNS))?;
         of_binary.extend(facts(&ran));
-        seen.rows.push(row::row(&ran, kept)?);
+        let row = row::row(&ran, kept)?;
+        scenario_latency(row.arm, &ran.history, &mut seen.latency);
+        seen.rows.push(row);
     }
     seen.checks = checks(of_binary);
     Ok(seen)

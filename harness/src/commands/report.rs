@@ -102,7 +102,7 @@ fn merge(paths: &[std::path::PathBuf], output: &Output) -> Result<u8, Failure> {
     let bundle = session::open_bundle(output, &name, profile, &session::run_id())?;
     session::write_report(&bundle, &merged)?;
     bundle.seal()?;
-    session::print(&merged, output.format, &bundle, false)?;
+    session::print(&merged, output.format, &bundle, None)?;
     Ok(exit_code(&merged))
 }
 

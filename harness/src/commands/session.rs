@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use jiff::Timestamp;
@@ -16,6 +17,7 @@ use kms_report::model::{
     Attachment, Environment, Finding, Origin, Report, Severity, Subject, Trust,
 };
 use kms_report::{Form, Inputs, exit_code};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::library::Seen;
@@ -35,6 +37,10 @@ pub const REPORT: &str = "report.json";
 /// Name of the plugin's log in a bundle.
 pub const LOG: &str = "plugin.log";
 
+/// Limit for the last look at the socket.
+const CONNECTS: Duration = Duration::from_secs(3);
+/// A plugin that was there and ended.
+const GONE: &str = "the plugin was gone when the run ended";
 /// Name of the log of a second node in a bundle.
 pub const OTHER_LOG: &str = "other-node.log";
 /// Name of the log of all processes that were started for one question each.
@@ -69,6 +75,7 @@ pub type Last = Box<dyn FnOnce(Recorder) -> BoxFuture<'static, ()>>;
 pub struct Sent {
     history: History,
     interrupted: bool,
+    gone: bool,
     unwritten: Option<anyhow::Error>,
 }
 
@@ -173,13 +180,19 @@ impl Session {
                 .map_err(|error| Failure::Usage(error.into()))?,
             Err(_) => true,
         };
+        // It may have died after the last call that a smaller profile asks for, and held until then.
+        let history = recorder.history();
+        let was_there = history.calls().any(|call| call.answer().is_some());
+        let there = async { timeout(CONNECTS, target.connect.connect()).await };
+        let gone = !interrupted && was_there && !matches!(there.await, Ok(Ok(_)));
         let unwritten = trouble
             .lock()
             .expect("no code panics while it holds this lock")
             .take();
         Ok(Sent {
-            history: recorder.history(),
+            history,
             interrupted,
+            gone,
             unwritten,
         })
     }
@@ -190,6 +203,8 @@ impl Session {
         judged.environment.load_after = environment::load();
         judged.subject.observed.status_version = evidence::status_version(&sent.history);
         judged.subject.observed.key_id_hash = evidence::key_id_hash(&sent.history);
+        judged.subject.capabilities.observed = evidence::capabilities(&sent.history);
+        judged.subject.capabilities.method = Some("seen in the transcript".to_owned());
         let mut findings = Vec::new();
         for log in [LOG, OTHER_LOG, SPARES_LOG] {
             findings.extend(self.clean_log(log, &judged.secrets)?);
@@ -202,6 +217,9 @@ impl Session {
             let limit = "the run was interrupted by a signal";
             seen.limits.push(limit.to_owned());
         }
+        if sent.gone {
+            seen.limits.push(GONE.to_owned());
+        }
         let report = self.report(&sent.history, &judged, findings, seen)?;
         self.write_report(&report)?;
         let secrets: Vec<&str> = judged.secrets.iter().map(String::as_str).collect();
@@ -210,9 +228,17 @@ impl Session {
         let code = match (sent.interrupted, &sent.unwritten) {
             (true, _) => exit::INTERRUPTED,
             (_, Some(_)) => exit::INCONCLUSIVE,
-            _ => exit_code(&report),
+            _ => match exit_code(&report) {
+                exit::HELD if sent.gone => exit::INCONCLUSIVE,
+                code => code,
+            },
         };
-        print(&report, self.format, &self.bundle, sent.interrupted)?;
+        let ended = match (sent.interrupted, sent.gone) {
+            (true, _) => Some(format!("interrupted: exit code {code}")),
+            (_, true) => Some(format!("{GONE}: exit code {code}")),
+            _ => None,
+        };
+        print(&report, self.format, &self.bundle, ended)?;
         match sent.unwritten {
             Some(error) => Err(Failure::Harness(error)),
             None => Ok(code),
@@ -269,7 +295,7 @@ impl Session {
             server: self.server,
             checks: [kms_judge::judge(history), seen.checks].concat(),
             scenarios: seen.rows,
-            latency: evidence::latency(history),
+            latency: [evidence::latency(history), evidence::series(seen.latency)].concat(),
             properties: evidence::properties(history),
             findings,
             limits: seen.limits,
@@ -306,21 +332,19 @@ impl Session {
     }
 }
 
-/// Prints a report's summary, or the report itself.
+/// Prints a report's summary, with how the run ended where that decides the exit code; or the report itself.
 pub fn print(
     report: &Report,
     format: Format,
     bundle: &Bundle,
-    interrupted: bool,
+    ended: Option<String>,
 ) -> Result<(), Failure> {
     let text = match format {
         Format::Json => kms_report::to_json(report),
         Format::Text => {
             let folder = bundle.folder().display().to_string();
             let mut lines = kms_report::console::summary(report, &folder);
-            if interrupted {
-                lines.push(format!("interrupted: exit code {}", exit::INTERRUPTED));
-            }
+            lines.extend(ended);
             lines.join("\n") + "\n"
         }
     };

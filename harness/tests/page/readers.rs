@@ -117,6 +117,11 @@ async fn by_in_toto(python: PathBuf) -> Result<()> {
         seen["digests"] == json!(digests),
         "{seen}, and not {digests:?}"
     );
-    let damaged = text.replacen("\"digest\"", "\"dogest\"", 1);
+    let subject = text.find("\"subject\"").context("no subject")?;
+    let (before, subject) = text.split_at(subject);
+    let damaged = format!(
+        "{before}{}",
+        subject.replacen("\"digest\"", "\"dogest\"", 1)
+    );
     refuses(&python, "statement", &damaged, "dogest").await
 }
