@@ -58,6 +58,23 @@ fn answers_that_are_lost_are_a_partition_too() {
     });
 }
 
+/// Faults that are drawn overlap as they like: rights go and come back while Vault is sealed.
+#[test]
+fn rights_change_while_vault_is_sealed() {
+    in_world(&spec(1), async |bench| {
+        bench.inject("seal", Fault::VaultSeal, &[]).await;
+        let rights = Fault::VaultPolicyRemoved(Vec::new());
+        bench.inject("rights", rights, &[]).await;
+        bench.recover("seal").await;
+        bench.wait_status(0, false, 120).await;
+        bench.inject("again", Fault::VaultSeal, &[]).await;
+        bench.recover("rights").await;
+        bench.recover("again").await;
+        bench.wait_status(0, true, 120).await;
+        bench
+    });
+}
+
 #[test]
 fn a_rotation_changes_the_key_id_once_everywhere_and_old_values_stay_readable() {
     in_world(&spec(2), async |mut bench| {
