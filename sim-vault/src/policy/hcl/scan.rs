@@ -72,7 +72,7 @@ impl Token {
 /// The end of the text, and a null character, which ends it too.
 const EOF: char = '\0';
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Place {
     at: usize,
     line: usize,
@@ -301,7 +301,7 @@ impl Scanner {
         if first == '0' && !self.json {
             return self.leading_zero();
         }
-        let begun = self.place.at;
+        let begun = self.place;
         self.mantissa(first);
         let c = self.next();
         if let Some(float) = self.float(c) {
@@ -310,7 +310,8 @@ impl Scanner {
         if c != EOF {
             self.back();
         }
-        if self.json && first == '0' && begun != self.place.at {
+        // at the text's end the column goes on, so a zero there is complained of as well
+        if self.json && first == '0' && begun != self.place {
             self.complain("numbers cannot start with 0");
         }
         Kind::Number
