@@ -67,11 +67,14 @@ impl Bundle {
         self.folder.join(name)
     }
 
-    /// Writes a file whole, over an older one of that name.
+    /// Writes a file whole, over an older one of that name, in a folder of the bundle that may be new.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let file = self.path(name);
-        let new = self.path(&format!(".{name}.new"));
-        fs::write(&new, bytes)
+        let folder = file.parent().unwrap_or(&self.folder);
+        let own = file.file_name().unwrap_or_default();
+        let new = folder.join(format!(".{}.new", own.display()));
+        fs::create_dir_all(folder)
+            .and_then(|()| fs::write(&new, bytes))
             .and_then(|()| fs::rename(&new, &file))
             .with_context(|| format!("write {}", file.display()))
     }

@@ -7,10 +7,11 @@
 //! is started; the subject's own is signalled where the operator says how to bring it back, and what
 //! would cost it its key or its backend is asked of a [`spare`] that whoever runs the suite starts.
 //!
-//! Reading order: [`target`], [`process`], [`spare`], [`metrics`], [`options`], [`recorder`], `lab`, `client`,
-//! `raw`, `stimuli`.
+//! Reading order: [`target`], [`process`], [`spare`], [`metrics`], [`options`], [`recorder`], `lab`, `codec`,
+//! `client`, `raw`, `stimuli`.
 
 mod client;
+mod codec;
 mod facts;
 mod lab;
 pub mod metrics;
@@ -25,6 +26,7 @@ pub mod spare;
 mod stimuli;
 pub mod target;
 
+pub use codec::RawCodec;
 pub use lab::ProgressCallback;
 pub use metrics::HttpMetrics;
 pub use options::{Options, OptionsError, Progress};

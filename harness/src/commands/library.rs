@@ -49,6 +49,10 @@ const REPEATED: usize = 3;
 const PER_CORE: usize = 12;
 /// What a run in real time takes besides its phases: servers start, the store is looked through.
 const BESIDES: Duration = Duration::from_secs(8);
+/// What the checks before them take.
+const CHECKS: Duration = Duration::from_secs(40);
+/// What a run in the simulation takes on one of two cores, and its share of the repetitions.
+const SIMULATED: Duration = Duration::from_millis(150);
 /// The word for no scenario at all.
 pub const NONE: &str = "none";
 
@@ -199,16 +203,18 @@ impl Library {
         Ok(())
     }
 
-    /// Says how long it will take, if that is long.
+    /// Says how long the whole run will take, if that is long.
     pub fn announce(&self) {
-        if self.real.is_empty() {
+        if self.real.is_empty() && self.drawn.is_empty() {
             return;
         }
-        let minutes = self.lasts().as_secs_f64() / 60.0;
+        let simulated = u32::try_from(self.simulated.len() + self.drawn.len()).unwrap_or(u32::MAX);
+        let all = CHECKS + SIMULATED * simulated + self.lasts();
         console::tell(&format!(
-            "{} runs in real time, {} at once: about {minutes:.0} minutes",
+            "{} runs in real time, {} at once, {simulated} in the simulation, and the checks: about {:.0} minutes",
             self.real.len(),
-            at_once()
+            at_once(),
+            all.as_secs_f64() / 60.0
         ));
     }
 

@@ -78,6 +78,9 @@ fn render(path: &Path, form: Option<Form>, out: Option<&Path>) -> Result<(), Fai
                     Err(why) => console::tell(&format!("no {}: {why}", one.file())),
                 }
             }
+            if form.is_none() {
+                session::write_latency(&bundle, &report)?;
+            }
             Ok(bundle.seal()?)
         }
         (None, None) => Err(Failure::Usage(anyhow!(

@@ -359,6 +359,14 @@ pub fn write_report(bundle: &Bundle, report: &Report) -> Result<(), Failure> {
             bundle.write(form.file(), text.as_bytes())?;
         }
     }
+    write_latency(bundle, report)
+}
+
+/// Writes the report's latencies in a form of their own.
+pub fn write_latency(bundle: &Bundle, report: &Report) -> Result<(), Failure> {
+    for (name, text) in kms_report::latency_files(report) {
+        bundle.write(&name, text.as_bytes())?;
+    }
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! `report`: on stored reports, and on the bundle of a run.
 
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use kms_contract::Profile;
@@ -86,6 +88,22 @@ fn rendering_again_gives_the_files_of_the_bundle() {
             }
         }
     }
+    let latency = |folder: &str| {
+        let files = std::fs::read_dir(PathBuf::from(folder).join("latency")).unwrap();
+        let files = files.map(|file| {
+            let path = file.unwrap().path();
+            let name = path.file_name().unwrap().to_owned();
+            (name, std::fs::read_to_string(path).unwrap())
+        });
+        files.collect::<BTreeMap<_, _>>()
+    };
+    let written = latency(&out);
+    assert!(
+        written.contains_key(OsStr::new("encrypt.process.baseline.ok.hgrm")),
+        "{:?}",
+        written.keys()
+    );
+    assert_eq!(written, latency(&again));
     let said = run(&["report", "render", &out]).ended(2);
     assert!(said.err.contains("--as markdown|html"), "{}", said.err);
 }

@@ -116,6 +116,23 @@ fn each_scenario_is_a_test() {
     }
 }
 
+/// One that cannot be read would otherwise be a test that nobody misses.
+#[test]
+fn a_scenario_that_cannot_be_read_is_a_test_that_fails() {
+    let library = folder();
+    let damaged = scenario("frozen", "plugin-freeze").replace("[scale]", "[scale");
+    std::fs::write(library.path().join("frozen.toml"), damaged).unwrap();
+    let tests = toy().with_file_name("own_tests");
+    let mut command = Command::new(tests);
+    command
+        .arg("scenario::")
+        .env("TOY_SCENARIOS", library.path());
+    let said = said(command.output().unwrap()).ended(101);
+    for word in ["frozen.toml", "[scale"] {
+        assert!(said.out.contains(word), "no {word}: {}", said.out);
+    }
+}
+
 /// What an author links brings neither our plugin nor the simulated Vault nor a Kubernetes client.
 #[test]
 fn it_links_nothing_of_the_arms() {

@@ -42,8 +42,7 @@ struct Plugin {
 #[serde(deny_unknown_fields)]
 struct Alarm {
     id: String,
-    /// Expectations of a scenario that break; one of them at least.
-    #[serde(default)]
+    /// The requirement's checks that fail, each of them; or expectations of the scenario, of which one breaks at least.
     breaks: Vec<String>,
     /// Why it is right.
     why: String,
@@ -82,6 +81,7 @@ pub fn trials(subject: &Subject) -> Vec<Trial> {
     for plugin in explained().plugin {
         for alarm in &plugin.alarm {
             assert!(!alarm.why.is_empty(), "{}: say why", alarm.id);
+            assert!(!alarm.breaks.is_empty(), "{}: say what breaks", alarm.id);
         }
         let found = || {
             let program = GO_PLUGINS.find().map_err(|error| format!("{error:#}"))?;
@@ -127,14 +127,22 @@ async fn requirements(plugin: Plugin, program: PathBuf) -> Result<()> {
     let rows = report["requirements"]
         .as_array()
         .context("no requirements")?;
-    let failed = rows.iter().filter(|row| row["status"] == "fail");
-    let failed: BTreeSet<_> = failed.filter_map(|row| row["id"].as_str()).collect();
-    let listed = plugin.alarm.iter().map(|alarm| alarm.id.as_str());
-    let listed: BTreeSet<_> = listed.filter(|id| id.starts_with("KMS2-")).collect();
+    let mut failed = BTreeSet::new();
+    for row in rows.iter().filter(|row| row["status"] == "fail") {
+        let checks = row["checks"].as_array().context("no checks")?;
+        for check in checks.iter().filter(|check| check["status"] == "fail") {
+            failed.insert((row["id"].as_str(), check["checkId"].as_str()));
+        }
+    }
+    let mut listed = BTreeSet::new();
+    for alarm in plugin.alarm.iter().filter(|it| it.id.starts_with("KMS2-")) {
+        let checks = alarm.breaks.iter();
+        listed.extend(checks.map(|check| (Some(alarm.id.as_str()), Some(check.as_str()))));
+    }
     let unlisted: Vec<_> = failed.difference(&listed).collect();
     let told = rows
         .iter()
-        .filter(|row| unlisted.iter().any(|id| row["id"] == ***id));
+        .filter(|row| unlisted.iter().any(|(id, _)| row["id"].as_str() == *id));
     let told: Vec<_> = told
         .map(|row| format!("{}: {}", row["id"], row["checks"]))
         .collect();

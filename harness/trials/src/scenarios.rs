@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 
 use kms_process::child::find_program;
 use libtest_mimic::{Completion, Failed, Trial};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 /// Which scenarios, on which plugin.
@@ -40,13 +42,17 @@ impl Scenarios {
         let unread = below(&self.library, &mut files).err();
         let mut trials: Vec<Trial> = files
             .into_iter()
-            .filter_map(|(file, text)| {
-                let id = id(&text)?.to_owned();
-                let all = self.clone();
-                Some(Trial::ignorable_test(
-                    format!("scenario::{id}"),
-                    move || all.run(&file),
-                ))
+            .filter_map(|(file, text)| match toml::from_str::<Head>(&text) {
+                Ok(Head { id, scale }) => scale.map(|_| {
+                    let all = self.clone();
+                    Trial::ignorable_test(format!("scenario::{id}"), move || all.run(&file))
+                }),
+                // Passed over, it would be a test that nobody misses.
+                Err(error) => {
+                    let why = format!("{}: {error}", file.display());
+                    let name = format!("scenario::{}", file.display());
+                    Some(Trial::test(name, move || Err(Failed::from(why))))
+                }
             })
             .collect();
         if let Some(error) = unread {
@@ -101,11 +107,11 @@ impl Scenarios {
     }
 }
 
-/// The scenario's id, if it says how it runs in real time.
-fn id(text: &str) -> Option<&str> {
-    let scaled = text.lines().any(|line| line.trim() == "[scale]");
-    let id = text.lines().find_map(|line| line.strip_prefix("id = \""))?;
-    scaled.then(|| id.trim_end().trim_end_matches('"'))
+/// What of a scenario's file decides whether it is a test here.
+#[derive(Deserialize)]
+struct Head {
+    id: String,
+    scale: Option<IgnoredAny>,
 }
 
 /// The files below a folder, sorted, with their text.

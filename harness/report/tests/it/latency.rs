@@ -1,7 +1,11 @@
 //! Sums over latency samples.
 
+use kms_contract::Profile;
 use kms_report::model::{Arm, LatencyKey, LatencySeries, Phase};
+use kms_report::{build, latency_files};
 use proptest::prelude::*;
+
+use crate::fixture::full;
 
 fn key() -> LatencyKey {
     LatencyKey {
@@ -55,6 +59,38 @@ fn only_open_loop_load_is_corrected() {
     );
     let closed = series(vec![5]);
     assert_eq!((closed.expected_interval, closed.corrected), (None, false));
+}
+
+/// In milliseconds, with the share of the samples up to each bound, as HdrHistogram's plotter reads them.
+#[test]
+fn percentiles_end_at_the_longest_sample() {
+    let mut report = build(full(Profile::Core, Vec::new())).unwrap();
+    let key = LatencyKey {
+        op: "scenario/encrypt".into(),
+        outcome: "../ok".into(),
+        ..key()
+    };
+    let samples = vec![1_000_000, 1_000_000, 1_000_000, 9_000_000];
+    report.latency = vec![LatencySeries::from_samples(key, samples, None).unwrap()];
+    let files = latency_files(&report);
+    let [(name, text)] = files.as_slice() else {
+        panic!("{files:?}");
+    };
+    assert_eq!(name, "latency/scenario-encrypt.process.fault.---ok.hgrm");
+    let words: Vec<Vec<&str>> = text
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(
+        words[0],
+        ["Value", "Percentile", "TotalCount", "1/(1-Percentile)"]
+    );
+    assert_eq!(words[2], ["1.049", "0.750000000000", "3", "4.00"]);
+    assert_eq!(words[3], ["9.000", "1.000000000000", "4"]);
+    assert!(
+        text.ends_with("#[Buckets =            2, SubBuckets     =            1]\n"),
+        "{text}"
+    );
 }
 
 proptest! {
