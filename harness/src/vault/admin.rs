@@ -1,6 +1,6 @@
 //! A Vault client for administrators: just enough HTTP to set a server up and to break it.
 //!
-//! One connection a call, ten seconds a call. Not the plugin's client and never measured.
+//! One connection a call, ten seconds a call unless told otherwise. Not the plugin's client and never measured.
 
 use std::fmt;
 use std::path::Path;
@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
-/// Limit of one call, connection included.
+/// Usual limit of one call, connection included.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
 /// Largest answer that is read, in bytes.
 const ANSWER_LIMIT: usize = 4 << 20;
@@ -32,6 +32,7 @@ pub struct Admin {
     tls: Arc<ClientConfig>,
     token: Zeroizing<String>,
     namespace: String,
+    limit: Duration,
 }
 
 /// What Vault answered.
@@ -85,12 +86,19 @@ impl Admin {
             tls: Arc::new(tls_config(ca)?),
             token,
             namespace: String::new(),
+            limit: CALL_LIMIT,
         })
     }
 
     /// The same administrator inside a namespace.
     pub fn in_namespace(mut self, namespace: &str) -> Self {
         namespace.clone_into(&mut self.namespace);
+        self
+    }
+
+    /// The same administrator, who waits so long for an answer.
+    pub fn patient(mut self, limit: Duration) -> Self {
+        self.limit = limit;
         self
     }
 
@@ -123,9 +131,9 @@ impl Admin {
     /// One call; whatever Vault answers is an answer, `Err` means that there was none.
     pub async fn call(&self, method: Method, path: &str, body: Value) -> Result<Answer> {
         let call = format!("{method} {}v1/{path}", self.address);
-        tokio::time::timeout(CALL_LIMIT, self.exchange(method, path, body))
+        tokio::time::timeout(self.limit, self.exchange(method, path, body))
             .await
-            .map_err(|_| anyhow!("no answer within {} s", CALL_LIMIT.as_secs()))
+            .map_err(|_| anyhow!("no answer within {} s", self.limit.as_secs()))
             .flatten()
             .map(|(status, body)| Answer {
                 status,

@@ -51,8 +51,12 @@ pub async fn vault(world: &Arc<Inner>, order: &Order) -> Result<Active> {
             Ok(Active::once(1))
         }
         Fault::VaultFreezeLeader => {
+            // A standby leads once it has answered what it handed on to the frozen leader: where nobody asks standbys,
+            // the next one leads at once.
+            let others = vault.other_clients()?;
             vault.ours().await?.freeze_leader().await?;
             Ok(Active::lasting(asked(world), move || async move {
+                drop(others);
                 again.vault()?.ours().await?.thaw().await
             }))
         }

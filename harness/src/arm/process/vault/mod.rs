@@ -12,6 +12,9 @@ use kms_scenario::world::{Auth, VaultSpec};
 use serde_json::{Value, json};
 use sim_vault::SimVault;
 use tokio::sync::{Mutex, MutexGuard};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use zeroize::Zeroizing;
 
 use self::make::{Make, Ours, Place};
 use crate::secret_file;
@@ -28,6 +31,11 @@ const ROLE: &str = "kms-plugin";
 const COLLIDED: &str = "transaction commit failed";
 /// So often rotations are made to collide; one or two times are enough where they can.
 const COLLISIONS_TRIED: u64 = 30;
+
+/// How long other clients wait for an answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long they wait between two calls.
+const ASKED_EVERY: Duration = Duration::from_millis(100);
 
 /// Why nothing is done to somebody else's Vault that others would feel.
 pub const THEIRS: &str = "somebody else's Vault is not ours to break";
@@ -188,6 +196,27 @@ impl Vault {
             return Ok(body);
         }
         self.admin.call(method, path, body).await?.ok()
+    }
+
+    /// Others who ask each node, as a cluster has them, until the set is dropped.
+    ///
+    /// # Errors
+    /// An address or the CA file cannot be read.
+    pub fn other_clients(&self) -> Result<JoinSet<()>> {
+        let mut clients = JoinSet::new();
+        for address in &self.addresses {
+            let token = Zeroizing::new(self.admin.token().to_owned());
+            let admin = Admin::new(address, self.ca(), token)?.patient(PATIENCE);
+            let path = self.key();
+            clients.spawn(async move {
+                loop {
+                    // Whatever is answered: they ask on.
+                    let _ = admin.read(&path).await;
+                    sleep(ASKED_EVERY).await;
+                }
+            });
+        }
+        Ok(clients)
     }
 
     /// `POST`, as the administrator.
