@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kms_contract::Profile;
-use kms_judge::{CheckResult, CheckStatus};
+use kms_judge::CheckStatus;
 use kms_report::model::{LatencySeries, Phase, Violation};
 use kms_report::{
     Form, Report, Unattested, build, ctrf, from_json, html, junit, summary, test_result_statement,
@@ -13,7 +13,7 @@ use roxmltree::{Document, Node};
 use saphyr_parser::{Event, Parser};
 use serde_json::Value;
 
-use crate::fixture::{all_pass, every_status, full, inputs, result, scenario, with};
+use crate::fixture::{self, all_pass, every_status, full, inputs, scenario};
 
 const HOSTILE: &str = "a]]>&<b>\"'\n\u{0}\u{1b}[31m\u{fffe}\u{202e}- c: d";
 
@@ -28,23 +28,7 @@ fn report() -> Report {
 }
 
 fn hostile() -> Report {
-    let mut inputs = inputs(
-        Profile::Core,
-        with(
-            all_pass(Profile::Core),
-            CheckResult {
-                expected: vec![HOSTILE.into()],
-                observed: HOSTILE.into(),
-                explanation: HOSTILE.into(),
-                ..result("KMS2-ENC-05", "ciphertext-size", CheckStatus::Fail)
-            },
-        ),
-    );
-    inputs.subject.project = HOSTILE.into();
-    inputs.subject.contact = vec![HOSTILE.into()];
-    inputs.subject.artifacts[0].name = HOSTILE.into();
-    inputs.plan.entries[0].value = HOSTILE.into();
-    build(inputs).unwrap()
+    build(fixture::hostile(HOSTILE)).unwrap()
 }
 
 /// Checks of a report by status, counted without any rendering; a requirement without checks counts once.

@@ -4,30 +4,14 @@ use kms_contract::Profile;
 use kms_judge::{CheckResult, CheckStatus};
 use kms_report::{build, console, markdown};
 
-use crate::fixture::{all_pass, full, inputs, result, scenario, with};
+use crate::fixture::{self, all_pass, full, inputs, result, scenario};
 
 const HOSTILE: &str = "a|b\n## c\u{1b}[31m<script>`x`\u{202e}\r\n| d |";
 
 #[test]
 fn a_subject_cannot_write_markdown_or_talk_to_the_terminal() {
-    let mut hostile = inputs(
-        Profile::Core,
-        with(
-            all_pass(Profile::Core),
-            CheckResult {
-                expected: vec![HOSTILE.into()],
-                observed: HOSTILE.into(),
-                explanation: HOSTILE.into(),
-                ..result("KMS2-ENC-05", "ciphertext-size", CheckStatus::Fail)
-            },
-        ),
-    );
-    hostile.subject.project = HOSTILE.into();
-    hostile.subject.observed.status_version = Some(HOSTILE.into());
-    hostile.plan.entries[0].value = HOSTILE.into();
-    hostile.plan.command = Some(HOSTILE.into());
     let plain = build(inputs(Profile::Core, all_pass(Profile::Core))).unwrap();
-    let report = build(hostile).unwrap();
+    let report = build(fixture::hostile(HOSTILE)).unwrap();
 
     let text = markdown(&report);
     assert!(!text.contains('\u{1b}') && !text.contains('\u{202e}') && !text.contains('\r'));
