@@ -114,6 +114,8 @@ impl Case<'_> {
 /// What a scenario run came to, and how to repeat it.
 pub(crate) fn scenario_text(run: &ScenarioReport) -> String {
     let mut lines = Vec::new();
+    let reason = run.reason.iter();
+    lines.extend(reason.map(|why| format!("reason: {}", one_line(why))));
     for invariant in &run.invariants {
         let mut line = format!(
             "{}: {} ({} looks)",
@@ -144,8 +146,11 @@ pub(crate) fn scenario_text(run: &ScenarioReport) -> String {
     lines.join("\n")
 }
 
-/// The first invariant that says why a run is not a pass, in one line.
+/// Why a run is not a pass, in one line: what kept it from running, or the invariants that say so.
 pub(crate) fn scenario_message(run: &ScenarioReport) -> String {
+    if let Some(reason) = &run.reason {
+        return format!("{}: {}", status(run.verdict), one_line(reason));
+    }
     let told = run
         .invariants
         .iter()

@@ -94,6 +94,8 @@ fn scenarios(report: &Report) -> Vec<String> {
         });
         lines
             .extend(violations.map(|text| format!("      {:<12} {}", "observed", one_line(&text))));
+        let reason = run.reason.iter();
+        lines.extend(reason.map(|why| format!("      {:<12} {}", "because", one_line(why))));
         lines.push(format!(
             "      {:<12} {}",
             "again by",

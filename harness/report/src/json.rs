@@ -26,6 +26,7 @@ pub const UNSTABLE_FIELDS: &[&str] = &[
     "profiles.*.expiresAt",
     "requirements.*.checks.*.durationNs",
     "requirements.*.checks.*.attempts.*.durationNs",
+    "scenarios.*.reason",
     "scenarios.*.wallDurationNs",
 ];
 

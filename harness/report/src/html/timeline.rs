@@ -58,6 +58,7 @@ fn scenario(out: &mut Page, run: &ScenarioReport) {
             "Length",
             Some(simulated.unwrap_or_else(|| duration(run.wall_duration_ns))),
         ),
+        ("Reason", run.reason.clone()),
         ("Callers", Some(load.callers.to_string())),
         (
             "Calls",

@@ -17,7 +17,7 @@ pub(super) fn scenarios(out: &mut Document, report: &Report) {
             "Repeatable",
             "Verdict",
             "Faults and hits",
-            "Broken",
+            "Why",
             "Replay",
         ],
         report.scenarios.iter().map(|run| {
@@ -32,15 +32,18 @@ pub(super) fn scenarios(out: &mut Document, report: &Report) {
                 run.determinism.as_str().to_owned(),
                 escape(status(run.verdict)),
                 escape(&faults.collect::<Vec<_>>().join(", ")),
-                escape(&broken(run)),
+                escape(&why(run)),
                 code(&run.replay.command),
             ]
         }),
     );
 }
 
-/// Ids of the invariants that a run broke.
-fn broken(run: &ScenarioReport) -> String {
+/// Why it did not run, or the invariants that it broke.
+fn why(run: &ScenarioReport) -> String {
+    if let Some(reason) = &run.reason {
+        return reason.clone();
+    }
     let broken = run
         .invariants
         .iter()

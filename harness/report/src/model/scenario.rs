@@ -29,6 +29,9 @@ pub struct ScenarioReport {
     /// The verdict.
     #[schemars(with = "StatusSchema")]
     pub verdict: CheckStatus,
+    /// Why nothing ran, or why the run broke off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Length in virtual time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sim_duration_ns: Option<u64>,

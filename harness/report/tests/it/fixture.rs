@@ -234,6 +234,7 @@ pub fn scenario(id: &str, seed: u64, verdict: CheckStatus) -> ScenarioReport {
         seed,
         seed_tree_digest: "sha256:02".into(),
         verdict,
+        reason: None,
         sim_duration_ns: None,
         wall_duration_ns: 90_000_000_000,
         phases: vec![],

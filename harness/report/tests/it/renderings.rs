@@ -2,7 +2,8 @@
 
 use kms_contract::Profile;
 use kms_judge::{CheckResult, CheckStatus};
-use kms_report::{build, console, markdown};
+use kms_report::model::ScenarioReport;
+use kms_report::{build, console, ctrf, html, junit, markdown};
 
 use crate::fixture::{self, all_pass, full, inputs, result, scenario};
 
@@ -82,6 +83,28 @@ fn a_scenario_shows_faults_with_their_hits_and_what_broke() {
     let text = markdown(&build(inputs).unwrap());
     let row = "| vault-sealed | process | 42 | schedule | fail | seal 37 | status-tells-truth | `kms-harness replay bundle` |";
     assert!(text.contains(row), "{text}");
+}
+
+/// Whoever reads of a run that broke off reads why, whichever rendering it is.
+#[test]
+fn a_run_that_broke_off_says_why_everywhere() {
+    let mut inputs = full(Profile::Core, all_pass(Profile::Core));
+    let why = "start Vault: the port is taken";
+    let broke_off = scenario("vault-sealed", 42, CheckStatus::Inconclusive);
+    inputs.scenarios.push(ScenarioReport {
+        reason: Some(why.to_owned()),
+        ..broke_off
+    });
+    let report = build(inputs).unwrap();
+    for text in [
+        markdown(&report),
+        html(&report),
+        junit(&report),
+        ctrf(&report),
+        console::closing(&report, "bundle").join("\n"),
+    ] {
+        assert!(text.contains(why), "{text}");
+    }
 }
 
 #[test]

@@ -59,6 +59,7 @@ pub fn row(ran: &Ran, history_ref: String) -> Result<ScenarioReport> {
         seed: ran.seed,
         seed_tree_digest: sha256(format!("{plan:?}").as_bytes()),
         verdict: status(ran.verdict),
+        reason: ran.reason.clone(),
         sim_duration_ns: simulated.then(|| nanos(ran.simulated)),
         wall_duration_ns: nanos(ran.wall),
         phases,
