@@ -69,7 +69,7 @@ impl Server {
     /// Starts one with the key `kms-key` (aes256-gcm96) and the policies.
     pub async fn start(bao: &Path, tls: bool) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("kms-bench-").tempdir()?;
-        let [port] = parts::free_ports()?;
+        let [port] = kms_process::ports::free_ports()?;
         let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let config = dir.path().join("server.hcl");
         std::fs::write(&config, CONFIG)?;

@@ -2,7 +2,6 @@
 //!
 //! Not for: installing them; that is the scripts' work.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -119,17 +118,4 @@ pub fn cache_folder() -> Option<PathBuf> {
         let base = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))?;
         Some(base.join("kms-real-parts"))
     })
-}
-
-/// Ports that were free a moment ago. All are held until the last one is known.
-pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
-    let held: Vec<TcpListener> = (0..N)
-        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-        .collect::<Result<_, _>>()
-        .context("find a free port")?;
-    let mut ports = [0; N];
-    for (port, listener) in ports.iter_mut().zip(&held) {
-        *port = listener.local_addr().context("find a free port")?.port();
-    }
-    Ok(ports)
 }

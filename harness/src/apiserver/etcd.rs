@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::caller::Caller;
-use super::ports::ports;
 use crate::child::{Child, Launch, describe, log_tail};
+use kms_process::ports::free_ports;
 
 /// Limit for a server to answer after its start.
 const COMES_UP: Duration = Duration::from_secs(90);
@@ -42,7 +42,7 @@ pub struct Store(Caller);
 impl Etcd {
     /// Starts one whose data and log lie in `folder`.
     pub async fn start(binary: &Path, folder: &Path) -> Result<Self> {
-        let [port, peer_port] = ports()?;
+        let [port, peer_port] = free_ports()?;
         let address = format!("http://127.0.0.1:{port}");
         let peer = format!("http://127.0.0.1:{peer_port}");
         let launch = Launch {

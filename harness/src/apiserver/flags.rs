@@ -10,9 +10,9 @@ use rustls_pki_types::pem::PemObject;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::ports::ports;
 use crate::secret_file;
 use crate::vault::certificates::Certificates;
+use kms_process::ports::free_ports;
 
 /// What a server is started with, besides its binary.
 #[derive(Clone, Debug)]
@@ -53,7 +53,7 @@ pub struct Access {
 impl Access {
     /// A port that was free a moment ago, and a new token.
     pub fn new() -> Result<Self> {
-        let [port] = ports()?;
+        let [port] = free_ports()?;
         let token = Zeroizing::new(format!("admin-{}", uuid::Uuid::new_v4().simple()));
         Ok(Self { port, token })
     }

@@ -23,6 +23,5 @@ pub mod lent;
 pub mod parts;
 pub mod passage;
 #[cfg(feature = "kube")]
-mod ports;
 pub mod ready;
 pub mod start;

@@ -16,7 +16,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use file::Values;
-use kms_process::parts::free_ports;
+use kms_process::ports::free_ports;
 
 use crate::vault::VaultBackend;
 use crate::vault::provision::Access;

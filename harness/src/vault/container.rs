@@ -26,7 +26,7 @@ use super::image::Image;
 use super::server::{Listen, raft_settings};
 use super::state::{self, ANSWERS};
 use super::{Breakable, Product, VaultBackend};
-use kms_process::parts::free_ports;
+use kms_process::ports::free_ports;
 
 /// Limit for the daemon to say who it is.
 const DAEMON: Duration = Duration::from_secs(10);

@@ -20,7 +20,7 @@ use super::state::{self, ANSWERS, COMES_UP, LOOK_EVERY, UNSEALED};
 use super::{Breakable, Product, VaultBackend};
 use crate::child::{Child, Launch, describe, log_tail};
 use kms_process::dev;
-use kms_process::parts::free_ports;
+use kms_process::ports::free_ports;
 
 /// Limit for all nodes to vote, on a machine that does other things, too.
 const VOTES: Duration = Duration::from_secs(60);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use kms_conformance::{BoxFuture, Hook, HttpMetrics, Target};
 use kms_process::child::{Child, Launch};
-use kms_process::parts::free_ports;
+use kms_process::ports::free_ports;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use tokio::net::UnixStream;

@@ -29,29 +29,6 @@ pub fn result(requirement: &str, check: &str, status: CheckStatus) -> CheckResul
     }
 }
 
-/// A run in which everything that somebody else can word is this text.
-pub fn hostile(text: &str) -> Inputs {
-    let mut inputs = inputs(
-        Profile::Core,
-        with(
-            all_pass(Profile::Core),
-            CheckResult {
-                expected: vec![text.into()],
-                observed: text.into(),
-                explanation: text.into(),
-                ..result("KMS2-ENC-05", "ciphertext-size", CheckStatus::Fail)
-            },
-        ),
-    );
-    inputs.subject.project = text.into();
-    inputs.subject.contact = vec![text.into()];
-    inputs.subject.artifacts[0].name = text.into();
-    inputs.subject.observed.status_version = Some(text.into());
-    inputs.plan.entries[0].value = text.into();
-    inputs.plan.command = Some(text.into());
-    inputs
-}
-
 /// A pass of everything that a profile requires.
 pub fn all_pass(profile: Profile) -> Vec<CheckResult> {
     kms_contract::all()

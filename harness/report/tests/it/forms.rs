@@ -13,7 +13,8 @@ use roxmltree::{Document, Node};
 use saphyr_parser::{Event, Parser};
 use serde_json::Value;
 
-use crate::fixture::{self, all_pass, every_status, full, inputs, scenario};
+use crate::fixture::{all_pass, every_status, full, inputs, scenario};
+use crate::hostile;
 
 const HOSTILE: &str = "a]]>&<b>\"'\n\u{0}\u{1b}[31m\u{fffe}\u{202e}- c: d";
 
@@ -28,7 +29,7 @@ fn report() -> Report {
 }
 
 fn hostile() -> Report {
-    build(fixture::hostile(HOSTILE)).unwrap()
+    build(hostile::hostile(HOSTILE)).unwrap()
 }
 
 /// Checks of a report by status, counted without any rendering; a requirement without checks counts once.

@@ -10,6 +10,7 @@ mod build;
 mod fixture;
 mod forms;
 mod golden;
+mod hostile;
 mod json;
 mod latency;
 mod redact;

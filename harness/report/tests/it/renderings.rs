@@ -5,14 +5,15 @@ use kms_judge::{CheckResult, CheckStatus};
 use kms_report::model::ScenarioReport;
 use kms_report::{build, console, ctrf, html, junit, markdown};
 
-use crate::fixture::{self, all_pass, full, inputs, result, scenario};
+use crate::fixture::{all_pass, full, inputs, result, scenario};
+use crate::hostile;
 
 const HOSTILE: &str = "a|b\n## c\u{1b}[31m<script>`x`\u{202e}\r\n| d |";
 
 #[test]
 fn a_subject_cannot_write_markdown_or_talk_to_the_terminal() {
     let plain = build(inputs(Profile::Core, all_pass(Profile::Core))).unwrap();
-    let report = build(fixture::hostile(HOSTILE)).unwrap();
+    let report = build(hostile::hostile(HOSTILE)).unwrap();
 
     let text = markdown(&report);
     assert!(!text.contains('\u{1b}') && !text.contains('\u{202e}') && !text.contains('\r'));

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
 use http::Uri;
-use kms_process::parts::free_ports;
+use kms_process::ports::free_ports;
 use kms_proxy::{SocketProxy, TcpProxy};
 use kms_scenario::world::WorldSpec;
 use tokio::net::lookup_host;

@@ -21,7 +21,7 @@ static TURN: AtomicU32 = AtomicU32::new(0);
 ///
 /// # Errors
 /// None of the range is free.
-pub fn ports<const N: usize>() -> Result<[u16; N]> {
+pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
     let mut found = [0; N];
     for port in &mut found {
         *port = next()?;
@@ -50,7 +50,7 @@ mod tests {
     /// Else the second of two servers that start beside each other finds its port taken.
     #[test]
     fn ports_that_are_not_listened_on_yet_are_not_handed_out_again() {
-        let (a, b): ([u16; 3], [u16; 3]) = (ports().unwrap(), ports().unwrap());
+        let (a, b): ([u16; 3], [u16; 3]) = (free_ports().unwrap(), free_ports().unwrap());
         let mut all = [a, b].concat();
         all.sort_unstable();
         all.dedup();
