@@ -38,7 +38,10 @@ pub(crate) const CUBBYHOLE: &[Endpoint] = &[Endpoint {
         (Op::Delete, cubby_delete),
         (Op::List, cubby_list),
     ],
-    exists: None,
+    exists: Some(|core, call| {
+        let (own, place) = cubby(core, call)?;
+        Ok(own.contains_key(&place))
+    }),
 }];
 
 type Secrets = BTreeMap<String, Map<String, Value>>;
@@ -116,9 +119,10 @@ fn cubby<'a>(
 ) -> Result<(&'a mut Cubbyhole, (MountId, String)), Refused> {
     let token = call.token.as_ref().ok_or_else(Refused::denied)?;
     if token.kind == crate::token::TokenKind::Batch {
-        return Err(Refused::bad(
-            "cubbyhole operations are only supported by 'service' type tokens",
-        ));
+        let quote = if core.flavour.is_openbao() { '\'' } else { '"' };
+        return Err(Refused::bad(format!(
+            "cubbyhole operations are only supported by {quote}service{quote} type tokens"
+        )));
     }
     let place = (call.mount, call.args.text("path").to_owned());
     Ok((core.tokens.cubbyhole(&token.id), place))

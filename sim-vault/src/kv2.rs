@@ -258,7 +258,7 @@ fn elsewhere(core: &mut Core, call: &Call) -> Outcome {
     };
     let reply = Reply {
         status: Some(404),
-        no_mount_type: true,
+        finished: true,
         ..Reply::default()
     };
     Ok(Some(reply.warn(text)))

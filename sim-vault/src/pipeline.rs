@@ -308,7 +308,7 @@ impl Core {
         let mut op = op;
         let mut verdict = Ok(());
         if matches!(op, Op::Update | Op::Create) {
-            match self.exists(request, op, &ns, &path, &raw) {
+            match self.exists(request, op, &ns, &path, &raw, &token) {
                 Ok(Some(false)) => op = Op::Create,
                 Ok(_) => {}
                 Err(refused) => verdict = Err(refused),
@@ -447,13 +447,12 @@ impl Core {
         self.tokens.get(&token.id).map_or(token, Arc::clone)
     }
 
-    /// Policies of the token's namespace speak of paths relative to it.
-    /// Whether the token may do that on a path of a namespace, at or below its own.
+    /// Whether the token may do that on a path of a namespace, at or below its own. Its policies speak of paths relative to that.
     fn may(&self, token: &Entry, ns: &str, asked: Asked<'_>) -> bool {
         let Some(inner) = ns.strip_prefix(token.ns.as_str()) else {
             return false;
         };
-        let sudo = crate::sys::needs_sudo(asked.path, asked.op);
+        let sudo = sys::sudo::is_needed(self.flavour, asked.path);
         let path = format!("{inner}{}", asked.path);
         let asked = Asked {
             path: &path,

@@ -24,6 +24,7 @@ impl Core {
         ns: &str,
         path: &str,
         raw: &Map<String, Value>,
+        token: &Arc<Entry>,
     ) -> Result<Option<bool>, Refused> {
         let Some(mount) = self.route(ns, path) else {
             return Ok(None);
@@ -49,7 +50,7 @@ impl Core {
             place,
             args,
             raw.clone(),
-            None,
+            Some(Arc::clone(token)),
         );
         check(self, &call).map(Some)
     }
@@ -169,6 +170,7 @@ impl Core {
         if (writes || matches!(op, Op::List | Op::Read))
             && !open
             && let Ok(Some(reply)) = &mut outcome
+            && !reply.finished
         {
             if !ignored.is_empty() {
                 reply.warnings.push(format!(

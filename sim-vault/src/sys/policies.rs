@@ -167,8 +167,11 @@ pub(super) fn capabilities(core: &mut Core, call: &Call) -> Outcome {
         let Some(token) = &token else {
             return wrong("invalid token");
         };
-        let inner = call.ns.strip_prefix(token.ns.as_str()).unwrap_or_default();
-        let names = core.capabilities(token, &format!("{inner}{path}"));
+        let full = format!("{}{path}", call.ns);
+        let names = match full.strip_prefix(token.ns.as_str()) {
+            Some(inner) => core.capabilities(token, inner),
+            None => vec!["deny"],
+        };
         single = Some(json!(names));
         data.insert(path.clone(), json!(names));
     }
