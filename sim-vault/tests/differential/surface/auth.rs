@@ -189,14 +189,14 @@ pub fn tokens() -> Vec<Row> {
             .by("root root $t2")
             .body([("token", json!(["$t1", "$t2", "bad", ""]))]),
         // somebody who may use the method without being root
-        Row::new(3, "PUT", "sys/policies/acl/q").body([(
+        Row::new(3, "PUT", "sys/policies/acl/tok").body([(
             "policy!",
             json!([
                 "path \"auth/token/*\" { capabilities = [\"create\", \"read\", \"update\", \"delete\", \"list\"] }",
                 "path \"auth/token/*\" { capabilities = [\"create\", \"read\", \"update\", \"delete\", \"list\", \"sudo\"] }"
             ]),
         )]),
-        Row::new(3, "POST", "auth/token/create").body([("policies!", json!([["q"], ["q", "p"]]))]),
+        Row::new(3, "POST", "auth/token/create").body([("policies!", json!([["tok"], ["tok", "p"]]))]),
         Row::new(1, "GET|POST|DELETE", "auth/token/accessors").by("$t1"),
         Row::new(1, "POST", "auth/token/revoke-accessor")
             .body([("accessor", json!(["$a1", "bad", ""]))]),
