@@ -65,10 +65,7 @@ const fn bulk_revocation(pattern: &'static str, fields: &'static [Field]) -> End
     Endpoint {
         pattern,
         fields,
-        ops: &[
-            (Op::Update, leases::revoke_prefix),
-            (Op::List, leases::list),
-        ],
+        ops: &[(Op::Update, leases::revoke_prefix)],
         exists: None,
     }
 }
@@ -137,6 +134,7 @@ pub(crate) const TABLE: &[Endpoint] = &[
             (Op::Update, policies::write),
             (Op::Read, policies::read),
             (Op::Delete, policies::delete),
+            (Op::List, policies::list),
         ],
         exists: None,
     },
@@ -147,6 +145,7 @@ pub(crate) const TABLE: &[Endpoint] = &[
             (Op::Update, policies::write),
             (Op::Read, policies::read),
             (Op::Delete, policies::delete),
+            (Op::List, policies::list),
         ],
         exists: None,
     },

@@ -111,8 +111,9 @@ impl Core {
             return (Err(Refused::unsupported_path()), Some(id));
         };
         let Some(handler) = endpoint.handler(op) else {
-            let listing = op == Op::List;
-            let refused = if listing {
+            // few patterns take the slash that a LIST brings
+            let unknown = op == Op::List && !endpoint.pattern.ends_with(":any}");
+            let refused = if unknown {
                 Refused::unsupported_path()
             } else {
                 Refused::unsupported_operation()

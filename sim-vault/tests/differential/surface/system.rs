@@ -69,7 +69,9 @@ pub fn policies() -> Vec<Row> {
             ]),
         )]),
         Row::new(2, "GET", "sys/polic{ies/acl|y}/{p|q|none|root|P}").by("root root $t1"),
-        Row::new(1, "LIST", "sys/polic{ies/acl|y}{|/}").by("root $t1"),
+        Row::new(1, "LIST", "sys/polic{ies/acl|y}{|/|/p|/a}").by("root $t1"),
+        Row::new(1, "PUT", "sys/policies/acl/{a/b|a/c/d|a/c/e|ab|b/a}")
+            .body([("policy!", json!("@policy"))]),
         Row::new(
             1,
             "DELETE",
@@ -170,7 +172,7 @@ pub fn mounts() -> Vec<Row> {
         Row::new(
             2,
             "GET|LIST|POST|DELETE",
-            "sys/{auth|auth/x|auth/none|auth/x/tune|auth/none/tune|mounts/auth/x/tune|remount|raw|raw/x}",
+            "sys/{auth|auth/x|auth/none|auth/x/tune|auth/none/tune|mounts/auth/x/tune|remount}",
         )
         .by("$t1"),
         Row::new(
