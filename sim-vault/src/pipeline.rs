@@ -413,8 +413,15 @@ impl Core {
         Ok((ns, rest.to_owned()))
     }
 
+    /// Whether the caller's token is good but for its entity, which is disabled.
+    pub(crate) fn is_of_disabled_entity(&self, request: &Request) -> bool {
+        let token = self.tokens.get(token_text(request));
+        let entity = token.and_then(|t| self.identity.entities.get(&t.entity_id));
+        entity.is_some_and(|entity| entity.disabled)
+    }
+
     /// The caller's token; `Ok(None)` if the request carries none.
-    fn caller(&self, request: &Request) -> Result<Option<Arc<Entry>>, Refused> {
+    pub(crate) fn caller(&self, request: &Request) -> Result<Option<Arc<Entry>>, Refused> {
         let text = token_text(request);
         if text.is_empty() {
             return Ok(None);

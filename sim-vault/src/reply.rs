@@ -83,7 +83,7 @@ pub(crate) struct Reply {
     /// were ignored, no line feed.
     pub finished: bool,
     /// The first key-value engine leases what it reads, in seconds.
-    pub lease: u64,
+    pub lease: i64,
     /// The body ends without a line feed.
     pub no_line_end: bool,
     /// The answer is no envelope but this object alone.

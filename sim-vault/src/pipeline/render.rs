@@ -202,7 +202,7 @@ struct Envelope<'a> {
     request_id: &'a str,
     lease_id: &'a str,
     renewable: bool,
-    lease_duration: u64,
+    lease_duration: i64,
     data: Option<&'a Map<String, Value>>,
     wrap_info: Option<&'a Map<String, Value>>,
     warnings: Option<&'a Vec<String>>,

@@ -130,9 +130,11 @@ impl Core {
         };
         let foreign = |k: &str| self.is_foreign(k, &inner);
         let known = |k: &str| endpoint.fields.iter().any(|(n, _)| *n == k) && !foreign(k);
-        let ignored = names(&|k| !known(k) && !captured.contains_key(k));
+        // where anything may be written, Vault takes anything for reading, too
+        let open =
+            endpoint.fields.iter().any(|(n, _)| *n == "*") && (writes || self.flavour.is_vault());
+        let ignored = names(&|k| !open && !known(k) && !captured.contains_key(k));
         let replaced = names(&|k| captured.contains_key(k));
-        let open = endpoint.fields.iter().any(|(n, _)| *n == "*");
         let mut own = raw.clone();
         own.retain(|k, _| !foreign(k));
         let args = match self.convert(endpoint.fields, &own, captured) {
@@ -159,8 +161,7 @@ impl Core {
             self.wrote();
         }
         let mut outcome = handler(self, &call);
-        let silent = ignored.is_empty() && replaced.is_empty();
-        let remarks = !open && !silent;
+        let remarks = !ignored.is_empty() || !replaced.is_empty();
         if op == Op::List
             && remarks
             && matches!(&outcome, Err(fault) if *fault == Refused::nothing())
@@ -169,7 +170,6 @@ impl Core {
             outcome = ok(Value::Object(Map::new()));
         }
         if (writes || matches!(op, Op::List | Op::Read))
-            && !open
             && let Ok(Some(reply)) = &mut outcome
             && !reply.finished
         {

@@ -234,7 +234,11 @@ fn tune(core: &mut Core, call: &Call, path: &str) -> Outcome {
 }
 
 pub(super) fn delete(core: &mut Core, call: &Call) -> Outcome {
-    let path = call.args.text("path").trim_end_matches('/');
+    let path = call.args.text("path");
+    if path.ends_with("/tune") {
+        return Err(Refused::unsupported_operation());
+    }
+    let path = path.trim_end_matches('/');
     match (prefix(call), path) {
         ("", "sys" | "identity" | "cubbyhole") => {
             return Err(Refused::bad(format!("cannot unmount \"{path}/\"")));

@@ -111,9 +111,13 @@ pub fn policies() -> Vec<Row> {
         .by(who),
         Row::new(1, "GET", "sys/internal/ui/mounts/{m|m/keys|nope|sys|m/}").by("$t1 root "),
         Row::new(1, "GET", "{m|none}/{nope|keys/a/b}").by(who),
-        Row::new(1, "GET|PUT|DELETE|LIST", "cubbyhole/{x|y|x/y}")
-            .by("$t1 $t2 root")
-            .body([("v", json!(["1"]))]),
+        Row::new(
+            1,
+            "GET|PUT|DELETE|LIST",
+            "cubbyhole/{x|y|x/y|x?colour=blue}",
+        )
+        .by("$t1 $t2 root")
+        .body([("v", json!(["1"]))]),
     ]
 }
 
@@ -199,8 +203,13 @@ pub fn mounts() -> Vec<Row> {
             "sys/internal/ui/mounts/{v|m|m/keys/a|auth/x|none}",
         )
         .by("root $t1 "),
-        Row::new(3, "POST|PUT|GET|LIST|DELETE", "k/{x|y|x/y}")
-            .body([("v", json!(["1", { "a": 1 }]))]),
+        Row::new(1, "POST", "sys/mounts/k").body([("type!", json!(["kv"])), ("config", config())]),
+        Row::new(4, "POST|PUT|GET|GET|LIST|DELETE", "k{/x|/x|/y|/x/y|/x?colour=blue||/}").body([
+            ("v", json!(["1", { "a": 1 }])),
+            ("ttl", json!(["1h", 60, "-5", -5, 1.5, null, "", "soon", true, "9000h"])),
+            ("lease", json!(["2h", 0])),
+            ("path", json!(["z"])),
+        ]),
         Row::new(1, "POST", "v/keys/k"),
         Row::new(
             1,
