@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     Core,
-    call::Op,
+    call::{Call, Op},
     policy::{Cap, Caps, Rule, Shape},
     token::Entry,
 };
@@ -81,13 +81,14 @@ impl Core {
             && (!modifies || found.parameters_fit(asked.raw))
     }
 
-    /// Whether the token has `sudo` on a path.
-    pub(crate) fn has_sudo(&self, token: &Entry, path: &str) -> bool {
-        let of = |acl: Acl<'_>| {
-            acl.permissions(path, false)
-                .is_some_and(|p| p.caps.has(Cap::Sudo))
+    /// Whether the token has `sudo` where the call goes, at or below its own namespace.
+    pub(crate) fn has_sudo(&self, token: &Entry, call: &Call) -> bool {
+        let full = format!("{}{}", call.ns, call.full);
+        let of = |path: &str| {
+            let found = self.acl(token).permissions(path, false);
+            found.is_some_and(|p| p.caps.has(Cap::Sudo))
         };
-        token.is_root() || of(self.acl(token))
+        token.is_root() || full.strip_prefix(token.ns.as_str()).is_some_and(of)
     }
 
     /// The capabilities on a path, as `sys/capabilities` lists them.

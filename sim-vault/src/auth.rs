@@ -25,6 +25,9 @@ pub(crate) mod userpass;
 
 pub(crate) use params::{Manner, OldNames, TOKEN_FIELDS, TokenParams, addresses};
 
+/// Random characters of a root token, in either server.
+const ROOT_TOKEN: usize = 24;
+
 /// A login that the core ends.
 fn locked() -> Refused {
     Refused::Login(403, "permission denied".to_owned())
@@ -38,6 +41,8 @@ pub(crate) struct Login<'a> {
     pub owner: &'a str,
     pub display_name: &'a str,
     pub metadata: BTreeMap<String, String>,
+    /// The alias keeps the metadata as well as the token, and has limits for it.
+    pub alias_keeps: bool,
 }
 
 /// Names as the servers keep lists of them: in lower case, sorted, each once.
@@ -71,9 +76,10 @@ impl Core {
         Ok(())
     }
 
-    /// A new service token's text, with the namespace's id at the end outside the root namespace.
-    pub(crate) fn service_token(&mut self, ns: &str) -> String {
+    /// A new service token's text, with the namespace's id at the end outside the root namespace. A root token's is short.
+    pub(crate) fn service_token(&mut self, ns: &str, root: bool) -> String {
         let (prefix, length) = self.flavour.service_token();
+        let length = if root { ROOT_TOKEN } else { length };
         let text = format!("{prefix}{}", self.base62(length));
         match self.namespace(ns).filter(|n| !n.path.is_empty()) {
             Some(space) => format!("{text}.{}", space.id),
@@ -100,7 +106,8 @@ impl Core {
             mount.default_lease(),
             mount.max_lease(),
         );
-        let entity_id = self.entity_of(&call.ns, &accessor, login.alias);
+        let kept = login.alias_keeps.then_some(&login.metadata);
+        let entity_id = self.entity_of(&call.ns, &accessor, login.alias, kept)?;
         if self.identity.is_invalid(&entity_id) {
             return Err(locked());
         }
@@ -117,7 +124,7 @@ impl Core {
         let id = if batch {
             self.batch_token(&call.ns)
         } else {
-            self.service_token(&call.ns)
+            self.service_token(&call.ns, false)
         };
         let token_accessor = if batch {
             String::new()
@@ -164,6 +171,8 @@ impl Core {
         };
         let auth = auth_block(&entry, granted);
         self.tokens.insert(entry);
+        // failures count until a login gives a token
+        self.lockouts.clear(&accessor, login.alias);
         Ok(Some(Reply {
             auth: Some(auth),
             warnings,

@@ -273,10 +273,7 @@ impl Core {
             .map(|_| self.random(if shares == 1 { 32 } else { 33 }))
             .collect();
         let dev = self.options.storage == Storage::Inmem;
-        let id = token.unwrap_or_else(|| {
-            let (prefix, _) = self.flavour.service_token();
-            format!("{prefix}{}", self.base62(24))
-        });
+        let id = token.unwrap_or_else(|| self.service_token("", true));
         self.options.root_token.clone_from(&id);
         let accessor = self.base62(24);
         let mount = self.routes.get("auth/token/").copied().unwrap_or_default();

@@ -8,15 +8,16 @@ use serde_json::{Map, Value};
 use crate::{
     Core,
     call::{Call, Op},
+    duration,
     fields::Kind,
-    mounts::{Backend, MountId},
+    mounts::{Backend, Mount, MountId},
     reply::{Outcome, Refused, Reply, done, ok},
     route::Endpoint,
     token::Cubbyhole,
 };
 
 pub(crate) const TABLE: &[Endpoint] = &[Endpoint {
-    pattern: "{path:any}",
+    pattern: "{path:all}",
     fields: &[("*", Kind::Any)],
     ops: &[
         (Op::Create, write),
@@ -29,7 +30,7 @@ pub(crate) const TABLE: &[Endpoint] = &[Endpoint {
 }];
 
 pub(crate) const CUBBYHOLE: &[Endpoint] = &[Endpoint {
-    pattern: "{path:any}",
+    pattern: "{path:all}",
     fields: &[("*", Kind::Any)],
     ops: &[
         (Op::Create, cubby_write),
@@ -38,7 +39,10 @@ pub(crate) const CUBBYHOLE: &[Endpoint] = &[Endpoint {
         (Op::Delete, cubby_delete),
         (Op::List, cubby_list),
     ],
-    exists: None,
+    exists: Some(|core, call| {
+        let (own, place) = cubby(core, call)?;
+        Ok(own.contains_key(&place))
+    }),
 }];
 
 type Secrets = BTreeMap<String, Map<String, Value>>;
@@ -51,6 +55,9 @@ fn store<'a>(core: &'a mut Core, call: &Call) -> Result<&'a mut Secrets, Refused
 }
 
 fn write(core: &mut Core, call: &Call) -> Outcome {
+    if call.args.text("path").is_empty() {
+        return Err(Refused::bad("missing path"));
+    }
     if call.raw.is_empty() {
         return Err(Refused::bad("missing data fields"));
     }
@@ -59,23 +66,31 @@ fn write(core: &mut Core, call: &Call) -> Outcome {
 }
 
 fn read(core: &mut Core, call: &Call) -> Outcome {
-    match store(core, call)?.get(call.args.text("path")) {
-        Some(data) => {
-            let data = Value::Object(data.clone());
-            let lease = core.mount(call.mount).map(|m| {
-                // OpenBao leases only what the mount says itself
-                if core.flavour.is_vault() {
-                    m.default_lease().as_secs()
-                } else {
-                    m.default_ttl.as_secs()
-                }
-            });
-            Ok(Some(Reply {
-                lease: lease.unwrap_or_default(),
-                ..Reply::data(data)
-            }))
+    let Some(data) = store(core, call)?.get(call.args.text("path")).cloned() else {
+        return Err(Refused::nothing());
+    };
+    let usual = |mount: &Mount| i64::try_from(mount.default_lease().as_secs()).ok();
+    let lease = own_lease(&data).or_else(|| usual(core.mount(call.mount)?));
+    Ok(Some(Reply {
+        lease: lease.unwrap_or_default(),
+        ..Reply::data(Value::Object(data))
+    }))
+}
+
+/// The lease in seconds that a secret names itself, be it negative; nothing if what it names is no duration.
+fn own_lease(data: &Map<String, Value>) -> Option<i64> {
+    match data.get("ttl").or_else(|| data.get("lease"))? {
+        Value::Null => Some(0),
+        Value::Number(seconds) => seconds.as_i64(),
+        Value::String(text) => {
+            let (sign, text) = match text.strip_prefix('-') {
+                Some(rest) => (-1, rest),
+                None => (1, text.as_str()),
+            };
+            let time = duration::parse(text)?.ok()?;
+            Some(sign * i64::try_from(time.as_secs()).ok()?)
         }
-        None => Err(Refused::nothing()),
+        _ => None,
     }
 }
 
@@ -116,24 +131,35 @@ fn cubby<'a>(
 ) -> Result<(&'a mut Cubbyhole, (MountId, String)), Refused> {
     let token = call.token.as_ref().ok_or_else(Refused::denied)?;
     if token.kind == crate::token::TokenKind::Batch {
-        return Err(Refused::bad(
-            "cubbyhole operations are only supported by 'service' type tokens",
-        ));
+        let quote = if core.flavour.is_openbao() { '\'' } else { '"' };
+        return Err(Refused::bad(format!(
+            "cubbyhole operations are only supported by {quote}service{quote} type tokens"
+        )));
     }
     let place = (call.mount, call.args.text("path").to_owned());
     Ok((core.tokens.cubbyhole(&token.id), place))
+}
+
+/// The cubbyhole itself is no place for anything.
+fn check_path(call: &Call) -> Result<(), Refused> {
+    if call.args.text("path").is_empty() {
+        return Err(Refused::internal("missing path"));
+    }
+    Ok(())
 }
 
 fn cubby_write(core: &mut Core, call: &Call) -> Outcome {
     if call.raw.is_empty() {
         return Err(Refused::internal("missing data fields"));
     }
+    check_path(call)?;
     let (own, place) = cubby(core, call)?;
     own.insert(place, call.raw.clone());
     done()
 }
 
 fn cubby_read(core: &mut Core, call: &Call) -> Outcome {
+    check_path(call)?;
     let (own, place) = cubby(core, call)?;
     match own.get(&place) {
         Some(data) => ok(Value::Object(data.clone())),

@@ -51,6 +51,8 @@ struct Secret {
     /// 0 until the first version has gone.
     oldest: u64,
     created: Duration,
+    /// When its metadata was last written, which OpenBao alone takes for an update.
+    described: Duration,
     custom: BTreeMap<String, String>,
     /// Counts changes of the metadata (OpenBao).
     metadata_version: u64,
@@ -258,7 +260,7 @@ fn elsewhere(core: &mut Core, call: &Call) -> Outcome {
     };
     let reply = Reply {
         status: Some(404),
-        no_mount_type: true,
+        finished: true,
         ..Reply::default()
     };
     Ok(Some(reply.warn(text)))

@@ -218,12 +218,7 @@ impl Core {
             ""
         };
         let family = if kind == "kv-v2" { "kv" } else { kind };
-        let spaced = if ns.is_empty() || prefix == "auth_" && kind != "token" {
-            ""
-        } else {
-            "ns_"
-        };
-        let accessor = format!("{prefix}{spaced}{family}_{}", self.hex(4));
+        let accessor = format!("{prefix}{family}_{}", self.hex(4));
         let builtin = matches!(kind, "system" | "identity" | "cubbyhole" | "token");
         let description = match kind {
             "system" => "system endpoints used for control, policy and debugging",
@@ -250,7 +245,7 @@ impl Core {
             },
             default_ttl: Duration::ZERO,
             max_ttl: Duration::ZERO,
-            token_type: None,
+            token_type: (kind == "token" && !ns.is_empty()).then(|| "default".to_owned()),
             lockout: LockoutConfig::default(),
             lockout_tuned: None,
             backend,

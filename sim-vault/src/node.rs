@@ -3,7 +3,12 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use crate::{Core, Request, Response, call::Op, pipeline::Place, reply::Refused};
+use crate::{
+    Core, Request, Response,
+    call::Op,
+    pipeline::{Place, below},
+    reply::Refused,
+};
 
 /// How a standby stands to the active node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -151,12 +156,14 @@ impl Core {
 
     /// Reads, and what writes nothing though it is a POST; counting a token's uses is a write.
     fn served_locally(&self, request: &Request, op: Op, place: &Place) -> bool {
-        let counted = request
-            .get("X-Vault-Token")
-            .and_then(|t| self.tokens.get(t.trim()))
-            .is_some_and(|t| t.num_uses != 0);
-        if counted {
-            return false;
+        let route = self.route(&place.ns, &place.path);
+        let open = route.is_some_and(|m| m.backend.is_login(below(&m.path, &place.path)));
+        match self.caller(request) {
+            Ok(Some(token)) if token.num_uses != 0 => return false,
+            Ok(Some(_)) => {}
+            // the active node may know a token that has not come here yet
+            _ if !open && !self.is_of_disabled_entity(request) => return false,
+            _ => {}
         }
         // what the active node alone knows
         let of_leader = ["sys/ha-status", "sys/storage/raft/autopilot/state"];
@@ -167,8 +174,8 @@ impl Core {
         matches!(op, Op::Read | Op::List | Op::Scan | Op::Header)
             || place.path.ends_with("lookup-self")
             || place.path.starts_with("sys/capabilities")
-            || self.route(&place.ns, &place.path).is_some_and(|m| {
-                let inner = place.path.get(m.path.len()..).unwrap_or_default();
+            || route.is_some_and(|m| {
+                let inner = below(&m.path, &place.path);
                 m.kind == "transit" && harmless.iter().any(|h| inner.starts_with(h))
             })
     }

@@ -308,7 +308,7 @@ impl Core {
         let mut op = op;
         let mut verdict = Ok(());
         if matches!(op, Op::Update | Op::Create) {
-            match self.exists(request, op, &ns, &path, &raw) {
+            match self.exists(request, op, &ns, &path, &raw, &token) {
                 Ok(Some(false)) => op = Op::Create,
                 Ok(_) => {}
                 Err(refused) => verdict = Err(refused),
@@ -413,8 +413,15 @@ impl Core {
         Ok((ns, rest.to_owned()))
     }
 
+    /// Whether the caller's token is good but for its entity, which is disabled.
+    pub(crate) fn is_of_disabled_entity(&self, request: &Request) -> bool {
+        let token = self.tokens.get(token_text(request));
+        let entity = token.and_then(|t| self.identity.entities.get(&t.entity_id));
+        entity.is_some_and(|entity| entity.disabled)
+    }
+
     /// The caller's token; `Ok(None)` if the request carries none.
-    fn caller(&self, request: &Request) -> Result<Option<Arc<Entry>>, Refused> {
+    pub(crate) fn caller(&self, request: &Request) -> Result<Option<Arc<Entry>>, Refused> {
         let text = token_text(request);
         if text.is_empty() {
             return Ok(None);
@@ -447,13 +454,12 @@ impl Core {
         self.tokens.get(&token.id).map_or(token, Arc::clone)
     }
 
-    /// Policies of the token's namespace speak of paths relative to it.
-    /// Whether the token may do that on a path of a namespace, at or below its own.
+    /// Whether the token may do that on a path of a namespace, at or below its own. Its policies speak of paths relative to that.
     fn may(&self, token: &Entry, ns: &str, asked: Asked<'_>) -> bool {
         let Some(inner) = ns.strip_prefix(token.ns.as_str()) else {
             return false;
         };
-        let sudo = crate::sys::needs_sudo(asked.path, asked.op);
+        let sudo = sys::sudo::is_needed(self.flavour, asked.path);
         let path = format!("{inner}{}", asked.path);
         let asked = Asked {
             path: &path,

@@ -79,10 +79,11 @@ pub(crate) struct Reply {
     pub status: Option<u16>,
     /// The fields of `data` once more at the top, as the old `sys` endpoints do.
     pub top_level: bool,
-    /// `mount_type` of Vault's envelope is empty although a mount answered.
-    pub no_mount_type: bool,
+    /// The handler writes the answer out itself. Nothing is put to it any more: no mount's type, no word on parameters that
+    /// were ignored, no line feed.
+    pub finished: bool,
     /// The first key-value engine leases what it reads, in seconds.
-    pub lease: u64,
+    pub lease: i64,
     /// The body ends without a line feed.
     pub no_line_end: bool,
     /// The answer is no envelope but this object alone.

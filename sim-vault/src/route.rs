@@ -17,7 +17,7 @@ pub(crate) type Exists = fn(&mut Core, &Call) -> Result<bool, Refused>;
 /// One endpoint.
 ///
 /// Patterns are segments between slashes; `{x}` takes a name of letters, digits, `_`, and `-` and `.` inside;
-/// `{x:any}` the whole rest; `{x:word}` letters and digits; `{x:seg}` anything without a slash.
+/// `{x:any}` the whole rest, `{x:all}` if it is nothing, too; `{x:word}` letters and digits; `{x:seg}` anything without a slash.
 /// `?` at the end allows a trailing slash.
 pub(crate) struct Endpoint {
     pub pattern: &'static str,
@@ -70,7 +70,7 @@ fn matches(pattern: &str, path: &str) -> Option<Map<String, Value>> {
             continue;
         };
         let (name, kind) = hole.split_once(':').unwrap_or((hole, "name"));
-        let (value, tail) = if kind == "any" {
+        let (value, tail) = if matches!(kind, "any" | "all") {
             (here, None)
         } else {
             split(here)
@@ -83,6 +83,7 @@ fn matches(pattern: &str, path: &str) -> Option<Map<String, Value>> {
                         .bytes()
                         .all(|b| b.is_ascii_alphanumeric() || b == b'_')
             }
+            "all" => true,
             _ => !value.is_empty(),
         };
         if !fits {
@@ -121,5 +122,7 @@ mod tests {
             matches("mounts/{path:any}", "mounts/a/b").unwrap()["path"],
             "a/b"
         );
+        assert!(matches("{path:any}", "").is_none());
+        assert_eq!(matches("{path:all}", "").unwrap()["path"], "");
     }
 }

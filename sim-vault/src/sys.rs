@@ -19,6 +19,7 @@ mod policies;
 pub(crate) mod quotas;
 pub(crate) mod raft;
 pub(crate) mod seal;
+pub(crate) mod sudo;
 mod wrapping;
 
 const MOUNT: &[Field] = &[
@@ -64,10 +65,7 @@ const fn bulk_revocation(pattern: &'static str, fields: &'static [Field]) -> End
     Endpoint {
         pattern,
         fields,
-        ops: &[
-            (Op::Update, leases::revoke_prefix),
-            (Op::List, leases::list),
-        ],
+        ops: &[(Op::Update, leases::revoke_prefix)],
         exists: None,
     }
 }
@@ -136,6 +134,7 @@ pub(crate) const TABLE: &[Endpoint] = &[
             (Op::Update, policies::write),
             (Op::Read, policies::read),
             (Op::Delete, policies::delete),
+            (Op::List, policies::list),
         ],
         exists: None,
     },
@@ -146,6 +145,7 @@ pub(crate) const TABLE: &[Endpoint] = &[
             (Op::Update, policies::write),
             (Op::Read, policies::read),
             (Op::Delete, policies::delete),
+            (Op::List, policies::list),
         ],
         exists: None,
     },
@@ -344,25 +344,6 @@ const MOUNT_AND_TUNE: &[Field] = &[
 /// System paths that need no token.
 pub(crate) fn is_open(path: &str) -> bool {
     path.starts_with("internal/ui/mounts") || path == "wrapping/lookup"
-}
-
-/// System paths that need `sudo`.
-pub(crate) fn needs_sudo(path: &str, op: Op) -> bool {
-    let Some(rest) = path.strip_prefix("sys/") else {
-        return path.starts_with("auth/token/accessors")
-            || path == "auth/token/revoke-orphan"
-            || path == "auth/token/create-orphan";
-    };
-    let writes = !matches!(op, Op::Read | Op::List);
-    (writes && (rest.starts_with("auth/") && !rest.ends_with("/tune")))
-        || rest.starts_with("remount")
-        || rest.starts_with("audit")
-        || rest.starts_with("raw")
-        || rest.starts_with("config/")
-        || rest == "seal"
-        || rest == "step-down"
-        || rest.starts_with("revoke-")
-        || rest.starts_with("leases/revoke-")
 }
 
 /// The refusal of what only the paid edition has; OpenBao does not know such paths at all.

@@ -330,6 +330,7 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
         owner: &name,
         display_name: &trusted.display_name,
         metadata: owner.metadata,
+        alias_keeps: false,
     };
     core.issue(call, login)
 }

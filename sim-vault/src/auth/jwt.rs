@@ -450,6 +450,7 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
             owner: &name,
             display_name: &alias,
             metadata,
+            alias_keeps: true,
         },
     )
 }

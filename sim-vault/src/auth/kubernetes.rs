@@ -299,6 +299,7 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
             owner: &name,
             display_name: &display_name,
             metadata,
+            alias_keeps: true,
         },
     )
 }

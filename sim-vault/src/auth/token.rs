@@ -31,13 +31,15 @@ pub(crate) struct TokenRole {
     pub allowed_policies_glob: Vec<String>,
     pub disallowed_policies: Vec<String>,
     pub disallowed_policies_glob: Vec<String>,
-    pub allowed_entity_aliases: Vec<String>,
+    /// `None` until they are given, if only as an empty list: reading shows the difference.
+    pub allowed_entity_aliases: Option<Vec<String>>,
     pub orphan: bool,
     pub not_renewable: bool,
     pub path_suffix: String,
     /// What was set by the parameters' old names; `params` holds what counts.
     pub old_explicit_max_ttl: std::time::Duration,
     pub old_period: std::time::Duration,
+    pub old_bound_cidrs: Vec<String>,
     pub params: TokenParams,
 }
 

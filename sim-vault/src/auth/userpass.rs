@@ -240,7 +240,6 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
     if !within(call.peer, &params.bound_cidrs) {
         return Err(Refused::denied());
     }
-    core.lockouts.clear(&accessor, &name);
     let metadata = BTreeMap::from([("username".to_owned(), name.clone())]);
     core.issue(
         call,
@@ -250,6 +249,7 @@ fn login(core: &mut Core, call: &Call) -> Outcome {
             owner: &name,
             display_name: &name,
             metadata,
+            alias_keeps: false,
         },
     )
 }

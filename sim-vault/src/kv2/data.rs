@@ -148,7 +148,7 @@ pub(super) fn patch(core: &mut Core, call: &Call) -> Outcome {
     if version.is_gone(core.now) {
         return Ok(Some(Reply {
             status: Some(404),
-            no_mount_type: true,
+            finished: true,
             ..Reply::data(version.described_alone(core, number, &custom))
         }));
     }
@@ -202,7 +202,7 @@ pub(super) fn read(core: &mut Core, call: &Call) -> Outcome {
     if version.is_gone(core.now) {
         return Ok(Some(Reply {
             status: Some(404),
-            no_mount_type: true,
+            finished: true,
             ..Reply::data(json!({ "data": null, "metadata": metadata }))
         }));
     }

@@ -32,7 +32,8 @@ pub(super) fn read(core: &mut Core, call: &Call) -> Outcome {
     data["current_version"] = secret.current.into();
     data["custom_metadata"] = shown_custom(&secret.custom);
     data["oldest_version"] = secret.oldest.into();
-    data["updated_time"] = core.rfc3339(updated.unwrap_or(secret.created)).into();
+    let updated = updated.unwrap_or(secret.created).max(secret.described);
+    data["updated_time"] = core.rfc3339(updated).into();
     data["versions"] = shown.into();
     if core.flavour.is_openbao() {
         data["current_metadata_version"] = secret.metadata_version.into();
@@ -163,16 +164,30 @@ fn check_version(core: &mut Core, call: &Call) -> Result<(), Refused> {
 
 fn keep(core: &mut Core, call: &Call, mut changed: Secret) -> Outcome {
     changed.metadata_version += 1;
+    if core.flavour.is_openbao() {
+        changed.described = core.now;
+    }
     let store = secrets(core, call)?;
-    let overruled = store.rules.cas_required && call.args.opt_bool("cas_required") == Some(false);
+    let mandated = [
+        ("cas_required", store.rules.cas_required),
+        ("metadata_cas_required", store.rules.metadata_cas_required),
+    ];
     store
         .paths
         .insert(call.args.text("path").to_owned(), changed);
-    if overruled {
-        let text = "\"cas_required\" set to false, but is mandated by backend config. This value will be ignored.";
-        return Ok(Some(Reply::default().warn(text)));
+    let overruled = mandated
+        .iter()
+        .filter(|(name, set)| *set && call.args.opt_bool(name) == Some(false));
+    let warnings: Vec<String> = overruled
+        .map(|(name, _)| format!("{name:?} set to false, but is mandated by backend config. This value will be ignored."))
+        .collect();
+    if warnings.is_empty() {
+        return done();
     }
-    done()
+    Ok(Some(Reply {
+        warnings,
+        ..Reply::default()
+    }))
 }
 
 /// The pairs of a request: `None` as a value is null. Nothing if it has none.

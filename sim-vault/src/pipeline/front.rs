@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::{Target, sealed, url};
 use crate::{
-    Core, Request, Response,
+    Core, Request, Response, Storage,
     acl::Asked,
     call::Op,
     json,
@@ -189,6 +189,8 @@ impl Core {
             match self.forwarded(request) {
                 Some(Answered::Refused(refused)) => return self.refuse(refused),
                 Some(Answered::Redirect(to)) => return self.refuse(Refused::Redirect(to)),
+                // whoever cannot lead has nothing to give up, whoever asks
+                None if self.options.storage == Storage::Inmem => return done(self),
                 None => {}
             }
         } else if self.node.standby && (self.flavour.is_vault() || self.node.forwards_all) {

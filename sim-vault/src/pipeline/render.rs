@@ -42,13 +42,13 @@ impl Core {
             return self.finish(204, Bytes::new(), true);
         };
         let status = reply.status.unwrap_or(200);
-        if matches!(status, 202 | 404) && reply.data.is_none() && !reply.no_mount_type {
+        if matches!(status, 202 | 404) && reply.data.is_none() && !reply.finished {
             return self.finish(status, Bytes::new(), true);
         }
         let body = match &reply.raw {
             Some(raw) => raw.to_string(),
             None => {
-                let blank = done.open || reply.no_mount_type || reply.wrap_info.is_some();
+                let blank = done.open || reply.finished || reply.wrap_info.is_some();
                 let kind = if blank {
                     String::new()
                 } else {
@@ -58,8 +58,7 @@ impl Core {
             }
         };
         let mut body = json::escape_html(&body);
-        // batches that did not go well come without the line feed
-        if !reply.no_mount_type && !reply.no_line_end {
+        if !reply.finished && !reply.no_line_end {
             body.push('\n');
         }
         self.finish(status, Bytes::from(body), true)
@@ -203,7 +202,7 @@ struct Envelope<'a> {
     request_id: &'a str,
     lease_id: &'a str,
     renewable: bool,
-    lease_duration: u64,
+    lease_duration: i64,
     data: Option<&'a Map<String, Value>>,
     wrap_info: Option<&'a Map<String, Value>>,
     warnings: Option<&'a Vec<String>>,

@@ -24,6 +24,7 @@ impl Core {
         ns: &str,
         path: &str,
         raw: &Map<String, Value>,
+        token: &Arc<Entry>,
     ) -> Result<Option<bool>, Refused> {
         let Some(mount) = self.route(ns, path) else {
             return Ok(None);
@@ -49,7 +50,7 @@ impl Core {
             place,
             args,
             raw.clone(),
-            None,
+            Some(Arc::clone(token)),
         );
         check(self, &call).map(Some)
     }
@@ -110,8 +111,9 @@ impl Core {
             return (Err(Refused::unsupported_path()), Some(id));
         };
         let Some(handler) = endpoint.handler(op) else {
-            let listing = op == Op::List;
-            let refused = if listing {
+            // few patterns take the slash that a LIST brings
+            let unknown = op == Op::List && !endpoint.pattern.ends_with(":any}");
+            let refused = if unknown {
                 Refused::unsupported_path()
             } else {
                 Refused::unsupported_operation()
@@ -128,9 +130,11 @@ impl Core {
         };
         let foreign = |k: &str| self.is_foreign(k, &inner);
         let known = |k: &str| endpoint.fields.iter().any(|(n, _)| *n == k) && !foreign(k);
-        let ignored = names(&|k| !known(k) && !captured.contains_key(k));
+        // where anything may be written, Vault takes anything for reading, too
+        let open =
+            endpoint.fields.iter().any(|(n, _)| *n == "*") && (writes || self.flavour.is_vault());
+        let ignored = names(&|k| !open && !known(k) && !captured.contains_key(k));
         let replaced = names(&|k| captured.contains_key(k));
-        let open = endpoint.fields.iter().any(|(n, _)| *n == "*");
         let mut own = raw.clone();
         own.retain(|k, _| !foreign(k));
         let args = match self.convert(endpoint.fields, &own, captured) {
@@ -157,8 +161,7 @@ impl Core {
             self.wrote();
         }
         let mut outcome = handler(self, &call);
-        let silent = ignored.is_empty() && replaced.is_empty();
-        let remarks = !open && !silent;
+        let remarks = !ignored.is_empty() || !replaced.is_empty();
         if op == Op::List
             && remarks
             && matches!(&outcome, Err(fault) if *fault == Refused::nothing())
@@ -167,8 +170,8 @@ impl Core {
             outcome = ok(Value::Object(Map::new()));
         }
         if (writes || matches!(op, Op::List | Op::Read))
-            && !open
             && let Ok(Some(reply)) = &mut outcome
+            && !reply.finished
         {
             if !ignored.is_empty() {
                 reply.warnings.push(format!(

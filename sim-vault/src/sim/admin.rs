@@ -67,6 +67,11 @@ impl SimVault {
         self.admin_in(namespace, "POST", path, &body).1
     }
 
+    /// Whether it is sealed.
+    pub fn is_sealed(&self) -> bool {
+        self.core(|core| core.sealed())
+    }
+
     /// Seals the server.
     pub fn seal(&self) {
         self.core(|core| core.set_sealed(true));

@@ -3,7 +3,7 @@
 use crate::{
     Core,
     call::Call,
-    reply::{Outcome, Refused, Reply, done},
+    reply::{Outcome, Reply, done},
 };
 
 /// Revokes everything whose lease lies below the path, segment by segment: `auth/x` ends what `auth/x/login/u` gave, and
@@ -23,9 +23,4 @@ pub(super) fn revoke_prefix(core: &mut Core, call: &Call) -> Outcome {
         status: Some(202),
         ..Reply::default()
     }))
-}
-
-/// The pattern takes the slash that a LIST brings, so the path is known and the operation is not.
-pub(super) fn list(_: &mut Core, _: &Call) -> Outcome {
-    Err(Refused::unsupported_operation())
 }

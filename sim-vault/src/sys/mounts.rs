@@ -234,7 +234,11 @@ fn tune(core: &mut Core, call: &Call, path: &str) -> Outcome {
 }
 
 pub(super) fn delete(core: &mut Core, call: &Call) -> Outcome {
-    let path = call.args.text("path").trim_end_matches('/');
+    let path = call.args.text("path");
+    if path.ends_with("/tune") {
+        return Err(Refused::unsupported_operation());
+    }
+    let path = path.trim_end_matches('/');
     match (prefix(call), path) {
         ("", "sys" | "identity" | "cubbyhole") => {
             return Err(Refused::bad(format!("cannot unmount \"{path}/\"")));
@@ -282,12 +286,18 @@ pub(super) fn remount(core: &mut Core, call: &Call) -> Outcome {
 pub(super) fn ui(core: &mut Core, call: &Call) -> Outcome {
     let path = format!("{}/", call.args.text("path").trim_end_matches('/'));
     let token = call.token.as_ref().ok_or_else(Refused::denied)?;
-    let inner = call.ns.strip_prefix(token.ns.as_str()).unwrap_or_default();
-    let visible = |m: &Mount| core.may_see_mount(token, &format!("{inner}{}", m.path));
+    // a token sees nothing outside its namespace
+    let visible = |m: &Mount| {
+        let full = format!("{}{}", m.ns, m.path);
+        full.strip_prefix(token.ns.as_str())
+            .is_some_and(|inner| core.may_see_mount(token, inner))
+    };
     match core.route(&call.ns, &path).filter(|m| visible(m)) {
         Some(mount) => {
             let mut row = mount.describe(core);
-            row["path"] = mount.path.trim_start_matches("auth/").into();
+            let full = format!("{}{}", mount.ns, mount.path);
+            let shown = full.strip_prefix(call.ns.as_str()).unwrap_or(&full);
+            row["path"] = shown.strip_prefix("auth/").unwrap_or(shown).into();
             if core.flavour.is_vault() {
                 row["config"]["default_lease_ttl"] = mount.default_lease().as_secs().into();
                 row["config"]["max_lease_ttl"] = mount.max_lease().as_secs().into();

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     Core,
     call::Call,
-    gobase64,
+    gobase64, kv,
     policy::Policy,
     reply::{Outcome, Refused, Reply, done},
 };
@@ -19,19 +19,36 @@ fn legacy(call: &Call) -> bool {
 }
 
 pub(super) fn list(core: &mut Core, call: &Call) -> Outcome {
-    let mut names: Vec<String> = core
-        .namespace(&call.ns)
-        .map(|n| n.policies.keys().cloned().collect())
-        .unwrap_or_default();
+    // OpenBao lists what lies below a name, too
+    let under = name(call);
+    if !under.is_empty() && core.flavour.is_vault() {
+        return Err(Refused::unsupported_operation());
+    }
+    let kept = core.namespace(&call.ns).map(|n| &n.policies);
+    let kept: Vec<&String> = kept.into_iter().flat_map(|p| p.keys()).collect();
+    let mut names = scan(&kept, &under);
     names.retain(|n| n != "response-wrapping");
-    if call.ns.is_empty() {
+    if call.ns.is_empty() && under.is_empty() {
         names.push("root".to_owned());
     }
-    if legacy(call) {
-        let data = json!({ "keys": names, "policies": names });
-        return Ok(Some(Reply::data(data).top_level()));
+    match (legacy(call), names.is_empty()) {
+        (false, _) => Reply::keys(names),
+        (true, true) => Ok(Some(Reply::data(json!({ "policies": null })).top_level())),
+        (true, false) => {
+            let data = json!({ "keys": names, "policies": names });
+            Ok(Some(Reply::data(data).top_level()))
+        }
     }
-    Reply::keys(names)
+}
+
+/// Names in the order in which a store is gone through: those of a folder, then its folders, the last one first.
+fn scan(names: &[&String], under: &str) -> Vec<String> {
+    let (folders, here): (Vec<String>, Vec<String>) = kv::below(names.iter().copied(), under)
+        .into_iter()
+        .map(|below| format!("{under}{below}"))
+        .partition(|path| path.ends_with('/'));
+    let inner = folders.iter().rev().flat_map(|folder| scan(names, folder));
+    here.into_iter().chain(inner).collect()
 }
 
 pub(super) fn write(core: &mut Core, call: &Call) -> Outcome {
@@ -167,8 +184,11 @@ pub(super) fn capabilities(core: &mut Core, call: &Call) -> Outcome {
         let Some(token) = &token else {
             return wrong("invalid token");
         };
-        let inner = call.ns.strip_prefix(token.ns.as_str()).unwrap_or_default();
-        let names = core.capabilities(token, &format!("{inner}{path}"));
+        let full = format!("{}{path}", call.ns);
+        let names = match full.strip_prefix(token.ns.as_str()) {
+            Some(inner) => core.capabilities(token, inner),
+            None => vec!["deny"],
+        };
         single = Some(json!(names));
         data.insert(path.clone(), json!(names));
     }

@@ -42,7 +42,7 @@ impl Core {
     }
 
     fn wrap_text(&mut self, body: &str, wrap: &Wrap, wrapped: Option<String>, by: &str) -> Reply {
-        let (id, accessor) = (self.service_token(""), self.base62(24));
+        let (id, accessor) = (self.service_token("", false), self.base62(24));
         // Vault gives these tokens no name
         let name = if self.flavour.is_openbao() { by } else { "" };
         let mount = self.routes.get("auth/token/").copied().unwrap_or_default();

@@ -366,7 +366,7 @@ pub(super) fn respond(
             }
         }
         reply.status = Some(status);
-        reply.no_mount_type = true;
+        reply.finished = true;
     }
     Ok(Some(reply))
 }

@@ -283,7 +283,7 @@ pub(super) fn rewrap(core: &mut Core, call: &Call) -> Outcome {
     match outcome {
         Ok(Some(reply)) if many => Ok(Some(Reply {
             status: None,
-            no_mount_type: false,
+            finished: false,
             ..reply
         })),
         other => other,

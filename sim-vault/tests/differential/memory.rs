@@ -73,6 +73,7 @@ static OUTSIDE: LazyLock<Vec<(&str, String)>> = LazyLock::new(|| {
             good(json!({ "exp": null, "iat": null, "nbf": null })),
         ),
         ("$NOSUB", good(json!({ "sub": null }))),
+        ("$NOBODY", good(json!({ "sub": "" }))),
         ("$JWT", good(json!({}))),
     ]
 });

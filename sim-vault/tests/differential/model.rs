@@ -9,11 +9,11 @@ use std::{
 
 use proptest::prelude::*;
 use proptest_state_machine::ReferenceStateMachine;
-use sim_vault::{Core, Flavour, Options, Request, TokenReview};
+use sim_vault::{Core, Flavour, Options, Request, Response, TokenReview};
 
 use crate::{
     call::Call,
-    memory::{Filled, Memory},
+    memory::Memory,
     shape::{self, Said},
     strategy,
     surface::{Family, families},
@@ -41,11 +41,58 @@ impl Product for HashiCorp {
 /// The reference of one product.
 pub struct Reference<P>(PhantomData<P>);
 
-/// A core, what it has given out, and its latest answer.
+/// A core and what it has given out.
+#[derive(Clone)]
+pub struct Model {
+    pub core: Core,
+    memory: Memory,
+    /// Where calls say `root`.
+    root: String,
+}
+
+impl Model {
+    /// One that begins when the process began to count.
+    pub fn new(options: Options) -> Self {
+        let root = options.root_token.clone();
+        let mut core = Core::new(Options {
+            start_unix: START.as_secs(),
+            ..options
+        });
+        // nothing listens where the kubernetes method would ask
+        core.set_token_review(TokenReview::Fails);
+        Self {
+            core,
+            memory: Memory::default(),
+            root,
+        }
+    }
+
+    /// Makes a call, as `handle` has it: the path that was asked, and the answer.
+    pub fn ask(
+        &mut self,
+        call: &Call,
+        handle: impl FnOnce(&mut Core, &Request) -> Response,
+    ) -> (String, Response) {
+        let filled = self.memory.fill(call);
+        let path = format!("/v1/{}", filled.path);
+        let mut request = Request::new(&call.method, &path);
+        match filled.token.as_str() {
+            "" => {}
+            "root" => request = request.token(&self.root),
+            token => request = request.token(token),
+        }
+        request.headers.extend(call.headers.iter().cloned());
+        request.body = filled.body.unwrap_or_default().into();
+        let response = handle(&mut self.core, &request);
+        self.memory.keep(&path, &response.json());
+        (path, response)
+    }
+}
+
+/// A model and its latest answer.
 #[derive(Clone)]
 pub struct State {
-    core: Core,
-    memory: Memory,
+    model: Model,
     focus: usize,
     made: usize,
     /// When the latest call was made.
@@ -119,43 +166,28 @@ impl State {
     }
 
     fn make(&mut self, call: &Call) {
-        let filled = self.memory.fill(call);
-        let path = format!("/v1/{}", filled.path);
         self.at = now();
-        let response = self.core.handle(self.at, &request(call, filled));
-        self.memory.keep(&path, &response.json());
+        let at = self.at;
+        let (path, response) = self
+            .model
+            .ask(call, |core, request| core.handle(at, request));
         self.made += 1;
         self.said = shape::of_model(&call.method, &path, &response);
     }
 
     fn new(flavour: Flavour, focus: usize) -> Self {
-        let mut core = Core::new(Options {
+        let options = Options {
             flavour,
-            start_unix: START.as_secs(),
             ..Options::default()
-        });
-        // nothing listens where the kubernetes method would ask
-        core.set_token_review(TokenReview::Fails);
+        };
         Self {
-            core,
-            memory: Memory::default(),
+            model: Model::new(options),
             focus,
             made: 0,
             at: Duration::ZERO,
             said: Said::default(),
         }
     }
-}
-
-/// The call as the model gets it.
-pub fn request(call: &Call, filled: Filled) -> Request {
-    let mut request = Request::new(&call.method, &format!("/v1/{}", filled.path));
-    if !filled.token.is_empty() {
-        request = request.token(&filled.token);
-    }
-    request.headers.extend(call.headers.iter().cloned());
-    request.body = filled.body.unwrap_or_default().into();
-    request
 }
 
 impl<P: Product> ReferenceStateMachine for Reference<P> {

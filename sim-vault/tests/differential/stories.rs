@@ -9,12 +9,13 @@ use sim_vault::Flavour;
 
 use crate::call::Call;
 
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
     ("approle", include_str!("../stories/approle.txt")),
     ("jwt", include_str!("../stories/jwt.txt")),
     ("logins", include_str!("../stories/logins.txt")),
     ("engines", include_str!("../stories/engines.txt")),
     ("secrets", include_str!("../stories/secrets.txt")),
+    ("rights", include_str!("../stories/rights.txt")),
 ];
 
 /// Calls on a fresh server.

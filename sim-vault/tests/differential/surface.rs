@@ -132,7 +132,7 @@ pub fn families() -> Vec<Family> {
             slow: true,
             ..family("bring", bring(), transit::bring_keys())
         },
-        family("tokens", ground(), auth::tokens()),
+        family("tokens", token_ground(), auth::tokens()),
         family("userpass", login_ground("userpass"), auth::userpass()),
         family("approle", login_ground("approle"), auth::approle()),
         family("jwt", login_ground("jwt"), auth::jwt()),
@@ -158,6 +158,17 @@ fn ground() -> Vec<Call> {
             json!({ "policy": "path \"m/*\" { capabilities = [\"create\", \"update\", \"read\"] }" }),
         ),
     ]
+}
+
+/// Standbys may not hear of a policy that comes after the token that names it.
+fn token_ground() -> Vec<Call> {
+    let mut calls = ground();
+    calls.push(Call::new(
+        "PUT",
+        "sys/policies/acl/tok",
+        json!({ "policy": "path \"auth/token/*\" { capabilities = [\"create\", \"read\", \"update\", \"delete\", \"list\"] }" }),
+    ));
+    calls
 }
 
 fn bring() -> Vec<Call> {

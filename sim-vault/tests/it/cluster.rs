@@ -67,6 +67,9 @@ async fn without_a_leader_openbao_reads_and_vault_redirects() {
         standby.set_node(|n| n.leader = Leader::Lost(now));
         tokio::time::sleep(Duration::from_secs(11)).await;
         assert_eq!(standby.call(&encrypt()).status, reads, "{flavour:?}");
+        // only the leader could say that there is no such token
+        let unknown = Request::new("GET", "/v1/transit/keys/k").token("unknown");
+        assert_eq!(standby.call(&unknown).status, 307, "{flavour:?}");
         let write = standby.call(&Request::new("POST", "/v1/transit/keys/k/rotate").token("root"));
         assert_eq!(
             (write.status, write.get("Location").is_some()),

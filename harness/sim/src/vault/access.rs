@@ -5,7 +5,7 @@ use std::time::Duration;
 use kms_scenario::fault::Right;
 use kms_scenario::world::Auth;
 use serde_json::{Value, json};
-use sim_vault::TokenSettings;
+use sim_vault::{SimVault, TokenSettings};
 
 use super::Vaults;
 use crate::surroundings::{Files, lock};
@@ -15,9 +15,6 @@ pub const MOUNT: &str = "transit";
 
 /// The Transit key.
 pub const KEY: &str = "kms-key";
-
-/// What a sealed Vault answers.
-const SEALED: u16 = 503;
 
 /// Policy, role and beginning of user names.
 const WHO: &str = "kms-plugin";
@@ -50,7 +47,7 @@ impl Issued {
 impl Vaults {
     /// Key, policy, auth method and credentials of a new Vault.
     pub(super) fn set_up(&self) {
-        let made = self.first().create_key(MOUNT, KEY, &self.spec.key_type);
+        let made = self.create_key();
         assert!(made, "the language lets only known key types through");
         self.write_policy(&[]);
         self.set_up_auth();
@@ -63,17 +60,20 @@ impl Vaults {
         }
     }
 
+    pub(super) fn create_key(&self) -> bool {
+        self.opened(|sim| sim.create_key(MOUNT, KEY, &self.spec.key_type))
+    }
+
     /// The auth method with the role and all credentials that were given out: also after it was disabled.
     pub(super) fn set_up_auth(&self) {
-        let sim = self.first();
         match self.spec.auth {
             Auth::Approle => {
-                sim.approle("approle", WHO, &self.role());
+                self.opened(|sim| sim.approle("approle", WHO, &self.role()));
                 let body = json!({"role_id": self.role_id()});
                 self.admin("POST", &format!("auth/approle/role/{WHO}/role-id"), &body);
             }
             Auth::Userpass => {
-                sim.enable_auth("userpass", "userpass");
+                self.opened(|sim| sim.enable_auth("userpass", "userpass"));
             }
             Auth::Token => {}
         }
@@ -92,8 +92,7 @@ impl Vaults {
             Auth::Userpass => {
                 let password = self.secret("password", plugin);
                 let user = user(plugin);
-                self.first()
-                    .userpass("userpass", &user, &password, &self.role());
+                self.opened(|sim| sim.userpass("userpass", &user, &password, &self.role()));
             }
             Auth::Token => {}
         }
@@ -176,14 +175,15 @@ impl Vaults {
     }
 
     fn new_token(&self) -> String {
-        self.first().create_token(&TokenSettings {
+        let settings = TokenSettings {
             policies: vec![WHO.to_owned()],
             ttl: self.spec.token_ttl,
             explicit_max_ttl: self.spec.token_max_ttl,
             batch: self.spec.batch,
             no_default_policy: true,
             ..TokenSettings::default()
-        })
+        };
+        self.opened(|sim| sim.create_token(&settings))
     }
 
     /// Writes the plugins' policy without some rights, besides those that the scenario leaves out.
@@ -209,18 +209,24 @@ impl Vaults {
         assert_eq!(status, 204, "our own policy is sound: {answer}");
     }
 
+    /// What an administrator asks.
+    pub(super) fn admin(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        self.opened(|sim| sim.admin(method, path, body))
+    }
+
     /// What an administrator does. A sealed barrier is no obstacle and stays sealed: faults come and go by the plan,
     /// whatever else is broken.
-    pub(super) fn admin(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+    pub(super) fn opened<T>(&self, deed: impl FnOnce(&SimVault) -> T) -> T {
         let sim = self.first();
-        let answer = sim.admin(method, path, body);
-        if answer.0 != SEALED {
-            return answer;
+        let sealed = sim.is_sealed();
+        if sealed {
+            sim.unseal();
         }
-        sim.unseal();
-        let answer = sim.admin(method, path, body);
-        sim.seal();
-        answer
+        let done = deed(sim);
+        if sealed {
+            sim.seal();
+        }
+        done
     }
 
     fn role_id(&self) -> String {

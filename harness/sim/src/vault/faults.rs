@@ -97,16 +97,19 @@ impl Vaults {
                 done(Undo::Policy)
             }
             Fault::VaultRotate(times) => {
-                let before = self.first().key_version(MOUNT, KEY);
-                (0..*times).for_each(|_| {
-                    self.first().rotate(MOUNT, KEY);
+                let rotated = self.opened(|sim| {
+                    let before = sim.key_version(MOUNT, KEY);
+                    (0..*times).for_each(|_| {
+                        sim.rotate(MOUNT, KEY);
+                    });
+                    sim.key_version(MOUNT, KEY) > before
                 });
-                counted(usize::from(self.first().key_version(MOUNT, KEY) > before))
+                counted(usize::from(rotated))
             }
             Fault::VaultDeleteKey => counted(usize::from(self.delete_key())),
             Fault::VaultRecreateKey => {
                 let deleted = self.delete_key();
-                let made = self.first().create_key(MOUNT, KEY, &self.spec.key_type);
+                let made = self.create_key();
                 counted(usize::from(deleted && made))
             }
             Fault::VaultSoftDelete => {
@@ -213,11 +216,14 @@ impl Vaults {
     }
 
     fn delete_key(&self) -> bool {
-        self.first().delete_key(MOUNT, KEY)
+        self.opened(|sim| sim.delete_key(MOUNT, KEY))
     }
 
     fn version(&self, wanted: Option<u32>) -> u64 {
-        let latest = || self.first().key_version(MOUNT, KEY).unwrap_or(1);
+        let latest = || {
+            let found = self.opened(|sim| sim.key_version(MOUNT, KEY));
+            found.unwrap_or(1)
+        };
         wanted.map_or_else(latest, u64::from)
     }
 

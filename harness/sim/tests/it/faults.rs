@@ -75,6 +75,22 @@ fn rights_change_while_vault_is_sealed() {
     });
 }
 
+/// A fault of the key that changed nothing for the barrier would make the run inconclusive.
+#[test]
+fn the_key_changes_while_vault_is_sealed() {
+    in_world(&spec(1), async |bench| {
+        bench.inject("seal", Fault::VaultSeal, &[]).await;
+        bench.inject("rotate", Fault::VaultRotate(2), &[]).await;
+        bench.inject("again", Fault::VaultRecreateKey, &[]).await;
+        bench.inject("delete", Fault::VaultDeleteKey, &[]).await;
+        for fault in ["rotate", "again", "delete"] {
+            assert_eq!(bench.world.hits(fault), 1, "{fault}");
+        }
+        bench.wait_status(0, false, 120).await;
+        bench
+    });
+}
+
 #[test]
 fn a_rotation_changes_the_key_id_once_everywhere_and_old_values_stay_readable() {
     in_world(&spec(2), async |mut bench| {

@@ -112,7 +112,6 @@ pub(super) fn login(core: &mut Core, call: &Call) -> Outcome {
     } else if !within(call.peer, role.blocks()) {
         return Err(cidr_fault("role"));
     }
-    core.lockouts.clear(&accessor, role_id);
     metadata.insert("role_name".to_owned(), name.clone());
     core.issue(
         call,
@@ -122,6 +121,7 @@ pub(super) fn login(core: &mut Core, call: &Call) -> Outcome {
             owner: &name,
             display_name: "",
             metadata,
+            alias_keeps: true,
         },
     )
 }

@@ -170,7 +170,8 @@ fn pairs(text: &str) -> Result<BTreeMap<String, String>, String> {
         });
         return read.collect();
     }
-    let plain = String::from_utf8_lossy(&plain).into_owned();
+    // pairs have one case only
+    let plain = String::from_utf8_lossy(&plain).to_lowercase();
     let mut parts: Vec<&str> = plain.split(',').map(str::trim).collect();
     parts.retain(|part| !part.is_empty());
     parts.sort_unstable();
@@ -260,8 +261,7 @@ pub(super) fn look_up(core: &mut Core, call: &Call) -> Outcome {
         Named::UnknownAccessor(text) => {
             return Ok(Some(Reply {
                 status: Some(404),
-                // without a line feed, and Vault without the mount's type
-                no_mount_type: true,
+                finished: true,
                 ..Reply::data(json!({ "error": text }))
             }));
         }
@@ -335,7 +335,7 @@ pub(super) fn tidy(core: &mut Core, call: &Call) -> Outcome {
     Ok(Some(
         Reply {
             status: Some(202),
-            no_mount_type: true,
+            finished: true,
             ..Reply::default()
         }
         .warn(text),

@@ -31,7 +31,10 @@ pub(super) fn create(core: &mut Core, call: &Call) -> Outcome {
         },
     };
     check_parent(&parent)?;
-    let sudo = core.has_sudo(&parent, &call.full);
+    let sudo = core.has_sudo(&parent, call);
+    if parent.ns != call.ns {
+        check_from_above(args, sudo)?;
+    }
     let batch = is_batch(role.as_ref(), args)?;
     if batch {
         check_batch(core, args)?;
@@ -39,9 +42,11 @@ pub(super) fn create(core: &mut Core, call: &Call) -> Outcome {
     if args.int("num_uses") < 0 {
         return Err(Refused::bad("number of uses cannot be negative"));
     }
-    check_alias(role.as_ref(), args.text("entity_alias"))?;
+    let alias = args.text("entity_alias");
+    check_alias(role.as_ref(), alias)?;
+    let own_entity = own_entity(core, call, alias)?;
     let id = args.text("id");
-    check_id(id, sudo)?;
+    check_id(id, sudo, &call.ns)?;
     let policies = chosen_policies(&parent, role.as_ref(), call, sudo)?;
     if batch && policies.iter().any(|p| p == "root") {
         return Err(Refused::bad("batch tokens cannot be root tokens"));
@@ -60,6 +65,11 @@ pub(super) fn create(core: &mut Core, call: &Call) -> Outcome {
     let wanted_max = positive(args, "explicit_max_ttl")?;
     let explicit_max = smaller(wanted_max, params.explicit_max_ttl);
     let wanted_period = positive(args, "period")?;
+    if !wanted_period.is_zero() && !sudo {
+        return Err(Refused::bad(
+            "root or sudo privileges required to create periodic token",
+        ));
+    }
     let wanted_ttl = match args.text_of("ttl") {
         Some(text) if !text.is_empty() => positive(args, "ttl")?,
         _ => positive(args, "lease")?,
@@ -75,22 +85,22 @@ pub(super) fn create(core: &mut Core, call: &Call) -> Outcome {
         return Err(Refused::denied());
     };
     let root = policies.iter().any(|p| p == "root");
-    let limits = Limits {
-        // a root token lives as long as it may without being told so
-        increment: if root && wanted_ttl.is_zero() {
-            explicit_max
-        } else {
-            wanted_ttl
-        },
-        role_ttl: params.ttl,
-        role_max: params.max_ttl,
-        period,
-        explicit_max,
-        default_ttl: mount.default_lease(),
-        mount_max: mount.max_lease(),
+    // a root token lives for ever, or as long as it may, without being told so
+    let (granted, ttl_warnings) = if root && wanted_ttl.is_zero() && period.is_zero() {
+        (explicit_max, Vec::new())
+    } else {
+        let limits = Limits {
+            increment: wanted_ttl,
+            role_ttl: params.ttl,
+            role_max: params.max_ttl,
+            period,
+            explicit_max,
+            default_ttl: mount.default_lease(),
+            mount_max: mount.max_lease(),
+        };
+        ttl::grant(&limits, core.now, core.now).map_err(Refused::internal)?
     };
-    let (granted, ttl_warnings) =
-        ttl::grant(&limits, core.now, core.now).map_err(Refused::internal)?;
+    let forever = granted.is_zero();
     warnings.splice(0..0, ttl_warnings);
     for (what, wanted, of_role, used) in [
         ("Period", wanted_period, params.period, period),
@@ -112,7 +122,6 @@ pub(super) fn create(core: &mut Core, call: &Call) -> Outcome {
     if !id.is_empty() {
         warnings.insert(0, WEAK_ID.to_owned());
     }
-    let forever = root && limits.increment.is_zero() && explicit_max.is_zero() && period.is_zero();
     if forever && parent.expires.is_some() {
         return Err(Refused::bad(
             "expiring root tokens cannot create non-expiring root tokens",
@@ -120,7 +129,7 @@ pub(super) fn create(core: &mut Core, call: &Call) -> Outcome {
     }
     let id = match id {
         "" if batch => core.batch_token(&call.ns),
-        "" => core.service_token(&call.ns),
+        "" => core.service_token(&call.ns, root),
         own => own.to_owned(),
     };
     if core.tokens.get(&id).is_some() {
@@ -134,7 +143,7 @@ pub(super) fn create(core: &mut Core, call: &Call) -> Outcome {
         meta: args.pairs("meta"),
         display_name: display_name(args.text("display_name")),
         path: path(call, role.as_ref()),
-        creation_ttl: if forever { Duration::ZERO } else { granted },
+        creation_ttl: granted,
         // the role's limits count as long as the role has them: they do not stay with the token
         explicit_max_ttl: wanted_max,
         period: wanted_period,
@@ -149,7 +158,12 @@ pub(super) fn create(core: &mut Core, call: &Call) -> Outcome {
             TokenKind::Service
         },
         orphan,
-        bound_cidrs: params.bound_cidrs.clone(),
+        entity_id: own_entity.unwrap_or_else(|| inherited(&parent.entity_id, orphan)),
+        bound_cidrs: match &role {
+            _ if forever => Vec::new(),
+            Some(_) => params.bound_cidrs.clone(),
+            None => inherited(&parent.bound_cidrs, orphan),
+        },
         role: args.opt_text("role_name").map(str::to_owned),
         owner: args.text("role_name").to_owned(),
         expires: (!forever).then(|| core.now + granted),
@@ -162,6 +176,25 @@ pub(super) fn create(core: &mut Core, call: &Call) -> Outcome {
         warnings,
         ..Reply::default()
     }))
+}
+
+/// What a child has of its parent.
+fn inherited<T: Clone + Default>(of: &T, orphan: bool) -> T {
+    if orphan { T::default() } else { of.clone() }
+}
+
+/// The entity that the request names by its alias, made if there is none.
+fn own_entity(core: &mut Core, call: &Call, alias: &str) -> Result<Option<String>, Refused> {
+    let Some(mount) = core.mount(call.mount).filter(|_| !alias.is_empty()) else {
+        return Ok(None);
+    };
+    let accessor = mount.accessor.clone();
+    let id = core.entity_of(&call.ns, &accessor, alias, None)?;
+    if core.identity.is_invalid(&id) {
+        let text = "entity from given entity alias is disabled".to_owned();
+        return Err(Refused::Plain(403, text));
+    }
+    Ok(Some(id))
 }
 
 fn check_parent(parent: &Entry) -> Result<(), Refused> {
@@ -178,6 +211,18 @@ fn check_parent(parent: &Entry) -> Result<(), Refused> {
         ));
     }
     Ok(())
+}
+
+/// A token for a namespace below the parent's.
+fn check_from_above(args: &Args, sudo: bool) -> Result<(), Refused> {
+    let fault = if !sudo {
+        "root or sudo privileges required to directly generate a token in a child namespace"
+    } else if wanted_policies(args).iter().any(|p| p == "root") {
+        "root tokens may not be created from a parent namespace"
+    } else {
+        return Ok(());
+    };
+    Err(Refused::bad(fault))
 }
 
 /// What kind of token it becomes. A role's word outweighs the request's, and excuses nonsense in it.
@@ -226,6 +271,7 @@ fn check_alias(role: Option<&TokenRole>, alias: &str) -> Result<(), Refused> {
             if role
                 .allowed_entity_aliases
                 .iter()
+                .flatten()
                 .any(|a| globbed(a, &alias.to_lowercase())) =>
         {
             Ok(())
@@ -234,11 +280,13 @@ fn check_alias(role: Option<&TokenRole>, alias: &str) -> Result<(), Refused> {
     }
 }
 
-fn check_id(id: &str, sudo: bool) -> Result<(), Refused> {
+fn check_id(id: &str, sudo: bool, ns: &str) -> Result<(), Refused> {
     let fault = if id.is_empty() {
         return Ok(());
     } else if !sudo {
         "root or sudo privileges required to specify token id"
+    } else if !ns.is_empty() {
+        "token IDs can only be manually specified in the root namespace"
     } else if id.starts_with("hvs.") {
         "custom token ID cannot have the 'hvs.' prefix"
     } else if id.starts_with("s.") {

@@ -167,6 +167,12 @@ pub(super) fn revoke_orphan(core: &mut Core, call: &Call) -> Outcome {
     if id.is_empty() {
         return Err(Refused::bad("missing token ID"));
     }
+    let caller = caller(call)?;
+    if !core.has_sudo(&caller, call) {
+        return Err(Refused::bad(
+            "root or sudo privileges required to revoke and orphan",
+        ));
+    }
     if core.tokens.get(id).is_none() {
         return Err(Refused::bad("token to revoke not found"));
     }
@@ -198,7 +204,7 @@ pub(super) fn tidy(core: &mut Core, _call: &Call) -> Outcome {
     Ok(Some(
         Reply {
             status: Some(202),
-            no_mount_type: true,
+            finished: true,
             ..Reply::default()
         }
         .warn(text),

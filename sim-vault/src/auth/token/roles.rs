@@ -1,12 +1,15 @@
 //! Token roles.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{TokenRole, stored_roles};
 use crate::{
     Core,
-    auth::{effective_policies, tidied},
+    auth::{addresses, effective_policies, tidied},
     call::Call,
+    fields::Args,
     reply::{Outcome, Refused, Reply, done},
 };
 
@@ -16,6 +19,9 @@ pub(super) fn list_roles(core: &mut Core, call: &Call) -> Outcome {
 
 pub(super) fn write_role(core: &mut Core, call: &Call) -> Outcome {
     let args = &call.args;
+    let most = core
+        .mount(call.mount)
+        .map_or(crate::mounts::SYSTEM_TTL, |mount| mount.max_lease());
     let roles = stored_roles(core, call)?;
     let name = args.text("role_name").to_owned();
     let mut role = roles.get(&name).cloned().unwrap_or_default();
@@ -34,11 +40,13 @@ pub(super) fn write_role(core: &mut Core, call: &Call) -> Outcome {
             "disallowed_policies_glob",
             &mut role.disallowed_policies_glob,
         ),
-        ("allowed_entity_aliases", &mut role.allowed_entity_aliases),
     ] {
         if let Some(texts) = args.opt_texts(field) {
             *to = tidied(&texts);
         }
+    }
+    if let Some(texts) = args.opt_texts("allowed_entity_aliases") {
+        role.allowed_entity_aliases = Some(tidied(&texts));
     }
     if let Some(b) = args.opt_bool("orphan") {
         role.orphan = b;
@@ -49,6 +57,9 @@ pub(super) fn write_role(core: &mut Core, call: &Call) -> Outcome {
     if let Some(suffix) = args.opt_text("path_suffix") {
         check_suffix(suffix)?;
         suffix.clone_into(&mut role.path_suffix);
+    }
+    if call.raw.get("token_type").is_some_and(Value::is_null) {
+        return Err(Refused::bad("Invalid 'token_type' value: null"));
     }
     // the types of tokens have a default of their own here
     let kind = args.opt_text("token_type").map(str::to_owned);
@@ -61,33 +72,7 @@ pub(super) fn write_role(core: &mut Core, call: &Call) -> Outcome {
     }
     role.params
         .update(&others, &[])
-        .map_err(|fault| match fault {
-            Refused::Plain(status, text) => {
-                Refused::Plain(status, format!("error parsing role fields: {text}"))
-            }
-            other => other,
-        })?;
-    let mut warnings = Vec::new();
-    for (name, to, old) in [
-        ("period", &mut role.params.period, &mut role.old_period),
-        (
-            "explicit_max_ttl",
-            &mut role.params.explicit_max_ttl,
-            &mut role.old_explicit_max_ttl,
-        ),
-    ] {
-        let new = format!("token_{name}");
-        match args.opt_seconds(name) {
-            Some(_) if args.has(&new) => {
-                *old = std::time::Duration::ZERO;
-                warnings.push(format!(
-                    "Both '{new}' and deprecated '{name}' value supplied, ignoring the deprecated value"
-                ));
-            }
-            Some(d) => (*to, *old) = (d, d),
-            None => {}
-        }
-    }
+        .map_err(|fault| within("error parsing role fields", fault))?;
     if let Some(kind) = kind {
         if !matches!(
             kind.as_str(),
@@ -96,6 +81,19 @@ pub(super) fn write_role(core: &mut Core, call: &Call) -> Outcome {
             return Err(Refused::bad(format!("invalid 'token_type' value {kind:?}")));
         }
         role.params.token_type = kind;
+    }
+    let mut warnings = role.update_old(args)?;
+    let shown = if args.has("token_explicit_max_ttl") {
+        role.params.explicit_max_ttl
+    } else {
+        role.old_explicit_max_ttl
+    };
+    if shown > most {
+        warnings.push(format!(
+            "Given explicit max TTL of {} is greater than system/mount allowed value of {} seconds; until this is fixed attempting to create tokens against this role will result in an error",
+            shown.as_secs(),
+            most.as_secs()
+        ));
     }
     check_batch(&role)?;
     roles.insert(name, role);
@@ -108,8 +106,56 @@ pub(super) fn write_role(core: &mut Core, call: &Call) -> Outcome {
     }))
 }
 
-/// Letters, digits and `_`, with `-` and `.` inside.
+impl TokenRole {
+    /// What is set by an old name shows by both, and what is set by its new name no longer by the old one.
+    fn update_old(&mut self, args: &Args) -> Result<Vec<String>, Refused> {
+        let new = |name: &str| args.has(&format!("token_{name}"));
+        for (name, to, old) in [
+            ("period", &mut self.params.period, &mut self.old_period),
+            (
+                "explicit_max_ttl",
+                &mut self.params.explicit_max_ttl,
+                &mut self.old_explicit_max_ttl,
+            ),
+        ] {
+            if new(name) {
+                *old = Duration::ZERO;
+            } else if let Some(d) = args.opt_seconds(name) {
+                (*to, *old) = (d, d);
+            }
+        }
+        if new("bound_cidrs") {
+            self.old_bound_cidrs.clear();
+        } else if let Some(cidrs) = args.opt_texts("bound_cidrs") {
+            let cidrs =
+                addresses(cidrs).map_err(|fault| within("error parsing bound_cidrs", fault))?;
+            self.old_bound_cidrs.clone_from(&cidrs);
+            self.params.bound_cidrs = cidrs;
+        }
+        let both = ["period", "bound_cidrs", "explicit_max_ttl"]
+            .into_iter()
+            .filter(|name| new(name) && args.has(name));
+        Ok(both
+            .map(|name| format!("Both 'token_{name}' and deprecated '{name}' value supplied, ignoring the deprecated value"))
+            .collect())
+    }
+}
+
+/// The fault with a word of where it was found before it.
+fn within(place: &str, fault: Refused) -> Refused {
+    match fault {
+        Refused::Plain(status, text) => Refused::Plain(status, format!("{place}: {text}")),
+        other => other,
+    }
+}
+
+/// Letters, digits and `_`, with `-` and `.` inside, but never two dots.
 fn check_suffix(suffix: &str) -> Result<(), Refused> {
+    if suffix.contains("..") && suffix.len() > 2 && crate::route::is_name(suffix) {
+        return Err(Refused::bad(
+            "error registering path suffix: path cannot contain parent references",
+        ));
+    }
     if suffix.is_empty() || suffix.len() > 2 && crate::route::is_name(suffix) {
         return Ok(());
     }
@@ -147,7 +193,7 @@ pub(super) fn read_role(core: &mut Core, call: &Call) -> Outcome {
         kind => kind,
     };
     let mut data = crate::reply::object(json!({
-        "allowed_entity_aliases": (!role.allowed_entity_aliases.is_empty()).then_some(&role.allowed_entity_aliases),
+        "allowed_entity_aliases": role.allowed_entity_aliases,
         "allowed_policies": role.allowed_policies,
         "allowed_policies_glob": role.allowed_policies_glob,
         "disallowed_policies": role.disallowed_policies,
@@ -165,6 +211,9 @@ pub(super) fn read_role(core: &mut Core, call: &Call) -> Outcome {
     }));
     if !params.bound_cidrs.is_empty() {
         data.insert("token_bound_cidrs".to_owned(), json!(params.bound_cidrs));
+    }
+    if !role.old_bound_cidrs.is_empty() {
+        data.insert("bound_cidrs".to_owned(), json!(role.old_bound_cidrs));
     }
     if params.num_uses > 0 {
         data.insert("token_num_uses".to_owned(), params.num_uses.into());

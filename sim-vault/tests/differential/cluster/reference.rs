@@ -8,7 +8,7 @@ use std::{fmt, marker::PhantomData, time::Duration};
 use proptest::{prelude::*, sample::select, strategy::Union};
 use proptest_state_machine::ReferenceStateMachine;
 use serde_json::json;
-use sim_vault::{Core, Flavour, Leader, Member, Node, Options, Storage, TokenReview};
+use sim_vault::{Core, Flavour, Leader, Member, Node, Options, Request, Storage};
 
 use super::{
     answer,
@@ -17,8 +17,7 @@ use super::{
 };
 use crate::{
     call::Call,
-    memory::Memory,
-    model::{self, FAMILIES, Product},
+    model::{self, FAMILIES, Model, Product},
     shape::Said,
     strategy,
     surface::cluster::{leaderless, nodes},
@@ -32,10 +31,10 @@ const FOCUSES: [&str; 8] = [
 /// The model of the cluster.
 pub struct Reference<P>(PhantomData<P>);
 
-/// A core, its nodes, what it has given out, and its latest answer.
+/// A model, its nodes, and its latest answer.
 #[derive(Clone)]
 pub struct State {
-    core: Core,
+    model: Model,
     nodes: [Node; NODES],
     up: [bool; NODES],
     /// A node leads: the one with role 0.
@@ -46,7 +45,6 @@ pub struct State {
     pub voters: [bool; NODES],
     /// The role that the latest step's new leader had before.
     pub elected: Option<usize>,
-    memory: Memory,
     focus: usize,
     made: usize,
     /// The model lies about whom a standby names as leader: a difference that must be found.
@@ -81,23 +79,19 @@ thread_local! {
 
 impl State {
     pub fn new(flavour: Flavour, focus: usize) -> Self {
-        let mut core = Core::new(Options {
-            flavour,
-            start_unix: model::START.as_secs(),
-            storage: Storage::Raft,
-            root_token: root(flavour),
-            ..Options::default()
-        });
-        core.set_token_review(TokenReview::Fails);
         let mut state = Self {
-            core,
+            model: Model::new(Options {
+                flavour,
+                storage: Storage::Raft,
+                root_token: root(flavour),
+                ..Options::default()
+            }),
             nodes: Default::default(),
             up: [true; NODES],
             leads: true,
             changed: false,
             voters: [true; NODES],
             elected: None,
-            memory: Memory::default(),
             focus,
             made: 0,
             planted: false,
@@ -126,7 +120,7 @@ impl State {
             Step::Ask(role, call) => self.ask(*role, call),
             Step::Do(role, deed) => {
                 let before = self.votes();
-                if let Some(call) = deed.call(&self.core.unseal_keys().concat()) {
+                if let Some(call) = deed.call(&self.model.core.unseal_keys().concat()) {
                     self.ask(*role, &call);
                 }
                 match deed {
@@ -157,16 +151,10 @@ impl State {
     }
 
     fn ask(&mut self, role: usize, call: &Call) {
-        let mut filled = self.memory.fill(call);
-        if filled.token == "root" {
-            filled.token = root(self.core.flavour());
-        }
-        let path = format!("/v1/{}", filled.path);
-        let request = model::request(call, filled);
-        let response = self
-            .core
-            .handle_on(&mut self.nodes[role], model::now(), &request);
-        self.memory.keep(&path, &response.json());
+        let node = &mut self.nodes[role];
+        let handle =
+            |core: &mut Core, request: &Request| core.handle_on(node, model::now(), request);
+        let (path, response) = self.model.ask(call, handle);
         self.said = answer::of_model(&call.method, &path, &response);
         if self.planted && response.status == 307 {
             self.said.shape["headers"]["Location"] = format!("{}{path}", member(2).api_addr).into();
@@ -198,7 +186,8 @@ impl State {
             heard,
             ..member(role)
         };
-        self.core
+        self.model
+            .core
             .set_members(votes.into_iter().enumerate().map(heard).collect());
     }
 

@@ -121,7 +121,7 @@ pub fn tokens() -> Vec<Row> {
             ),
             ("lease", json!(["1h", "soon", 60])),
             ("colour", json!(["blue"])),
-            ("entity_alias", json!(["e"])),
+            ("entity_alias", json!(["e", "E", "f", ""])),
         ]
     };
     let mut rows = vec![
@@ -160,9 +160,12 @@ pub fn tokens() -> Vec<Row> {
                 ("disallowed_policies_glob", json!([["q*"], ["*"], []])),
                 ("orphan", json!([true, false])),
                 ("renewable", json!([false, true])),
-                ("path_suffix", json!(["x", "", "a/b", "a b"])),
-                ("explicit_max_ttl", json!(["2h", 60])),
-                ("period", json!(["1h", 60])),
+                ("path_suffix", json!(["x", "", "a/b", "a b", "abc", "a..b"])),
+                ("explicit_max_ttl", json!(["2h", 60, "9000h", 0, null])),
+                ("period", json!(["1h", 60, 0])),
+                ("bound_cidrs", networks()),
+                ("allowed_entity_aliases", json!([["e"], "E*", [], null])),
+                ("token_type", json!([null, "batch", "default-batch"])),
             ],
         ),
         Row::new(2, "GET|DELETE|LIST", "auth/token/roles/{r|s}").by("root root $t1"),
@@ -185,6 +188,16 @@ pub fn tokens() -> Vec<Row> {
         Row::new(2, "POST", "auth/token/revoke{|-orphan}")
             .by("root root $t2")
             .body([("token", json!(["$t1", "$t2", "bad", ""]))]),
+        // somebody who may use the method without being root
+        Row::new(3, "PUT", "sys/policies/acl/tok").body([(
+            "policy!",
+            json!([
+                "path \"auth/token/*\" { capabilities = [\"create\", \"read\", \"update\", \"delete\", \"list\"] }",
+                "path \"auth/token/*\" { capabilities = [\"create\", \"read\", \"update\", \"delete\", \"list\", \"sudo\"] }"
+            ]),
+        )]),
+        Row::new(3, "POST", "auth/token/create").body([("policies!", json!([["tok"], ["tok", "p"]]))]),
+        Row::new(1, "GET|POST|DELETE", "auth/token/accessors").by("$t1"),
         Row::new(1, "POST", "auth/token/revoke-accessor")
             .body([("accessor", json!(["$a1", "bad", ""]))]),
         Row::new(
@@ -270,7 +283,8 @@ pub fn approle() -> Vec<Row> {
                 "metadata",
                 json!([
                     "{\"k\":\"v\"}", "nonsense", "", { "k": "v" }, "{\"k\":5}", "k=v", "k=v,l=w", "eyJrIjoidiJ9", "k=", "=v",
-                    "k=v=w", " k = v ,", "{\"k\":null}", "{}", "null", "{\"\":\"v\"}", 5, null
+                    "k=v=w", " K = V ,", "{\"k\":null}", "{}", "null", "{\"\":\"v\"}", 5, null, "a b=v", "vault-k=v", "k.l=v",
+                    format!("k={}", "v".repeat(513)), format!("{}=v", "k".repeat(129))
                 ]),
             ),
             ("cidr_list", networks()),
@@ -380,7 +394,7 @@ pub fn jwt() -> Vec<Row> {
                 ("user_claim", json!(["sub", "none", "team", "", "nested"])),
                 (
                     "claim_mappings",
-                    json!([{ "team": "group" }, { "none": "x" }]),
+                    json!([{ "team": "group" }, { "none": "x" }, { "team": "" }, { "team": "a b" }, { "team": "vault-k" }]),
                 ),
                 ("groups_claim", json!(["groups", "none"])),
                 ("clock_skew_leeway", json!([0, 60])),
@@ -422,6 +436,7 @@ pub fn jwt() -> Vec<Row> {
                     "$WRONGISS",
                     "$NOEXP",
                     "$NOSUB",
+                    "$NOBODY",
                     "nonsense",
                     "a.b",
                     "",

@@ -69,7 +69,9 @@ pub fn policies() -> Vec<Row> {
             ]),
         )]),
         Row::new(2, "GET", "sys/polic{ies/acl|y}/{p|q|none|root|P}").by("root root $t1"),
-        Row::new(1, "LIST", "sys/polic{ies/acl|y}{|/}").by("root $t1"),
+        Row::new(1, "LIST", "sys/polic{ies/acl|y}{|/|/p|/a}").by("root $t1"),
+        Row::new(1, "PUT", "sys/policies/acl/{a/b|a/c/d|a/c/e|ab|b/a}")
+            .body([("policy!", json!("@policy"))]),
         Row::new(
             1,
             "DELETE",
@@ -109,9 +111,13 @@ pub fn policies() -> Vec<Row> {
         .by(who),
         Row::new(1, "GET", "sys/internal/ui/mounts/{m|m/keys|nope|sys|m/}").by("$t1 root "),
         Row::new(1, "GET", "{m|none}/{nope|keys/a/b}").by(who),
-        Row::new(1, "GET|PUT|DELETE|LIST", "cubbyhole/{x|y|x/y}")
-            .by("$t1 $t2 root")
-            .body([("v", json!(["1"]))]),
+        Row::new(
+            1,
+            "GET|PUT|DELETE|LIST",
+            "cubbyhole/{x|y|x/y|x?colour=blue}",
+        )
+        .by("$t1 $t2 root")
+        .body([("v", json!(["1"]))]),
     ]
 }
 
@@ -157,13 +163,28 @@ pub fn mounts() -> Vec<Row> {
             ("description", json!(["d"])),
             ("config", config()),
         ]),
-        Row::new(3, "GET", "sys/{mounts|auth}/{v|m|x|none|token|sys|secret}"),
-        Row::new(2, "GET", "sys/{mounts|auth}/{v|m|x|none|token}/tune"),
+        Row::new(3, "GET", "sys/{mounts|auth}/{v|m|x|none|token|sys|secret}").by("root root $t1"),
+        Row::new(2, "GET", "sys/{mounts|auth}/{v|m|x|none|token}/tune").by("root root $t1"),
+        // somebody who may use the system without being root
+        Row::new(2, "PUT", "sys/policies/acl/p").body([(
+            "policy!",
+            json!([
+                "path \"sys/*\" { capabilities = [\"create\", \"read\", \"update\", \"delete\", \"list\"] }",
+                "path \"sys/*\" { capabilities = [\"read\"] }\npath \"sys/auth/*\" { capabilities = [\"read\", \"update\", \"delete\", \"sudo\"] }"
+            ]),
+        )]),
+        Row::new(
+            2,
+            "GET|LIST|POST|DELETE",
+            "sys/{auth|auth/x|auth/none|auth/x/tune|auth/none/tune|mounts/auth/x/tune|remount}",
+        )
+        .by("$t1"),
         Row::new(
             3,
             "POST",
             "sys/{mounts/v|mounts/m|auth/x|mounts/none|auth/none}/tune",
         )
+        .by("root root $t1")
         .body([
             ("default_lease_ttl", json!(["1h", "2h", 60])),
             ("max_lease_ttl", json!(["2h", "3h"])),
@@ -173,7 +194,8 @@ pub fn mounts() -> Vec<Row> {
             2,
             "DELETE",
             "sys/{mounts/v|auth/x|mounts/none|auth/none|mounts/sys|auth/token|mounts/cubbyhole|mounts/identity}",
-        ),
+        )
+        .by("root root root $t1"),
         Row::new(1, "GET", "sys/{mounts|auth}"),
         Row::new(
             1,
@@ -181,8 +203,13 @@ pub fn mounts() -> Vec<Row> {
             "sys/internal/ui/mounts/{v|m|m/keys/a|auth/x|none}",
         )
         .by("root $t1 "),
-        Row::new(3, "POST|PUT|GET|LIST|DELETE", "k/{x|y|x/y}")
-            .body([("v", json!(["1", { "a": 1 }]))]),
+        Row::new(1, "POST", "sys/mounts/k").body([("type!", json!(["kv"])), ("config", config())]),
+        Row::new(4, "POST|PUT|GET|GET|LIST|DELETE", "k{/x|/x|/y|/x/y|/x?colour=blue||/}").body([
+            ("v", json!(["1", { "a": 1 }])),
+            ("ttl", json!(["1h", 60, "-5", -5, 1.5, null, "", "soon", true, "9000h"])),
+            ("lease", json!(["2h", 0])),
+            ("path", json!(["z"])),
+        ]),
         Row::new(1, "POST", "v/keys/k"),
         Row::new(
             1,
@@ -247,7 +274,7 @@ pub fn secrets() -> Vec<Row> {
         Row::new(
             6,
             "GET",
-            "secret/data/{x|x|x|y|x/y|none}{|?version=1|?version=2|?version=9|?version=0|?version=-1|?version=x}",
+            "secret/data/{x|x|x|y|x/y|none}{|?version=1|?version=2|?version=9|?version=0|?version=-1|?version=x|?colour=blue}",
         )
         .by("root root $t1"),
         Row::new(2, "DELETE", "secret/data/{x|x|y|none}"),
@@ -360,17 +387,41 @@ pub fn namespaces() -> Vec<Row> {
                 .body([("plaintext!", json!(["aGk="]))]),
             Row::new(2, "GET", path("m/keys/a")).by("root root $t1"),
             Row::new(3, "POST", path("auth/token/create"))
-                .body([("policies!", json!([["p"], ["default"], ["p", "q"]]))]),
+                .by("root root root $t1")
+                .body([(
+                    "policies!",
+                    json!([["p"], ["default"], ["p", "q"], ["root"]]),
+                )]),
             Row::new(3, "GET", path("auth/token/lookup-self")).by("$t1 $t1 root $t2"),
             Row::new(1, "POST", path("auth/token/{renew|revoke}-self")).by("$t1"),
             Row::new(2, "PUT", path("sys/policies/acl/p")).body([(
                 "policy!",
                 json!([
                     "path \"m/*\" { capabilities = [\"update\"] }",
-                    "path \"+/m/*\" { capabilities = [\"read\"] }"
+                    "path \"+/m/*\" { capabilities = [\"read\"] }",
+                    "path \"n/auth/token/create\" { capabilities = [\"update\"] }",
+                    "path \"n/auth/token/create\" { capabilities = [\"update\", \"sudo\"] }"
                 ]),
             )]),
             Row::new(1, "GET", path("sys/policies/acl/p")).by("root $t1"),
+            Row::new(
+                1,
+                "GET",
+                path("sys/internal/ui/mounts/{sys|m|n/m|n/sys|n/auth/token|none}"),
+            )
+            .by("root $t1 $t2"),
+            Row::new(1, "POST", path("sys/capabilities")).body([
+                (
+                    "paths!",
+                    json!([[
+                        "m/keys/a",
+                        "n/m/keys/a",
+                        "auth/token/lookup-self",
+                        "n/auth/token/lookup-self"
+                    ]]),
+                ),
+                ("token!", json!(["$t1", "root"])),
+            ]),
             Row::new(1, "POST", path("sys/auth/x")).body([("type!", json!(["userpass"]))]),
             Row::new(1, "POST", path("auth/x/users/u")).body([("password!", json!(["pw"]))]),
             Row::new(2, "POST", path("auth/x/login/u"))

@@ -217,15 +217,18 @@ pub fn batches() -> Vec<Row> {
             ("plaintext", json!(["aGk="])),
             ("type", json!(["aes128-gcm96", "nope"])),
             ("convergent_encryption", json!([true])),
+            ("colour", json!(["blue"])),
         ]),
         Row::new(8, "POST", "m/decrypt/{a|a|b|c|d}").by(WHO).body([
             ("batch_input!", json!("@ciphertext")),
             ("partial_failure_response_code", partial()),
             ("ciphertext", json!(["$c1"])),
+            ("colour", json!(["blue"])),
         ]),
         Row::new(4, "POST", "m/rewrap/{a|a|b|c|d}").by(WHO).body([
             ("batch_input!", json!("@rewrap")),
             ("partial_failure_response_code", partial()),
+            ("colour", json!(["blue"])),
         ]),
         Row::new(2, "POST", "m/encrypt/a").by(WHO).body([
             ("plaintext!", json!(["aGk=", "aGVsbG8="])),
