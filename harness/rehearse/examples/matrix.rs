@@ -34,7 +34,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         if played.verdict == Verdict::Failed {
             // whoever waits for hundreds of cells wants to know at once
             let text = format!("{}: {:?}\n", played.cell, played.wrong);
-            std::io::stderr().write_all(text.as_bytes()).unwrap_or_default();
+            std::io::stderr()
+                .write_all(text.as_bytes())
+                .unwrap_or_default();
         }
     });
     let sweep = Sweep::of(played);

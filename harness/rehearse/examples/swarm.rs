@@ -22,13 +22,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     let first: u64 = words.next().map_or(Ok(1), |word| word.parse())?;
     let seeds: Vec<u64> = (first..first + count).collect();
     let began = Instant::now();
-    let flown = many::play(&seeds, 2, |seed| fly(*seed), |flown| {
-        if !flown.wrong.is_empty() {
-            // whoever waits for thousands of seeds wants to know at once
-            let text = format!("{}: {}: {:?}\n", flown.seed, flown.drawn, flown.wrong);
-            std::io::stderr().write_all(text.as_bytes()).unwrap_or_default();
-        }
-    });
+    let flown = many::play(
+        &seeds,
+        2,
+        |seed| fly(*seed),
+        |flown| {
+            if !flown.wrong.is_empty() {
+                // whoever waits for thousands of seeds wants to know at once
+                let text = format!("{}: {}: {:?}\n", flown.seed, flown.drawn, flown.wrong);
+                std::io::stderr()
+                    .write_all(text.as_bytes())
+                    .unwrap_or_default();
+            }
+        },
+    );
     let text = format!("{}{:.1?}\n", Swarm::of(flown).text(), began.elapsed());
     std::io::stdout().write_all(text.as_bytes())?;
     Ok(())

@@ -169,7 +169,11 @@ pub fn spoken(setting: &Setting) -> String {
     format!(
         "{}{} in mode {}, {} nodes of {} s, {} objects at {} a second, {:?}{}: {}",
         word(setting.path),
-        if setting.older { " after an older key" } else { "" },
+        if setting.older {
+            " after an older key"
+        } else {
+            ""
+        },
         word(plan.mode),
         plan.nodes,
         setting.node.as_secs(),
@@ -195,14 +199,13 @@ pub fn fly_with(seed: u64, meddler: &mut dyn FnMut(&mut World)) -> Flown {
         Ok(outcome) => (outcome.violations.clone(), outcome),
         Err(trouble) => (vec![trouble.to_string()], Outcome::default()),
     };
-    let may_lose = |blow: &Blow| {
-        matches!(
-            blow.fault,
-            Fault::KeyDeleted | Fault::KeyDeletedRestarted
-        )
-    };
+    let may_lose =
+        |blow: &Blow| matches!(blow.fault, Fault::KeyDeleted | Fault::KeyDeletedRestarted);
     if outcome.lost > 0 && !setting.blows.iter().any(may_lose) {
-        wrong.push(format!("{} objects are lost, and no key was deleted", outcome.lost));
+        wrong.push(format!(
+            "{} objects are lost, and no key was deleted",
+            outcome.lost
+        ));
     }
     Flown {
         seed,

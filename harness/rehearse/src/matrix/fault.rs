@@ -21,7 +21,8 @@ pub enum Fault {
     TokenExpiry,
     /// Tokens are revoked.
     TokenRevoked,
-    /// The Transit key that data lies under is deleted; it is made anew, and what servers still can read is rewritten.
+    /// The Transit key is deleted; it is made anew and rotated, and what servers still can read is rewritten. On a path
+    /// from KMS to KMS it is the key that the path leaves.
     KeyDeleted,
     /// The same, and API servers are restarted before anybody looks.
     KeyDeletedRestarted,
@@ -67,7 +68,10 @@ impl Words for Fault {
 /// The life of a token under [`Fault::TokenExpiry`].
 const SHORT: Duration = Duration::from_secs(30);
 
-/// After a key was made anew: plugins wait a minute before they believe it, API servers ask once a minute.
+/// After a key was made anew, every plugin has looked at it.
+const COMPLAINT: Duration = Duration::from_secs(60);
+
+/// After it was accepted: plugins look at it every few seconds, API servers ask plugins once a minute.
 const TAKE_UP: Duration = Duration::from_secs(180);
 
 /// What its remedy needs.
@@ -197,7 +201,10 @@ impl Fault {
                 }
             }
             Self::KeyDeleted | Self::KeyDeletedRestarted => {
+                // plugins that knew the old key take the new one for a mistake; once they have said so, a rotation accepts it
                 world.vault.sim.create_key(MOUNT, KEY, "aes256-gcm96");
+                world.pass(COMPLAINT).await;
+                world.vault.sim.rotate(MOUNT, KEY);
                 world.pass(TAKE_UP).await;
                 ledger.rescue(world).await?;
             }
@@ -248,4 +255,3 @@ fn each_key(
     }
     Ok(())
 }
-

@@ -41,7 +41,8 @@ impl Failed {
     /// The server could not have the object's data key decrypted: it has the right provider, and the provider does not
     /// answer. Nothing else may ever be in the way of a read.
     pub fn for_want_of_the_provider(&self) -> bool {
-        self.why.contains("failed to decrypt DEK") || self.why.contains("unexpected nil transformer")
+        self.why.contains("failed to decrypt DEK")
+            || self.why.contains("unexpected nil transformer")
     }
 
     /// For people.

@@ -41,7 +41,11 @@ impl Path {
             Self::AescbcToKms => &["aesgcm", "aescbc"],
             Self::KmsToKms | Self::KmsToIdentity => &["aescbc", "KMS"],
         };
-        if older || all.is_empty() { all } else { &all[1..] }
+        if older || all.is_empty() {
+            all
+        } else {
+            &all[1..]
+        }
     }
 
     /// The type that the spec is set to.

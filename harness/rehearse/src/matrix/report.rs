@@ -89,8 +89,8 @@ impl Sweep {
     /// Puts them together.
     pub fn of(cells: Vec<Played>) -> Self {
         let verdicts = [Verdict::Green, Verdict::Explained, Verdict::Failed];
-        let counts = verdicts
-            .map(|verdict| cells.iter().filter(|cell| cell.verdict == verdict).count());
+        let counts =
+            verdicts.map(|verdict| cells.iter().filter(|cell| cell.verdict == verdict).count());
         Self {
             held: counts[2] == 0,
             counts,
@@ -110,7 +110,11 @@ impl Sweep {
             );
             if head != row {
                 let seed = played.cell.seed;
-                let end = if row.is_empty() { format!("seed {seed}\n") } else { "\n".to_owned() };
+                let end = if row.is_empty() {
+                    format!("seed {seed}\n")
+                } else {
+                    "\n".to_owned()
+                };
                 out.push_str(&format!("{end}{head}"));
                 row = head;
             }
@@ -124,15 +128,29 @@ impl Sweep {
             .iter()
             .map(|(word, _)| *word)
             .collect();
-        out.push_str(&format!("\n\nphases, from left to right: {}\n", phases.join(", ")));
-        let mut reasons: Vec<&str> = self.cells.iter().flat_map(|cell| cell.explained.clone()).collect();
+        out.push_str(&format!(
+            "\n\nphases, from left to right: {}\n",
+            phases.join(", ")
+        ));
+        let mut reasons: Vec<&str> = self
+            .cells
+            .iter()
+            .flat_map(|cell| cell.explained.clone())
+            .collect();
         reasons.sort_unstable();
         reasons.dedup();
         for reason in reasons {
-            let cells = self.cells.iter().filter(|cell| cell.explained.contains(&reason));
+            let cells = self
+                .cells
+                .iter()
+                .filter(|cell| cell.explained.contains(&reason));
             out.push_str(&format!("explained ({} cells): {reason}\n", cells.count()));
         }
-        for failed in self.cells.iter().filter(|cell| cell.verdict == Verdict::Failed) {
+        for failed in self
+            .cells
+            .iter()
+            .filter(|cell| cell.verdict == Verdict::Failed)
+        {
             out.push_str(&format!("\nFAILED {}\n", failed.cell));
             for text in &failed.wrong {
                 out.push_str(&format!("  {text}\n"));

@@ -10,6 +10,8 @@ use super::fault::{Fault, Kept};
 use super::ledger::{Failed, Ledger};
 use super::path::{NEXT_KEY, Path};
 use super::phase::{Base, Phase};
+use crate::fault::make::key_id;
+use crate::options::Mode;
 use crate::world::servers::STORAGE;
 use crate::world::{Moment, Plan, World};
 
@@ -168,7 +170,11 @@ impl Trial<'_> {
         let mut coming = setting.blows.clone();
         let mut due: Vec<(Blow, Instant)> = Vec::new();
         let early = |blow: &Blow| blow.phase == Phase::BeforeTheEdit;
-        let wait = if coming.iter().any(early) { EARLY } else { Duration::ZERO };
+        let wait = if coming.iter().any(early) {
+            EARLY
+        } else {
+            Duration::ZERO
+        };
         let (mut edited, mut moved) = (false, self.began);
         loop {
             if !edited && self.began.elapsed() >= wait {
@@ -282,6 +288,7 @@ impl Trial<'_> {
             newest == Some(base.key + 1)
                 && world.plane.operands[component].latest >= base.revision + self.revisions
         }) && world.all_done()
+            && world.remote_key_is_settled()
     }
 
     /// What must hold when all is over.
@@ -301,7 +308,10 @@ impl Trial<'_> {
         }
         self.look(None).await;
         if !self.through() {
-            self.violation(format!("the path does not stay through: {}", self.standing()));
+            self.violation(format!(
+                "the path does not stay through: {}",
+                self.standing()
+            ));
         }
         let prefix = setting.path.prefix(self.base.key + 1);
         for (component, storage) in STORAGE.iter().enumerate() {
@@ -321,9 +331,32 @@ impl Trial<'_> {
                 }
             }
         }
+        self.look_at_key_ids().await?;
         for (component, kind, message) in self.world.degraded() {
             let name = COMPONENTS[component].0;
             self.violation(format!("{name} is left with {kind}: {message}"));
+        }
+        Ok(())
+    }
+
+    /// Where operators rewrite everything after a rotation, all of it lies under the key_id that they name.
+    async fn look_at_key_ids(&mut self) -> Result<(), Trouble> {
+        if self.world.plan.mode != Mode::Newest {
+            return Ok(());
+        }
+        let wanted: Vec<Option<String>> = (0..COMPONENTS.len())
+            .map(|component| self.world.remote_id(component))
+            .collect();
+        let mut others = 0;
+        for (component, target) in self.ledger.objects() {
+            let stored = self.world.stored(*component, target).await?;
+            let id = stored.as_ref().and_then(key_id).unwrap_or_default();
+            others += usize::from(wanted[*component].as_deref() != Some(id.as_str()));
+        }
+        if others > 0 {
+            self.violation(format!(
+                "{others} objects lie under another remote key than the operators say"
+            ));
         }
         Ok(())
     }

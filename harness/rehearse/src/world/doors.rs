@@ -38,9 +38,7 @@ impl Doors {
     pub fn behind(&self, endpoint: &str) -> Option<String> {
         let others = lock(&self.others);
         let door = others.get(endpoint).unwrap_or(&self.first);
-        door.file
-            .load(Ordering::Relaxed)
-            .then(|| door.host.clone())
+        door.file.load(Ordering::Relaxed).then(|| door.host.clone())
     }
 }
 

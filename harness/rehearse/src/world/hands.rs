@@ -57,7 +57,8 @@ impl World {
 
     /// Sets the encryption type, as an administrator does.
     pub fn set_type(&mut self, mode: &str) {
-        let kms = (mode == "KMS" && self.plan.mode != Mode::Seed).then(|| plugin_spec_at(&self.key));
+        let kms =
+            (mode == "KMS" && self.plan.mode != Mode::Seed).then(|| plugin_spec_at(&self.key));
         self.plane.cluster.spec = Spec {
             mode: mode.to_owned(),
             kms,

@@ -10,10 +10,12 @@
 pub mod clock;
 pub mod doors;
 mod hands;
+pub mod health;
 pub mod migrator;
 pub mod objects;
 mod pending;
 pub mod plugin;
+pub mod remote;
 pub mod servers;
 mod sidecars;
 pub mod state;
@@ -113,6 +115,10 @@ pub struct World {
     pub rate: u64,
     /// What the migrator is at.
     pub work: migrator::Work,
+    /// Objects that it has rewritten so far, over all migrations.
+    pub rewritten: u64,
+    /// What the nodes' health reporters said last.
+    pub reports: health::Reports,
     /// What was written and acknowledged: component and object.
     pub acknowledged: Vec<(usize, Target)>,
     /// Invariants that were broken so far.
@@ -199,6 +205,8 @@ impl World {
             plane,
             rate: 23,
             work: migrator::Work::default(),
+            rewritten: 0,
+            reports: health::Reports::default(),
             acknowledged: Vec::new(),
             broken: Vec::new(),
             by_hand: BTreeMap::new(),
@@ -253,7 +261,9 @@ impl World {
         self.ticked = Instant::now();
         let seconds = (self.ticked - last).as_secs().max(1);
         self.come_true().await;
+        self.report_health().await;
         self.migrate(self.rate * seconds).await;
+        self.follow_remote_keys();
         self.move_plane();
         self.follow();
     }

@@ -8,9 +8,11 @@ use kms_controlplane::object::MANAGED_NAMESPACE;
 use kms_controlplane::plane::COMPONENTS;
 use kms_rehearse::many;
 use kms_rehearse::matrix::explained::EXPLAINED;
+use kms_rehearse::matrix::fault::Fault;
+use kms_rehearse::matrix::ledger::Ledger;
+use kms_rehearse::matrix::phase::Phase;
 use kms_rehearse::matrix::report::{Sweep, Verdict};
 use kms_rehearse::matrix::{Cell, Wish, cells};
-use kms_rehearse::matrix::ledger::Ledger;
 use kms_rehearse::options::Words as _;
 use kms_rehearse::world::World;
 use kms_rehearse::world::servers::everything;
@@ -25,30 +27,37 @@ fn wished(path: Option<&str>, fault: Option<&str>, phase: Option<&str>) -> Vec<C
     cells(&wish).unwrap()
 }
 
-fn whole(path: &str) {
-    let played = many::play(&wished(Some(path), None, None), 2, Cell::play, |_| ());
-    let sweep = Sweep::of(played);
+/// Every other cell, as the fields of a chessboard: each fault at every other phase, each phase with every other fault.
+/// The command plays all of them.
+fn every_other(path: &str) {
+    let all = wished(Some(path), None, None);
+    let phases = Phase::ALL.len();
+    let fields = all.into_iter().enumerate();
+    let fields = fields.filter(|(place, _)| (place / phases + place % phases).is_multiple_of(2));
+    let chosen: Vec<Cell> = fields.map(|(_, cell)| cell).collect();
+    assert_eq!(chosen.len(), Fault::ALL.len() * phases / 2);
+    let sweep = Sweep::of(many::play(&chosen, 2, Cell::play, |_| ()));
     assert!(sweep.held, "{}", sweep.text());
 }
 
 #[test]
-fn every_fault_at_every_phase_from_identity_to_kms() {
-    whole("identity-to-kms");
+fn every_fault_meets_every_path_from_identity_to_kms() {
+    every_other("identity-to-kms");
 }
 
 #[test]
-fn every_fault_at_every_phase_from_aescbc_to_kms() {
-    whole("aescbc-to-kms");
+fn every_fault_meets_every_path_from_aescbc_to_kms() {
+    every_other("aescbc-to-kms");
 }
 
 #[test]
-fn every_fault_at_every_phase_from_kms_to_kms() {
-    whole("kms-to-kms");
+fn every_fault_meets_every_path_from_kms_to_kms() {
+    every_other("kms-to-kms");
 }
 
 #[test]
-fn every_fault_at_every_phase_from_kms_to_identity() {
-    whole("kms-to-identity");
+fn every_fault_meets_every_path_from_kms_to_identity() {
+    every_other("kms-to-identity");
 }
 
 #[test]
@@ -89,41 +98,36 @@ fn a_migrator_that_says_it_is_through_and_has_written_nothing_fails_the_cell() {
     );
 }
 
-/// A controller that lets the new key write at once, without a read stage.
+/// A controller that does not wait: it lets the new key write as soon as the first node is on its way to read it.
 fn hasty(world: &mut World) {
-    for (component, ..) in COMPONENTS {
+    let (component, ..) = COMPONENTS[0];
+    if world.ready(0) == world.plan.nodes {
+        return;
+    }
+    let names = [
+        (MANAGED_NAMESPACE, target_config_name(component)),
+        (component, CONFIG_KEY.to_owned()),
+    ];
+    for (namespace, name) in names {
         let api = &mut world.plane.cluster.api;
-        let names = [
-            (MANAGED_NAMESPACE, target_config_name(component)),
-            (component, CONFIG_KEY.to_owned()),
-        ];
-        for (namespace, name) in names {
-            let Some(mut secret) = api.cached_secret(namespace, &name).cloned() else {
-                continue;
-            };
-            let Ok(Some(mut config)) = EncryptionConfiguration::from_secret(&secret) else {
-                continue;
-            };
-            for entry in &mut config.resources {
-                let kms = |provider: &Provider| matches!(provider, Provider::Kms(_));
-                if let Some(place) = entry.providers.iter().position(kms) {
-                    let kms = entry.providers.remove(place);
-                    entry.providers.insert(0, kms);
-                }
-            }
-            let text = config.to_text();
-            if secret.data.get(CONFIG_KEY) != Some(&text) {
-                secret.data.insert(CONFIG_KEY.to_owned(), text);
-                api.update_secret(secret).unwrap();
-            }
+        let mut secret = api.secret(namespace, &name).unwrap();
+        let config = EncryptionConfiguration::from_secret(&secret).unwrap();
+        let mut config = config.unwrap();
+        for entry in &mut config.resources {
+            let kms = |provider: &Provider| matches!(provider, Provider::Kms(_));
+            let place = entry.providers.iter().position(kms).unwrap();
+            let kms = entry.providers.remove(place);
+            entry.providers.insert(0, kms);
         }
+        secret.data.insert(CONFIG_KEY.to_owned(), config.to_text());
+        api.update_secret(secret).unwrap();
     }
 }
 
 #[test]
-fn a_controller_that_skips_the_read_stage_fails_the_cell() {
+fn a_controller_that_does_not_wait_for_the_read_stage_fails_the_cell() {
     fails(
-        one("aescbc-to-kms", "apiserver-restarted", "read-between"),
+        one("aescbc-to-kms", "apiserver-restarted", "migration-ended"),
         &mut hasty,
         "ReadBeforeWrite",
     );
@@ -168,7 +172,10 @@ fn a_loss_that_nothing_explains_and_an_explanation_that_does_not_occur_fail() {
         lost: 1,
         ..Outcome::default()
     };
-    let (wrong, _) = judge(&one("identity-to-kms", "vault-sealed", "write-between"), &lossy);
+    let (wrong, _) = judge(
+        &one("identity-to-kms", "vault-sealed", "write-between"),
+        &lossy,
+    );
     assert!(wrong[0].contains("nothing explains it"), "{wrong:?}");
     let cell = one("identity-to-kms", "key-deleted-restarted", "write-between");
     let (wrong, why) = judge(&cell, &lossy);
@@ -191,6 +198,9 @@ fn a_word_that_there_is_not_names_those_that_there_are() {
         ..Wish::default()
     };
     let text = cells(&wish).unwrap_err().0;
-    assert!(text.contains("\"key-lost\"") && text.contains("key-deleted-restored"), "{text}");
+    assert!(
+        text.contains("\"key-lost\"") && text.contains("key-deleted-restored"),
+        "{text}"
+    );
     assert!(kms_rehearse::matrix::phase::Phase::read("before-the-edit").is_ok());
 }
