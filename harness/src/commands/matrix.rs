@@ -41,7 +41,10 @@ pub fn refuse(args: &RehearseArgs, allowed: &[&str]) -> Result<(), Failure> {
         ("--fault", args.fault.is_some()),
         ("a category", args.category.is_some()),
     ];
-    let given = own(args).into_iter().chain(others).filter(|(_, given)| *given);
+    let given = own(args)
+        .into_iter()
+        .chain(others)
+        .filter(|(_, given)| *given);
     let mut names = given.map(|(name, _)| name);
     match names.find(|name| !allowed.contains(name)) {
         Some(name) => Err(Failure::Usage(anyhow!(
@@ -101,10 +104,12 @@ fn counted<I: Sync, T: Send>(
 }
 
 fn finish(format: Format, data: &impl Serialize, text: &str, held: bool) -> Result<u8, Failure> {
-    let json = |data| serde_json::to_string_pretty(data).context("write the result");
     match format {
         Format::Text => console::result(text),
-        Format::Json => console::result(&(json(data)? + "\n")),
+        Format::Json => {
+            let json = serde_json::to_string_pretty(data).context("write the result")?;
+            console::result(&(json + "\n"))
+        }
     }
     .context("print the result")?;
     Ok(if held {

@@ -3,9 +3,9 @@
 use anyhow::Context;
 use kms_rehearse::options::{Options, Wish};
 
+use super::matrix;
 use crate::cli::{Format, RehearseArgs};
 use crate::console;
-use super::matrix;
 use crate::exit::{self, Failure, OrUsage};
 
 /// Options that procedures have.
