@@ -453,13 +453,13 @@ pub enum ScenarioCommand {
 #[derive(Debug, Args)]
 pub struct RehearseArgs {
     /// enable, verify, rotate, migrate-from-local, back-to-local, disable, backup, restore, monitor, troubleshoot or
-    /// collect
+    /// collect; matrix (every fault at every phase of every migration path) or swarm (all of it drawn)
     #[arg(value_name = "PROCEDURE")]
     pub procedure: String,
     /// Of troubleshoot: invalid-config, permissions, key, degraded or migration
     #[arg(value_name = "CATEGORY")]
     pub category: Option<String>,
-    /// What goes wrong: OCP-FAULT-01 to -29, OCP-TRAP-01 to -12
+    /// What goes wrong: OCP-FAULT-01 to -29, OCP-TRAP-01 to -12; of matrix: key-rotated and the like [default: all]
     #[arg(long, value_name = "ID")]
     pub fault: Option<String>,
     /// Before which step it does [default: where it shows best]
@@ -475,6 +475,18 @@ pub struct RehearseArgs {
     /// Objects that are stored before anything is encrypted [default: 500]
     #[arg(long, value_name = "N")]
     pub objects: Option<u64>,
+    /// Of matrix: identity-to-kms, aescbc-to-kms, kms-to-kms or kms-to-identity [default: all]
+    #[arg(long, value_name = "PATH")]
+    pub path: Option<String>,
+    /// Of matrix: when the fault happens, such as migration-middle [default: all]
+    #[arg(long, value_name = "PHASE")]
+    pub phase: Option<String>,
+    /// Of swarm: how many seeds, from --seed on [default: 100]
+    #[arg(long, value_name = "N")]
+    pub seeds: Option<u64>,
+    /// Of matrix and swarm: so many at a time [default: one for each core]
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<u16>,
     /// Root of all randomness
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,

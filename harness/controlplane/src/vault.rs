@@ -190,7 +190,7 @@ impl PluginSpec {
     }
 
     /// Reads it back.
-    pub(crate) fn from_text(text: &[u8]) -> Result<Self, String> {
+    pub fn from_text(text: &[u8]) -> Result<Self, String> {
         let mut object: serde_json::Value =
             serde_json::from_slice(text).map_err(|e| e.to_string())?;
         let kms = object

@@ -6,16 +6,20 @@
 //! expectations held. It reads no clock, no file and no network.
 //!
 //! In reading order: [`options`] (what can be asked for), [`world`] (the cluster), [`oc`] (what commands print),
-//! [`stage`] (steps and expectations), [`procedure`], [`fault`] (what can go wrong), [`report`].
+//! [`stage`] (steps and expectations), [`procedure`], [`fault`] (what can go wrong), [`report`]; [`matrix`] (every fault at
+//! every phase of every migration path) and [`swarm`] (all of it drawn).
 
 #![forbid(unsafe_code)]
 
 pub mod fault;
+pub mod many;
+pub mod matrix;
 pub mod oc;
 pub mod options;
 pub mod procedure;
 pub mod report;
 pub mod stage;
+pub mod swarm;
 pub mod world;
 
 use kms_apiserver_api::Trouble;

@@ -10,6 +10,7 @@ mod front;
 pub mod judge;
 pub mod library;
 pub mod list;
+mod matrix;
 pub mod rehearse;
 mod replay;
 pub mod report;

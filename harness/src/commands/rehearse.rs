@@ -3,12 +3,28 @@
 use anyhow::Context;
 use kms_rehearse::options::{Options, Wish};
 
+use super::matrix;
 use crate::cli::{Format, RehearseArgs};
 use crate::console;
 use crate::exit::{self, Failure, OrUsage};
 
+/// Options that procedures have.
+const PROCEDURES: [&str; 6] = [
+    "--at",
+    "--mode",
+    "--nodes",
+    "--objects",
+    "--fault",
+    "a category",
+];
+
 /// Plays a procedure and prints it, live answers included.
 pub fn rehearse(args: &RehearseArgs) -> Result<u8, Failure> {
+    match args.procedure.as_str() {
+        "matrix" => return matrix::matrix(args),
+        "swarm" => return matrix::swarm(args),
+        _ => matrix::refuse(args, &PROCEDURES)?,
+    }
     let options = Options::read(&Wish {
         procedure: &args.procedure,
         category: args.category.as_deref(),

@@ -1,6 +1,5 @@
 //! What people do to the cluster: restarts, edits, deployments, changes of the spec.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use kms_apiserver_api::Trouble;
@@ -10,7 +9,7 @@ use kms_controlplane::encryption_config::EncryptionConfiguration;
 use kms_controlplane::object::Secret;
 use kms_controlplane::plane::COMPONENTS;
 
-use super::{World, config_of, plugin_spec};
+use super::{World, config_of, plugin_spec_at};
 use crate::options::Mode;
 
 impl World {
@@ -21,8 +20,8 @@ impl World {
                 continue;
             }
             let (revision, config) = (server.revision.clone(), server.config.clone());
-            let socket = Arc::clone(&self.plugins[server.node].socket);
-            server.replace(&self.ground, &revision, config.as_ref(), &socket);
+            let doors = &self.doors[server.node];
+            server.replace(&self.ground, &revision, config.as_ref(), doors);
         }
     }
 
@@ -38,8 +37,8 @@ impl World {
                 continue;
             }
             let revision = server.revision.clone();
-            let socket = Arc::clone(&self.plugins[server.node].socket);
-            server.replace(&self.ground, &revision, config, &socket);
+            let doors = &self.doors[server.node];
+            server.replace(&self.ground, &revision, config, doors);
             self.by_hand
                 .insert((component, server.node), config.cloned());
         }
@@ -51,14 +50,15 @@ impl World {
             let place = self.place(component, node);
             let revision = self.servers[place].revision.clone();
             let config = config_of(&self.plane, COMPONENTS[component].0, &revision);
-            let socket = Arc::clone(&self.plugins[node].socket);
-            self.servers[place].replace(&self.ground, &revision, config.as_ref(), &socket);
+            let doors = &self.doors[node];
+            self.servers[place].replace(&self.ground, &revision, config.as_ref(), doors);
         }
     }
 
     /// Sets the encryption type, as an administrator does.
     pub fn set_type(&mut self, mode: &str) {
-        let kms = (mode == "KMS" && self.plan.mode != Mode::Seed).then(plugin_spec);
+        let kms =
+            (mode == "KMS" && self.plan.mode != Mode::Seed).then(|| plugin_spec_at(&self.key));
         self.plane.cluster.spec = Spec {
             mode: mode.to_owned(),
             kms,
@@ -100,7 +100,7 @@ impl World {
     /// # Errors
     /// The plugin refuses its flags.
     pub fn start_plugin(&mut self, node: usize) -> Result<(), Trouble> {
-        let flags = self.vault.flags();
+        let flags = self.flags(super::vault::KEY);
         let plugin = &mut self.plugins[node];
         plugin.deployed = true;
         plugin.crashes = None;

@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 
-use kms_apiserver_api::{ListOptions, Resource, Target, Trouble};
+use kms_apiserver_api::{ListOptions, Resource, Target};
 use serde_json::Value;
 
 use super::World;
-use super::servers::{STORAGE, stored_as};
+use super::servers::stored_as;
 use kms_controlplane::resource::GroupResource;
 
 /// Objects in a page.
@@ -104,45 +104,10 @@ impl World {
             200..=299 | 404 | 409 => {
                 self.work.page.pop_front();
                 self.work.written += 1;
+                self.rewritten += 1;
                 Ok(true)
             }
             _ => Err(format!("{target}: {}", put.message())),
         }
-    }
-
-    /// Rewrites everything that is stored, at the migrator's pace and without a migration object: what the newest
-    /// operators do after the remote key was rotated. How many objects.
-    ///
-    /// # Errors
-    /// A server refuses one.
-    pub async fn rewrite_all(&mut self) -> Result<u64, Trouble> {
-        let mut written = 0;
-        for (component, storage) in STORAGE.iter().enumerate() {
-            for (_, resource, _) in storage.resources {
-                self.work = Work::default();
-                let mut more = true;
-                while more {
-                    for _ in 0..self.rate * super::TICK.as_secs() {
-                        let server = self.ready_server(component);
-                        let server = server.ok_or_else(|| Trouble::new("no server is ready"))?;
-                        more = self.one(server, *resource).await.map_err(Trouble::new)?;
-                        if !more {
-                            break;
-                        }
-                        written += 1;
-                    }
-                    let (page, next) = (std::mem::take(&mut self.work.page), self.work.next.take());
-                    let begun = self.work.begun;
-                    self.tick().await;
-                    self.work = Work {
-                        page,
-                        next,
-                        begun,
-                        ..Work::default()
-                    };
-                }
-            }
-        }
-        Ok(written)
     }
 }

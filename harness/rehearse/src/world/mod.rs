@@ -8,17 +8,20 @@
 //! In reading order: [`clock`], [`vault`], [`plugin`], [`servers`], [`objects`], [`migrator`], [`state`], `hands`, `pending`.
 
 pub mod clock;
+pub mod doors;
 mod hands;
+pub mod health;
 pub mod migrator;
 pub mod objects;
 mod pending;
 pub mod plugin;
+pub mod remote;
 pub mod servers;
+mod sidecars;
 pub mod state;
 pub mod vault;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -39,8 +42,9 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::options::Mode;
 use clock::Clock;
+use doors::Doors;
 pub use pending::Pending;
-use plugin::NodePlugin;
+use plugin::{NodePlugin, plugin_host};
 use servers::{Ground, Server};
 use vault::Vault;
 
@@ -64,6 +68,9 @@ pub struct Plan {
     /// Whose Vault.
     pub flavour: Flavour,
 }
+
+/// Tells whether a moment has come.
+pub type Moment = Box<dyn Fn(&Plane) -> bool>;
 
 /// An invariant that was broken, when it was first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +97,16 @@ pub struct World {
     pub other: Option<Vault>,
     /// A plugin for each node.
     pub plugins: Vec<NodePlugin>,
+    /// Plugins at other Transit keys, by the key's name: one for each node (v2, where every key has a socket of its own).
+    pub successors: BTreeMap<String, Vec<NodePlugin>>,
+    /// The sockets of each node.
+    pub doors: Vec<Doors>,
+    /// Nodes whose plugins cannot reach Vault.
+    cut_off: BTreeSet<usize>,
+    /// Options that plugins are started with beside those of the procedure.
+    pub settings: Vec<(String, String)>,
+    /// The Transit key that the spec names (v2).
+    pub key: String,
     /// The API servers: for each component one on each node.
     pub servers: Vec<Server>,
     /// The control plane.
@@ -98,6 +115,10 @@ pub struct World {
     pub rate: u64,
     /// What the migrator is at.
     pub work: migrator::Work,
+    /// Objects that it has rewritten so far, over all migrations.
+    pub rewritten: u64,
+    /// What the nodes' health reporters said last.
+    pub reports: health::Reports,
     /// What was written and acknowledged: component and object.
     pub acknowledged: Vec<(usize, Target)>,
     /// Invariants that were broken so far.
@@ -110,6 +131,8 @@ pub struct World {
     pub pending: Option<Pending>,
     /// The value that was there before it was damaged.
     pub damaged: Option<(Target, Vec<u8>)>,
+    /// A moment of the control plane at which time stops once, until the next tick: it is taken away then.
+    pub awaited: Option<Moment>,
     judge: Judge,
     transitions: BTreeMap<(usize, String), (Condition, Timestamp)>,
     turn: usize,
@@ -131,7 +154,10 @@ impl World {
         ));
         let vault = Vault::start(&net, vault::HOST, plan.flavour, seed.label("vault"));
         let plugins: Vec<NodePlugin> = (0..plan.nodes)
-            .map(|node| NodePlugin::new(&net, node, seed.label(&format!("plugin {node}")), clock))
+            .map(|node| {
+                let seed = seed.label(&format!("plugin {node}"));
+                NodePlugin::new(&net, plugin_host(node), seed, clock)
+            })
             .collect();
         let version: Version = VERSION
             .parse()
@@ -154,11 +180,12 @@ impl World {
         if generation == Generation::V2 {
             give_references(&mut plane)?;
         }
+        let doors: Vec<Doors> = plugins.iter().map(Doors::to).collect();
         let mut servers = Vec::new();
         for component in 0..COMPONENTS.len() {
-            for (node, plugin) in plugins.iter().enumerate() {
+            for (node, doors) in doors.iter().enumerate() {
                 let place = (component, node);
-                servers.push(Server::start(&ground, place, "1", None, &plugin.socket));
+                servers.push(Server::start(&ground, place, "1", None, doors));
             }
         }
         let objects = plan.objects;
@@ -169,16 +196,24 @@ impl World {
             vault,
             other: None,
             plugins,
+            successors: BTreeMap::new(),
+            doors,
+            cut_off: BTreeSet::new(),
+            settings: Vec::new(),
+            key: vault::KEY.to_owned(),
             servers,
             plane,
             rate: 23,
             work: migrator::Work::default(),
+            rewritten: 0,
+            reports: health::Reports::default(),
             acknowledged: Vec::new(),
             broken: Vec::new(),
             by_hand: BTreeMap::new(),
             refuses: None,
             pending: None,
             damaged: None,
+            awaited: None,
             judge: Judge::default(),
             transitions: BTreeMap::new(),
             turn: 0,
@@ -226,7 +261,9 @@ impl World {
         self.ticked = Instant::now();
         let seconds = (self.ticked - last).as_secs().max(1);
         self.come_true().await;
+        self.report_health().await;
         self.migrate(self.rate * seconds).await;
+        self.follow_remote_keys();
         self.move_plane();
         self.follow();
     }
@@ -238,9 +275,10 @@ impl World {
             plane,
             judge,
             broken,
+            awaited,
             ..
         } = self;
-        plane.run_until(now, |plane| {
+        let hit = plane.run_until(now, |plane| {
             for violation in judge.look(&plane.cluster) {
                 let text = violation.to_string();
                 if !broken.iter().any(|known| known.text == text) {
@@ -251,8 +289,11 @@ impl World {
                     });
                 }
             }
-            false
+            awaited.as_ref().is_some_and(|moment| moment(plane))
         });
+        if hit {
+            *awaited = None;
+        }
         self.note_transitions(now);
     }
 
@@ -265,6 +306,7 @@ impl World {
 
     /// Replaces the server of each pod that was replaced.
     fn follow(&mut self) {
+        self.give_sidecars();
         for server in &mut self.servers {
             let (namespace, node) = (COMPONENTS[server.component].0, node_name(server.node));
             let pod = self.plane.cluster.api.pod(namespace, &pod_name(&node));
@@ -272,10 +314,10 @@ impl World {
                 continue;
             };
             let config = config_of(&self.plane, namespace, &pod.revision);
-            let socket = Arc::clone(&self.plugins[server.node].socket);
             let revision = pod.revision.clone();
             self.by_hand.remove(&(server.component, server.node));
-            server.replace(&self.ground, &revision, config.as_ref(), &socket);
+            let doors = &self.doors[server.node];
+            server.replace(&self.ground, &revision, config.as_ref(), doors);
         }
     }
 
@@ -323,6 +365,11 @@ pub fn node_ip(node: usize) -> String {
 
 /// What the spec of v2 says about its Vault.
 pub fn plugin_spec() -> kms_controlplane::vault::PluginSpec {
+    plugin_spec_at(vault::KEY)
+}
+
+/// The same with another Transit key.
+pub fn plugin_spec_at(key: &str) -> kms_controlplane::vault::PluginSpec {
     let image = format!(
         "quay.io/redhat-isv-containers/698df066f8d1ddf179c15ef9@sha256:{}",
         "a".repeat(64)
@@ -332,7 +379,7 @@ pub fn plugin_spec() -> kms_controlplane::vault::PluginSpec {
         "vaultAddress": format!("https://{}:{}", vault::HOST, vault::PORT),
         "tls": {"caBundle": {"name": "vault-ca"}},
         "authentication": {"type": "AppRole", "appRole": {"secret": {"name": "vault-approle"}}},
-        "vaultKeyPath": format!("{}/keys/{}", vault::MOUNT, vault::KEY)}}))
+        "vaultKeyPath": format!("{}/keys/{key}", vault::MOUNT)}}))
     .expect("the form is the spec's own")
 }
 

@@ -160,6 +160,8 @@ pub struct Flags {
     pub mount: String,
     /// Name of the key there.
     pub key: String,
+    /// Further options: name and value.
+    pub more: Vec<(String, String)>,
 }
 
 /// Leaves the password out.
@@ -170,6 +172,7 @@ impl std::fmt::Debug for Flags {
             .field("username", &self.username)
             .field("mount", &self.mount)
             .field("key", &self.key)
+            .field("more", &self.more)
             .finish_non_exhaustive()
     }
 }
@@ -189,7 +192,10 @@ impl Flags {
             ("health-address", "off"),
             ("metrics-address", "off"),
         ];
-        let args = args.iter().map(|(name, value)| format!("-{name}={value}"));
+        let more = self.more.iter();
+        let more = more.map(|(name, value)| (name.as_str(), value.as_str()));
+        let args = args.into_iter().chain(more);
+        let args = args.map(|(name, value)| format!("-{name}={value}"));
         let environment: [(&str, &str); 0] = [];
         match resolve(args, environment, &NoFiles) {
             Ok(Invocation::Run(resolved)) if matches!(resolved.command, Command::Serve) => {
@@ -233,8 +239,7 @@ pub struct NodePlugin {
 
 impl NodePlugin {
     /// No manifest yet, nothing runs.
-    pub fn new(net: &Net, node: usize, seed: Seed, clock: Clock) -> Self {
-        let host = plugin_host(node);
+    pub fn new(net: &Net, host: String, seed: Seed, clock: Clock) -> Self {
         // a name that the network knows, where nobody listens yet
         drop(net.host(&host));
         net.kill(&host);
@@ -253,6 +258,11 @@ impl NodePlugin {
             lives: 0,
             running: None,
         }
+    }
+
+    /// Its name in the network.
+    pub fn host(&self) -> &str {
+        &self.host
     }
 
     /// It runs.

@@ -6,7 +6,6 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kms_apiserver::seam::LogLevel;
@@ -25,7 +24,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::clock::Clock;
-use super::plugin::{Lines, SOCKET, plugin_host};
+use super::doors::Doors;
+use super::plugin::{Lines, SOCKET};
 
 /// What a component stores: its etcd prefix, and for each of its resources what it lies in the store as.
 #[derive(Clone, Copy, Debug)]
@@ -90,18 +90,18 @@ fn translated(component: usize, config: &EncryptionConfiguration) -> String {
 struct Dial {
     net: Net,
     from: String,
-    to: String,
-    file: Arc<AtomicBool>,
+    doors: Doors,
 }
 
 impl Dialer for Dial {
-    fn dial(&self, _: &str) -> Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>> {
-        let (net, from, to) = (self.net.clone(), self.from.clone(), self.to.clone());
-        let there = self.file.load(Ordering::Relaxed);
+    fn dial(&self, endpoint: &str) -> Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>> {
+        let (net, from, to) = (
+            self.net.clone(),
+            self.from.clone(),
+            self.doors.behind(endpoint),
+        );
         Box::pin(async move {
-            if !there {
-                return Err(io::ErrorKind::NotFound.into());
-            }
+            let to = to.ok_or(io::ErrorKind::NotFound)?;
             let stream = net.host(&from).connect(&to, SOCKET).await?;
             Ok(Box::new(stream) as Stream)
         })
@@ -153,10 +153,10 @@ impl Server {
         (component, node): (usize, usize),
         revision: &str,
         config: Option<&EncryptionConfiguration>,
-        socket: &Arc<AtomicBool>,
+        doors: &Doors,
     ) -> Self {
         let log = Lines::default();
-        let inner = Arc::new(make(ground, (component, node), 0, config, socket, &log));
+        let inner = Arc::new(make(ground, (component, node), 0, config, doors, &log));
         let mut server = Self {
             component,
             node,
@@ -179,12 +179,12 @@ impl Server {
         ground: &Ground,
         revision: &str,
         config: Option<&EncryptionConfiguration>,
-        socket: &Arc<AtomicBool>,
+        doors: &Doors,
     ) {
         self.inner.stop();
         self.starts += 1;
         let place = (self.component, self.node);
-        self.inner = Arc::new(make(ground, place, self.starts, config, socket, &self.log));
+        self.inner = Arc::new(make(ground, place, self.starts, config, doors, &self.log));
         revision.clone_into(&mut self.revision);
         self.config = config.cloned();
         (self.passes, self.fresh) = (false, true);
@@ -232,7 +232,7 @@ fn make(
     (component, node): (usize, usize),
     start: u64,
     config: Option<&EncryptionConfiguration>,
-    socket: &Arc<AtomicBool>,
+    doors: &Doors,
     log: &Lines,
 ) -> Simulated {
     let name = format!("server {component} {node} {start}");
@@ -249,8 +249,7 @@ fn make(
     let dial = Dial {
         net: ground.net.clone(),
         from: format!("apiserver-{component}-{node}"),
-        to: plugin_host(node),
-        file: Arc::clone(socket),
+        doors: doors.clone(),
     };
     let log = log.clone();
     let sink: LogSink = Arc::new(move |line| {

@@ -49,6 +49,7 @@ pub struct Vault {
     net: Net,
     seed: Seed,
     passwords: u32,
+    keys: Vec<String>,
     serving: Option<JoinSet<()>>,
 }
 
@@ -74,6 +75,7 @@ impl Vault {
             net: net.clone(),
             seed,
             passwords: 0,
+            keys: vec![KEY.to_owned()],
             serving: None,
         };
         vault.sim.create_key(MOUNT, KEY, "aes256-gcm96");
@@ -103,14 +105,46 @@ impl Vault {
             .split("\n\n")
             .filter(|block| !without.iter().any(|word| block.contains(word)))
             .collect();
-        let written = self.sim.put_policy(USER, &kept.join("\n\n"));
+        let kept = kept.join("\n\n");
+        // each further key as the first one; what is in the policy twice is the same
+        let all: Vec<String> = self.keys.iter().map(|key| kept.replace(KEY, key)).collect();
+        let written = self.sim.put_policy(USER, &all.join("\n\n"));
         written.expect("the procedure's own policy is sound");
     }
 
     fn write_user(&self) {
+        self.write_user_with(&json!({"token_policies": [USER]}));
+    }
+
+    fn write_user_with(&self, settings: &Value) {
         let password = self.password();
-        let settings = json!({"token_policies": [USER]});
-        self.sim.userpass("userpass", USER, &password, &settings);
+        self.sim.userpass("userpass", USER, &password, settings);
+    }
+
+    /// Another key that plugins may use as the first one, unless there is one of that name.
+    pub fn add_key(&mut self, name: &str) {
+        if !self.keys.iter().any(|known| known == name) {
+            self.keys.push(name.to_owned());
+            self.sim.create_key(MOUNT, name, "aes256-gcm96");
+            self.write_policy(&[]);
+        }
+    }
+
+    /// Names of the keys, the first one first.
+    pub fn keys(&self) -> &[String] {
+        &self.keys
+    }
+
+    /// The tokens that are out end now, and new ones live for so long and cannot be renewed beyond it; with nothing
+    /// they live for long again.
+    pub fn end_tokens(&self, lifetime: Option<Duration>) {
+        let seconds = lifetime.map_or(0, |lifetime| lifetime.as_secs());
+        self.write_user_with(&json!({
+            "token_policies": [USER],
+            "token_ttl": seconds,
+            "token_max_ttl": seconds,
+        }));
+        self.sim.revoke_all_tokens_of("userpass");
     }
 
     fn password(&self) -> Zeroizing<String> {
@@ -138,6 +172,7 @@ impl Vault {
             password: self.password(),
             mount: MOUNT.to_owned(),
             key: KEY.to_owned(),
+            more: Vec::new(),
         }
     }
 

@@ -4,7 +4,9 @@
 
 mod faults;
 mod golden;
+mod matrix;
 mod procedures;
+mod swarm;
 
 use kms_rehearse::options::{Options, Wish};
 use kms_rehearse::rehearse;
