@@ -6,7 +6,8 @@
 //! expectations held. It reads no clock, no file and no network.
 //!
 //! In reading order: [`options`] (what can be asked for), [`world`] (the cluster), [`oc`] (what commands print),
-//! [`stage`] (steps and expectations), [`procedure`], [`fault`] (what can go wrong), [`report`].
+//! [`stage`] (steps and expectations), [`procedure`], [`scenario`] (what can go wrong, as files), [`fault`] (how it is made
+//! and undone), [`report`].
 
 #![forbid(unsafe_code)]
 
@@ -15,6 +16,7 @@ pub mod oc;
 pub mod options;
 pub mod procedure;
 pub mod report;
+pub mod scenario;
 pub mod stage;
 pub mod world;
 
