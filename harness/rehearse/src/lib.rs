@@ -6,8 +6,8 @@
 //! expectations held. It reads no clock, no file and no network.
 //!
 //! In reading order: [`options`] (what can be asked for), [`world`] (the cluster), [`oc`] (what commands print),
-//! [`stage`] (steps and expectations), [`procedure`], [`fault`] (what can go wrong), [`report`]; [`matrix`] (every fault at
-//! every phase of every migration path) and [`swarm`] (all of it drawn).
+//! [`stage`] (steps and expectations), [`procedure`], [`scenario`] (what can go wrong, as files), [`fault`] (how it is made
+//! and undone), [`report`]; [`matrix`] (every fault at every phase of every migration path) and [`swarm`] (all of it drawn).
 
 #![forbid(unsafe_code)]
 
@@ -18,6 +18,7 @@ pub mod oc;
 pub mod options;
 pub mod procedure;
 pub mod report;
+pub mod scenario;
 pub mod stage;
 pub mod swarm;
 pub mod world;

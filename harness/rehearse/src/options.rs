@@ -2,13 +2,15 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::fault::{self, Row};
+use crate::scenario::{self, Row};
 
 /// Which operators the cluster has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// The procedure's own generation: the plugin is a static pod put there by hand.
@@ -61,7 +63,9 @@ impl FromStr for Mode {
 }
 
 /// A procedure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Procedure {
     /// Nothing encrypted, then KMS.
@@ -110,6 +114,11 @@ impl Procedure {
     pub fn word(self) -> &'static str {
         let found = Self::ALL.iter().find(|(_, value)| *value == self);
         found.map_or("", |(word, _)| *word)
+    }
+
+    /// Whether something can be made to go wrong in it.
+    pub fn takes_faults(self) -> bool {
+        !matches!(self, Self::Restore | Self::Backup | Self::Collect)
     }
 
     /// The ids of its steps, in order.
@@ -172,7 +181,9 @@ impl Procedure {
 }
 
 /// A category of the procedure's troubleshooting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Category {
     /// Invalid configuration.
@@ -214,7 +225,7 @@ pub struct Options {
     /// For [`Procedure::Troubleshoot`] only.
     pub category: Option<Category>,
     /// What goes wrong, and before which step.
-    pub fault: Option<(&'static Row, &'static str)>,
+    pub fault: Option<(Arc<Row>, &'static str)>,
     /// Which operators.
     pub mode: Mode,
     /// Control plane nodes, 1 to 9.
@@ -259,7 +270,7 @@ impl fmt::Display for Wrong {
 impl std::error::Error for Wrong {}
 
 /// Most nodes and objects that a rehearsal takes.
-const MOST: (usize, u64) = (9, 200_000);
+pub const MOST: (usize, u64) = (9, 200_000);
 
 impl Options {
     /// Reads a wish.
@@ -286,21 +297,24 @@ impl Options {
             (_, None) => None,
         };
         let given = wish.mode.map(Mode::read).transpose()?;
-        let fault = wish.fault.map(fault::find).transpose()?;
+        let fault = wish.fault.map(scenario::find).transpose()?;
         let fault = match (fault, wish.at) {
             (None, Some(_)) => return Err(Wrong("--at says when a --fault happens".to_owned())),
             (None, None) => None,
-            (Some(row), at) => Some((row, step(procedure, row, at)?)),
+            (Some(row), at) => {
+                let at = step(procedure, &row, at)?;
+                Some((row, at))
+            }
         };
-        if let Some((row, _)) = fault {
+        if let Some((row, _)) = &fault {
             check(row, procedure, category, given)?;
         }
         let mode = given
-            .or(fault.map(|(row, _)| row.mode))
+            .or(fault.as_ref().map(|(row, _)| row.mode()))
             .unwrap_or(Mode::Seed);
         let nodes = wish
             .nodes
-            .or(fault.and_then(|(row, _)| row.nodes))
+            .or(fault.as_ref().and_then(|(row, _)| row.nodes()))
             .unwrap_or(3);
         let objects = wish.objects.unwrap_or(500);
         if !(1..=MOST.0).contains(&nodes) {
@@ -321,7 +335,7 @@ impl Options {
     }
 }
 
-fn step(procedure: Procedure, row: &'static Row, at: Option<&str>) -> Result<&'static str, Wrong> {
+fn step(procedure: Procedure, row: &Row, at: Option<&str>) -> Result<&'static str, Wrong> {
     let steps = procedure.steps();
     let wanted = at.unwrap_or(if procedure == Procedure::Troubleshoot {
         "diagnosis"
@@ -336,8 +350,8 @@ fn step(procedure: Procedure, row: &'static Row, at: Option<&str>) -> Result<&'s
             Some(at) => format!("{word} has no step {at:?}: say one of {known}"),
             None => format!(
                 "{} belongs to {} (--at {}); in {word} say --at with one of {known}",
-                row.id,
-                row.procedure.word(),
+                row.id(),
+                row.procedure().word(),
                 row.at
             ),
         })
@@ -351,29 +365,30 @@ fn check(
     mode: Option<Mode>,
 ) -> Result<(), Wrong> {
     if let Some(category) = category
-        && row.category != category
+        && row.category() != category
     {
         return Err(Wrong(format!(
             "{} belongs to troubleshoot {}, not to {}",
-            row.id,
-            row.category.word(),
+            row.id(),
+            row.category().word(),
             category.word()
         )));
     }
-    if matches!(
-        procedure,
-        Procedure::Restore | Procedure::Backup | Procedure::Collect
-    ) {
+    if !procedure.takes_faults() {
         return Err(Wrong(format!(
             "{} takes no fault: its own mismatches are played without one",
             procedure.word()
         )));
     }
     match mode {
-        Some(mode) if (mode == Mode::Seed) != (row.mode == Mode::Seed) => Err(Wrong(format!(
+        Some(mode) if (mode == Mode::Seed) != (row.mode() == Mode::Seed) => Err(Wrong(format!(
             "{} shows in mode {} only",
-            row.id,
-            if row.mode == Mode::Seed { "seed" } else { "v2" }
+            row.id(),
+            if row.mode() == Mode::Seed {
+                "seed"
+            } else {
+                "v2"
+            }
         ))),
         _ => Ok(()),
     }

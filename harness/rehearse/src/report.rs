@@ -1,6 +1,10 @@
 //! What came of a rehearsal, as data, and as the page that people read.
 
-use serde::Serialize;
+use std::collections::BTreeSet;
+
+use kms_controlplane::invariant::Invariant;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::options::Mode;
 
@@ -34,6 +38,8 @@ pub struct Part {
     pub fault: Option<FaultStory>,
     /// Invariants that were broken, with the time.
     pub broken: Vec<String>,
+    /// Which those are.
+    pub rules: BTreeSet<Rule>,
     /// Seconds that passed on the cluster.
     pub simulated_seconds: u64,
 }
@@ -97,6 +103,8 @@ pub struct FaultStory {
     pub seen: Vec<Expectation>,
     /// How the procedure's own means find it.
     pub detect: String,
+    /// What its commands show of it.
+    pub detected: Vec<Detected>,
     /// What was done about it.
     pub remedy: String,
     /// What the procedure does not say.
@@ -105,15 +113,105 @@ pub struct FaultStory {
     pub recovered: Vec<Expectation>,
 }
 
+/// A command that finds a fault.
+#[derive(Clone, Debug, Serialize)]
+pub struct Detected {
+    /// The command.
+    pub command: String,
+    /// The lines of its output that say it.
+    pub output: String,
+    /// Whether they do.
+    pub expectation: Expectation,
+}
+
+/// What must hold in every cluster at every moment: [`Invariant`], and what clients see.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rule {
+    /// No pod writes with a key before every pod can read it.
+    ReadBeforeWrite,
+    /// A key stays configured until all is migrated to a newer one, and one older key beyond that.
+    KeptUntilMigrated,
+    /// Migrations run only while every pod runs the target configuration.
+    MigratesWhenStable,
+    /// All resources have the same keys, and one of them at most writes.
+    SameKeys,
+    /// Key numbers only grow.
+    NumbersGrow,
+    /// A new key waits until all is migrated to the one before.
+    OneAtATime,
+    /// Two keys never share a socket.
+    OwnSocket,
+    /// Nothing is written in plain text once all is encrypted and nobody asked for it.
+    NoPlainText,
+    /// Whatever is stored has its provider on every ready pod.
+    Readable,
+    /// What was acknowledged is read on every ready node.
+    AcknowledgedIsRead,
+}
+
+impl Rule {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::ReadBeforeWrite,
+        Self::KeptUntilMigrated,
+        Self::MigratesWhenStable,
+        Self::SameKeys,
+        Self::NumbersGrow,
+        Self::OneAtATime,
+        Self::OwnSocket,
+        Self::NoPlainText,
+        Self::Readable,
+        Self::AcknowledgedIsRead,
+    ];
+
+    /// Its word in files.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::ReadBeforeWrite => "read-before-write",
+            Self::KeptUntilMigrated => "kept-until-migrated",
+            Self::MigratesWhenStable => "migrates-when-stable",
+            Self::SameKeys => "same-keys",
+            Self::NumbersGrow => "numbers-grow",
+            Self::OneAtATime => "one-at-a-time",
+            Self::OwnSocket => "own-socket",
+            Self::NoPlainText => "no-plain-text",
+            Self::Readable => "readable",
+            Self::AcknowledgedIsRead => "acknowledged-is-read",
+        }
+    }
+
+    /// The rule of the control plane's own, or that of its clients.
+    pub fn of(invariant: Option<Invariant>) -> Self {
+        match invariant {
+            Some(Invariant::ReadBeforeWrite) => Self::ReadBeforeWrite,
+            Some(Invariant::KeptUntilMigrated) => Self::KeptUntilMigrated,
+            Some(Invariant::MigratesWhenStable) => Self::MigratesWhenStable,
+            Some(Invariant::SameKeys) => Self::SameKeys,
+            Some(Invariant::NumbersGrow) => Self::NumbersGrow,
+            Some(Invariant::OneAtATime) => Self::OneAtATime,
+            Some(Invariant::OwnSocket) => Self::OwnSocket,
+            Some(Invariant::NoPlainText) => Self::NoPlainText,
+            Some(Invariant::Readable) => Self::Readable,
+            None => Self::AcknowledgedIsRead,
+        }
+    }
+}
+
+impl FaultStory {
+    /// Everything that is expected of it, in the order of its telling.
+    pub fn expectations(&self) -> impl Iterator<Item = &Expectation> {
+        let detected = self.detected.iter().map(|it| &it.expectation);
+        self.seen.iter().chain(detected).chain(&self.recovered)
+    }
+}
+
 impl Part {
     /// Whether all of it held. A fault has its story; without one no invariant may be broken either.
     pub fn held(&self) -> bool {
-        let steps = self.steps.iter().flat_map(|step| &step.expectations);
-        let fault = self
-            .fault
-            .iter()
-            .flat_map(|fault| fault.seen.iter().chain(&fault.recovered));
-        steps.chain(fault).all(|expectation| expectation.held)
+        self.expectations().all(|expectation| expectation.held)
             && (self.fault.is_some() || self.broken.is_empty())
     }
 }
@@ -153,10 +251,7 @@ impl Rehearsal {
 impl Part {
     fn expectations(&self) -> impl Iterator<Item = &Expectation> {
         let steps = self.steps.iter().flat_map(|step| &step.expectations);
-        let fault = self
-            .fault
-            .iter()
-            .flat_map(|fault| fault.seen.iter().chain(&fault.recovered));
+        let fault = self.fault.iter().flat_map(FaultStory::expectations);
         steps.chain(fault)
     }
 
@@ -187,14 +282,18 @@ impl Part {
                 fault.id, fault.title, fault.at
             ));
             fault.seen.iter().for_each(|it| it.write(out));
-            let parts = [
-                ("found by", &fault.detect),
-                ("remedy", &fault.remedy),
-                ("not in the procedure", &fault.note),
-            ];
-            for (name, text) in parts.iter().filter(|(_, text)| !text.is_empty()) {
-                out.push_str(&format!("   {name}: {text}\n"));
+            out.push_str(&format!("   found by: {}\n", fault.detect));
+            for detected in &fault.detected {
+                let shown = Shown::Command {
+                    at: fault.at.clone(),
+                    command: detected.command.clone(),
+                    output: detected.output.clone(),
+                };
+                shown.write(out, &fault.at, "");
+                detected.expectation.write(out);
             }
+            out.push_str(&format!("   remedy: {}\n", fault.remedy));
+            out.push_str(&format!("   not in the procedure: {}\n", fault.note));
             fault.recovered.iter().for_each(|it| it.write(out));
         }
         if !self.broken.is_empty() {

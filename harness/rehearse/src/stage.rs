@@ -1,11 +1,13 @@
 //! Where a procedure is played: the cluster, the steps so far, and the fault that waits for its step.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kms_apiserver_api::Trouble;
 
-use crate::fault::{self, Row};
-use crate::report::{Expectation, FaultStory, Part, Shown, Step};
+use crate::fault;
+use crate::report::{Expectation, FaultStory, Part, Rule, Shown, Step};
+use crate::scenario::Row;
 use crate::world::World;
 
 /// A rollout that shows no movement for so long is given up by whoever watches it.
@@ -16,13 +18,13 @@ pub struct Stage {
     /// The cluster.
     pub world: Box<World>,
     steps: Vec<Step>,
-    armed: Option<(&'static Row, &'static str)>,
+    armed: Option<(Arc<Row>, &'static str)>,
     happened: Option<fault::Happened>,
 }
 
 impl Stage {
     /// A stage on a cluster; the fault happens before its step.
-    pub fn new(world: Box<World>, fault: Option<(&'static Row, &'static str)>) -> Self {
+    pub fn new(world: Box<World>, fault: Option<(Arc<Row>, &'static str)>) -> Self {
         Self {
             world,
             steps: Vec::new(),
@@ -37,11 +39,10 @@ impl Stage {
     /// The fault that is due cannot be made.
     pub async fn begin(&mut self, id: &'static str, title: &str) -> Result<(), Trouble> {
         self.world.audit().await;
-        if let Some((row, _)) = self.armed.filter(|(_, at)| *at == id) {
-            self.armed = None;
-            let happened = fault::inject(&mut self.world, row, id).await;
+        if let Some((row, _)) = self.armed.take_if(|(_, at)| *at == id) {
+            let happened = fault::inject(&mut self.world, Arc::clone(&row), id).await;
             let happened = happened.map_err(|error| {
-                Trouble::new(format!("{} cannot happen before {id}: {error}", row.id))
+                Trouble::new(format!("{} cannot happen before {id}: {error}", row.id()))
             })?;
             self.happened = Some(happened);
         }
@@ -114,6 +115,12 @@ impl Stage {
         Ok(Part {
             title: title.to_owned(),
             broken: broken.collect(),
+            rules: self
+                .world
+                .broken
+                .iter()
+                .map(|it| Rule::of(it.invariant))
+                .collect(),
             steps: self.steps,
             fault: story,
             simulated_seconds: (self.world.clock.since_epoch() - began).as_secs(),
@@ -121,19 +128,21 @@ impl Stage {
     }
 
     async fn tell(&mut self, happened: fault::Happened) -> Result<FaultStory, Trouble> {
-        let row = happened.row;
+        let row = Arc::clone(&happened.row);
         let at = happened.at;
         let seen = fault::seen(&mut self.world, &happened).await;
+        let detected = fault::detected(&self.world, &happened).await?;
         fault::remedy(&mut self.world, &happened).await?;
         let recovered = fault::recovered(&mut self.world).await;
         Ok(FaultStory {
-            id: row.id.to_owned(),
-            title: row.title.to_owned(),
+            id: row.id().to_owned(),
+            title: row.title().to_owned(),
             at: at.to_owned(),
             seen,
-            detect: row.detect.to_owned(),
-            remedy: row.remedy.to_owned(),
-            note: row.note.to_owned(),
+            detect: row.form.detect.clone(),
+            detected,
+            remedy: row.form.remedy.clone(),
+            note: row.form.note.clone(),
             recovered,
         })
     }

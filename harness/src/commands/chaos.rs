@@ -33,7 +33,7 @@ pub fn chaos(args: &ChaosArgs) -> Result<u8, Failure> {
 fn job(text: &ScenarioText, place: &Place, args: &ChaosArgs, seed: u64) -> Job {
     let path = show::quoted(&text.path);
     Job {
-        scenario: text.scenario.clone(),
+        script: text.script.clone(),
         place: place.clone(),
         seed,
         replay: match place {
@@ -46,11 +46,16 @@ fn job(text: &ScenarioText, place: &Place, args: &ChaosArgs, seed: u64) -> Job {
     }
 }
 
-/// Writes the history of a run into the folder: for eyes, and for being judged again.
+/// Writes what a run left into the folder: its history for eyes and for being judged again, or the operators' page.
 pub fn keep(out: Option<&Path>, ran: &Ran) -> anyhow::Result<()> {
-    let (Some(out), false) = (out, ran.history.is_empty()) else {
+    let Some(out) = out else { return Ok(()) };
+    if !ran.page.is_empty() {
+        let page = recorded::name(ran).replace(rejudge::ENDING, "page.txt");
+        return show::write(&out.join(page), &ran.page);
+    }
+    if ran.history.is_empty() {
         return Ok(());
-    };
+    }
     let file = recorded::name(ran);
     let eyes = file.replace(rejudge::ENDING, "history");
     show::write(&out.join(eyes), &runs::text(&ran.history))?;

@@ -4,6 +4,8 @@
 //! * `production`: besides, every scenario that says how it runs in real time, with three seeds, on the built-in Vault
 //!   and on a real one where one is found. That judges the binary.
 //! * `chaos`: besides, scenarios drawn whole from seeds, in the simulation.
+//!
+//! Files about operators belong to none: `chaos` alone plays them.
 
 use std::collections::BTreeSet;
 use std::num::NonZero;
@@ -143,11 +145,13 @@ impl Library {
                 return Ok(library);
             }
         };
-        let texts = files::read_all(&chosen)?;
+        let mut texts = files::read_all(&chosen)?;
+        // They judge the operators' procedure and the control plane, which are the same for every plugin.
+        texts.retain(|text| text.script.plugins().is_some());
         plan.option("scenarios", format!("{} files", texts.len()));
         for text in &texts {
             library.simulated.push(Job {
-                scenario: Arc::clone(&text.scenario),
+                script: text.script.clone(),
                 place: Place::Sim,
                 seed,
                 replay: format!(
@@ -173,15 +177,17 @@ impl Library {
 
     fn in_real_time(&mut self, texts: &[files::ScenarioText], seed: u64, place: &Place) {
         // A server's own fault says nothing about a plugin.
-        let texts = texts
-            .iter()
-            .filter(|text| text.scenario.form.scale.is_some() && text.scenario.upstream.is_empty());
+        let about_plugins = |text: &&files::ScenarioText| {
+            let scenario = text.script.plugins();
+            scenario.is_some_and(|it| it.form.scale.is_some() && it.upstream.is_empty())
+        };
+        let texts = texts.iter().filter(about_plugins);
         let Place::Process(parts) = place else { return };
         for text in texts {
             for seed in (0..SEEDS).map(|more| seed.wrapping_add(more)) {
                 let path = show::quoted(&text.path);
                 self.real.push(Job {
-                    scenario: Arc::clone(&text.scenario),
+                    script: text.script.clone(),
                     place: place.clone(),
                     seed,
                     replay: format!(
@@ -222,12 +228,11 @@ impl Library {
     fn lasts(&self) -> Duration {
         let mut lanes = vec![Duration::ZERO; at_once()];
         for job in &self.real {
-            let applies = match &job.place {
-                Place::Process(parts) => able::applicable(&job.scenario, parts).is_ok(),
-                Place::Sim => false,
+            let (Place::Process(parts), Some(scenario)) = (&job.place, job.script.plugins()) else {
+                continue;
             };
-            if applies {
-                let plan = runs::plan(&job.scenario, job.place.arm(), job.seed);
+            if able::applicable(scenario, parts).is_ok() {
+                let plan = runs::plan(scenario, job.place.arm(), job.seed);
                 let first = lanes.iter_mut().min().expect("there is a lane");
                 *first += plan.phases.total() + BESIDES;
             }
@@ -375,9 +380,7 @@ fn repeated(jobs: &[Job], rows: &[ScenarioReport]) -> DeterminismCheck {
     rows.sort_by_key(|row| (row.sim_duration_ns, &row.scenario_id));
     rows.truncate(REPEATED);
     let differs = |row: &&&ScenarioReport| {
-        let job = jobs
-            .iter()
-            .find(|job| job.scenario.form.id == row.scenario_id);
+        let job = jobs.iter().find(|job| job.script.id() == row.scenario_id);
         let again = job.and_then(|job| runs::one(job).outcome);
         again.is_none_or(|outcome| outcome.digest != row.trace_digest)
     };

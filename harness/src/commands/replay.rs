@@ -1,17 +1,16 @@
 //! `replay`: one scenario, one seed, event by event.
 
-use std::sync::Arc;
-
 use anyhow::Context;
 use kms_scenario::verdict::Verdict;
 
+use super::chaos::files::Script;
 use super::chaos::runs::{self, Job, Place};
 use super::chaos::{files, show};
 use crate::cli::ReplayArgs;
 use crate::console;
 use crate::exit::{self, Failure};
 
-/// Runs it again: the history to standard output, the verdict to standard error.
+/// Runs it again: the history, or the operators' page, to standard output, the verdict to standard error.
 pub fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
     let texts = files::read_all(std::slice::from_ref(&args.file))?;
     let text = texts
@@ -19,7 +18,7 @@ pub fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
         .next()
         .context("one file is one scenario")?;
     let ran = runs::one(&Job {
-        scenario: Arc::clone(&text.scenario),
+        script: text.script.clone(),
         place: Place::Sim,
         seed: args.seed,
         replay: format!(
@@ -28,7 +27,11 @@ pub fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
             args.seed
         ),
     });
-    console::result(&runs::text(&ran.history)).context("print the history")?;
+    let shown = match text.script {
+        Script::Plugins(_) => runs::text(&ran.history),
+        Script::Operators(_) => ran.page.clone(),
+    };
+    console::result(&shown).context("print the history")?;
     if let Some(outcome) = &ran.outcome {
         console::tell(&format!(
             "{}, digest {}",

@@ -1,6 +1,7 @@
 //! `scenario check` and `scenario schema`.
 
 use anyhow::{Context, anyhow};
+use serde_json::{Value, json};
 
 use super::chaos::files;
 use crate::cli::ScenarioCommand;
@@ -11,7 +12,7 @@ use crate::exit::{self, Failure, OrUsage};
 pub fn scenario(command: &ScenarioCommand) -> Result<u8, Failure> {
     match command {
         ScenarioCommand::Schema => {
-            let schema = kms_scenario::language::schema();
+            let schema = schema();
             let text = serde_json::to_string_pretty(&schema).context("write the schema")?;
             console::result(&(text + "\n")).context("print the schema")?;
         }
@@ -34,4 +35,26 @@ pub fn scenario(command: &ScenarioCommand) -> Result<u8, Failure> {
         }
     }
     Ok(exit::HELD)
+}
+
+/// The schema of both forms: a file with a table `[rehearsal]` is about operators, another one about plugins.
+fn schema() -> Value {
+    let mut plugins = kms_scenario::language::schema();
+    let mut operators = kms_rehearse::scenario::schema();
+    let mut lifted = |key: &str| {
+        let tables = [plugins.as_object_mut(), operators.as_object_mut()];
+        let [first, second] = tables.map(|table| table.and_then(|table| table.remove(key)));
+        first.or(second).unwrap_or_default()
+    };
+    // what references point to stands at the root
+    let (dialect, id, definitions) = (lifted("$schema"), lifted("$id"), lifted("$defs"));
+    json!({
+        "$schema": dialect,
+        "$id": id,
+        "title": "A scenario file",
+        "if": {"required": ["rehearsal"]},
+        "then": operators,
+        "else": plugins,
+        "$defs": definitions,
+    })
 }

@@ -6,7 +6,7 @@ use kms_scenario::language;
 use super::chaos::{files, runs};
 use crate::cli::ShrinkArgs;
 use crate::console;
-use crate::exit::{self, Failure};
+use crate::exit::{self, Failure, OrUsage};
 
 /// Shrinks a scenario and prints what is left as TOML.
 pub fn shrink(args: &ShrinkArgs) -> Result<u8, Failure> {
@@ -15,8 +15,13 @@ pub fn shrink(args: &ShrinkArgs) -> Result<u8, Failure> {
         .into_iter()
         .next()
         .context("one file is one scenario")?;
+    let scenario = text.script.plugins().with_context(|| {
+        let file = args.file.display();
+        format!("{file}: it has one fault alone, and a procedure that cannot be made shorter")
+    });
+    let scenario = scenario.or_usage()?;
     let mut count = 0;
-    let shrunk = kms_scenario::shrink::shrink(&text.scenario, args.seed, args.runs, |plan| {
+    let shrunk = kms_scenario::shrink::shrink(scenario, args.seed, args.runs, |plan| {
         count += 1;
         console::progress("runs", count, u64::from(args.runs), false);
         runs::outcome_of(plan)
@@ -29,7 +34,7 @@ pub fn shrink(args: &ShrinkArgs) -> Result<u8, Failure> {
     console::tell(&format!(
         "{} faults of {} left after {} runs; it still breaks {} with --seed {}",
         shrunk.form.fault.len(),
-        text.scenario.faults.len(),
+        scenario.faults.len(),
         shrunk.runs,
         shrunk.keeps,
         args.seed

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use kms_harness::arm::process::Parts;
-use kms_harness::commands::chaos::files;
+use kms_harness::commands::chaos::files::{self, Script};
 use kms_harness::commands::chaos::runs::{self, Job, Place, Ran};
 use kms_harness::commands::chaos::show::explained;
 use kms_harness::vault::family::Family;
@@ -55,13 +55,13 @@ pub fn entries() -> Result<Vec<Entry>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
     let files = files::chosen(&[folder])?;
     let texts = files::read_all(&files).map_err(|_| anyhow::anyhow!("read the library"))?;
-    let entries = texts.into_iter().map(|text| Entry {
-        id: text.scenario.form.id.clone(),
-        scenario: text.scenario,
+    let scenarios = texts.iter().filter_map(|text| text.script.plugins());
+    let scaled = scenarios.filter(|it| it.form.scale.is_some());
+    let entries = scaled.map(|scenario| Entry {
+        id: scenario.form.id.clone(),
+        scenario: Arc::clone(scenario),
     });
-    Ok(entries
-        .filter(|it| it.scenario.form.scale.is_some())
-        .collect())
+    Ok(entries.collect())
 }
 
 /// Both arms pass it. A real server that no longer shows a fault of its own has not failed.
@@ -88,7 +88,7 @@ pub async fn same_verdict(entry: Entry, parts: Parts) -> Result<()> {
 /// One run of it.
 pub async fn ran(entry: &Entry, place: Place) -> Result<Ran> {
     let job = Job {
-        scenario: Arc::clone(&entry.scenario),
+        script: Script::Plugins(Arc::clone(&entry.scenario)),
         place,
         seed: 1,
         replay: String::new(),

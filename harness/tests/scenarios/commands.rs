@@ -255,7 +255,98 @@ fn the_library_is_right_and_the_schema_is_printed() {
     assert!(root().join("scenarios").is_dir());
     let schema = harness(&["scenario", "schema"]);
     assert_eq!(schema.code, 0);
-    assert_eq!(schema.json()["additionalProperties"], false);
+    let schema = schema.json();
+    for form in ["then", "else"] {
+        assert_eq!(schema[form]["additionalProperties"], false, "{form}");
+    }
+    assert_eq!(schema["if"]["required"][0], "rehearsal");
+    let text = schema.to_string();
+    for reference in text.split("\"#/$defs/").skip(1) {
+        let name = reference.split('"').next().unwrap();
+        assert!(schema["$defs"][name].is_object(), "{name} is nowhere");
+    }
+}
+
+/// A file about operators is played by the same commands, with the page in place of the history.
+#[test]
+fn operators_files_run_replay_and_fail_as_others_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = fs::read_to_string(root().join("scenarios/openshift/type-refused.toml")).unwrap();
+    let wrong = text
+        .replace("\"type-refused\"", "\"never\"")
+        .replace("lacks = [\"KMS\"]", "contains = [\"KMS\"]");
+    let path = file(&folder, "never.toml", &wrong);
+    let out = folder.path().join("out");
+    let said = harness(&[
+        "chaos",
+        &path,
+        "--seed",
+        "3",
+        "--out",
+        out.to_str().unwrap(),
+    ]);
+    assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+    let last = said.out.lines().last().unwrap();
+    assert_eq!(last, format!("kms-harness replay {path} --seed 3"));
+    assert!(
+        said.out.contains("detected:oc get apiserver cluster"),
+        "{}",
+        said.out
+    );
+
+    let arguments: Vec<&str> = last.split(' ').skip(1).collect();
+    let again = harness(&arguments);
+    assert_eq!(again.code, 1);
+    let page = fs::read_to_string(out.join("never-sim-3.page.txt")).unwrap();
+    assert_eq!(again.out, page, "the replay is another run");
+    let result = fs::read_to_string(out.join("result.json")).unwrap();
+    let result: serde_json::Value = serde_json::from_str(&result).unwrap();
+    let row = &result["scenarios"][0];
+    assert_eq!(
+        (row["id"].as_str(), row["arm"].as_str()),
+        (Some("never"), Some("sim"))
+    );
+    assert_eq!(row["faults"][0]["id"], "OCP-FAULT-01");
+    assert_eq!(row["faults"][0]["hits"], 1);
+    let digest = row["digest"].as_str().unwrap();
+    assert!(again.err.contains(digest), "{}", again.err);
+
+    let said = harness(&["shrink", &path, "--seed", "3"]);
+    assert_eq!(said.code, 2);
+    assert!(said.err.contains("never.toml"), "{}", said.err);
+    let mistake = file(
+        &folder,
+        "never.toml",
+        &wrong.replace("step = \"edit\"", "stepp = \"edit\""),
+    );
+    for command in ["chaos", "replay"] {
+        let said = harness(&[command, &mistake]);
+        assert_eq!(said.code, 2);
+        let place = format!("{mistake}:11:1: rehearsal.stepp: unknown key; did you mean `step`?");
+        assert!(said.err.contains(&place), "{}", said.err);
+    }
+}
+
+/// What operators do cannot be done on real processes.
+#[test]
+fn operators_files_are_not_applicable_elsewhere() {
+    let said = harness(&[
+        "chaos",
+        "scenarios/openshift/vault-is-sealed.toml",
+        "--arm",
+        "process",
+        "--socket",
+        "unix:///nowhere/kms.sock",
+        "--format",
+        "json",
+    ]);
+    assert_eq!(said.code, 3);
+    let row = &said.json()["scenarios"][0];
+    assert_eq!(row["verdict"], "not_applicable");
+    assert!(
+        row["reason"].as_str().unwrap().contains("simulation"),
+        "{row}"
+    );
 }
 
 #[test]

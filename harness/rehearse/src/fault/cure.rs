@@ -4,10 +4,11 @@ use kms_apiserver_api::Trouble;
 use kms_controlplane::cluster::Management;
 use kms_controlplane::key::key_number;
 use kms_controlplane::object::{COMPONENT_LABEL, MANAGED_NAMESPACE};
+use kms_controlplane::operand::pod_name;
 use kms_controlplane::plane::COMPONENTS;
 use serde_json::{Value, json};
 
-use super::{Happened, make};
+use super::{Happened, Kind, make};
 use crate::world::World;
 use crate::world::plugin::plugin_host;
 use crate::world::vault::{HOST, KEY, MOUNT};
@@ -18,15 +19,20 @@ use crate::world::vault::{HOST, KEY, MOUNT};
 /// It cannot be done.
 pub async fn apply(world: &mut World, happened: &Happened) -> Result<(), Trouble> {
     let kept = &happened.kept;
-    match happened.row.id {
-        "OCP-FAULT-01" => {
+    match happened.row.fault() {
+        Kind::SpecRefused => {
             world.refuses = None;
             world.set_type("KMS");
         }
-        "OCP-FAULT-03" | "OCP-FAULT-09" | "OCP-FAULT-26" | "OCP-FAULT-29" => world.deploy()?,
-        "OCP-FAULT-04" | "OCP-FAULT-05" => world.start_plugin(0)?,
-        "OCP-FAULT-06" | "OCP-FAULT-07" | "OCP-FAULT-08" => world.vault.write_policy(&[]),
-        "OCP-FAULT-10" | "OCP-FAULT-28" => {
+        Kind::TransitKeyMisspelt
+        | Kind::PasswordChanged
+        | Kind::PluginRemoved
+        | Kind::PluginKilled => world.deploy()?,
+        Kind::PluginMissing | Kind::PluginCrashLoop => world.start_plugin(0)?,
+        Kind::EncryptDenied | Kind::DecryptDenied | Kind::KeyReadDenied => {
+            world.vault.write_policy(&[])
+        }
+        Kind::KeyDeleted | Kind::TransitKeyReplaced => {
             if let Some(snapshot) = &kept.vault {
                 world.vault.restore(snapshot);
             }
@@ -34,24 +40,26 @@ pub async fn apply(world: &mut World, happened: &Happened) -> Result<(), Trouble
                 crate::procedure::put_back(world, component, content).await?;
             }
         }
-        "OCP-FAULT-11" => make::key_config(world, &json!({"min_decryption_version": 1}))?,
-        "OCP-FAULT-12" => {
+        Kind::MinDecryptionVersionRaised => {
+            make::key_config(world, &json!({"min_decryption_version": 1}))?
+        }
+        Kind::KeySoftDeleted => {
             let path = format!("{MOUNT}/keys/{KEY}/soft-delete-restore");
             world.vault.admin("POST", &path, &Value::Null);
         }
-        "OCP-FAULT-13" => world.vault.sim.unseal(),
-        "OCP-FAULT-14" => world.vault.sim.lead(),
-        "OCP-FAULT-15" => {
+        Kind::VaultSealed => world.vault.sim.unseal(),
+        Kind::VaultWithoutLeader => world.vault.sim.lead(),
+        Kind::RateLimited => {
             world
                 .vault
                 .admin("DELETE", "sys/quotas/rate-limit/low", &Value::Null);
         }
-        "OCP-FAULT-16" => {
+        Kind::VaultSlow => {
             if let Some(fault) = kept.requests {
                 world.vault.sim.clear(fault);
             }
         }
-        "OCP-FAULT-17" | "OCP-FAULT-18" | "OCP-FAULT-21" => {
+        Kind::DnsFailure | Kind::CertificateExpired | Kind::AnotherVault => {
             for plugin in &world.plugins {
                 plugin.way.set(None);
             }
@@ -60,12 +68,12 @@ pub async fn apply(world: &mut World, happened: &Happened) -> Result<(), Trouble
                 world.restart(0, None);
             }
         }
-        "OCP-FAULT-19" | "OCP-FAULT-20" => {
+        Kind::NodeParted | Kind::RotationUnseen => {
             let plugin = plugin_host(0);
             world.ground.net.open(&plugin, HOST);
             world.ground.net.open(HOST, &plugin);
         }
-        "OCP-FAULT-22" => {
+        Kind::ObjectDamaged => {
             if let Some((target, value)) = world.damaged.take() {
                 let server = world.place(0, 0);
                 world.servers[server]
@@ -74,28 +82,41 @@ pub async fn apply(world: &mut World, happened: &Happened) -> Result<(), Trouble
                     .await?;
             }
         }
-        "OCP-FAULT-23" => world.rate = 23,
-        "OCP-FAULT-24" => world.start_plugin(1)?,
-        "OCP-FAULT-25" => world.undo_edits(),
-        trap => cure_trap(world, trap, happened)?,
+        Kind::MigrationSlow => world.rate = 23,
+        Kind::WriterPluginKilled => world.start_plugin(1)?,
+        Kind::ConfigEditedByHand => world.undo_edits(),
+        // nothing has to be done
+        Kind::PowerLost | Kind::SameConfigRolledAgain | Kind::TypeWrittenAgain => {}
+        by_operators => with_operators(world, by_operators, happened)?,
     }
     Ok(())
 }
 
-fn cure_trap(world: &mut World, id: &str, happened: &Happened) -> Result<(), Trouble> {
+fn with_operators(world: &mut World, kind: Kind, happened: &Happened) -> Result<(), Trouble> {
     let cluster = &mut world.plane.cluster;
-    match id {
-        "OCP-TRAP-01" => "aescbc".clone_into(&mut cluster.spec.mode),
-        "OCP-TRAP-04" => "KMS".clone_into(&mut cluster.spec.mode),
-        "OCP-TRAP-05" => cluster.components[0].management = Management::Managed,
-        "OCP-TRAP-06" => {
+    match kind {
+        Kind::RunningConfigLost => "aescbc".clone_into(&mut cluster.spec.mode),
+        Kind::UnknownType => "KMS".clone_into(&mut cluster.spec.mode),
+        Kind::OperatorUnmanaged => cluster.components[0].management = Management::Managed,
+        Kind::ForeignKeySecret => {
             for secret in &happened.kept.secrets {
                 let deleted = cluster.api.delete_secret(&secret.namespace, &secret.name);
                 deleted.map_err(|error| Trouble::new(error.to_string()))?;
             }
         }
-        "OCP-TRAP-07" => "KMS".clone_into(&mut cluster.spec.mode),
-        "OCP-TRAP-12" => {
+        Kind::KeysAndConfigLost => "KMS".clone_into(&mut cluster.spec.mode),
+        Kind::DeadPodLeft => {
+            cluster
+                .api
+                .remove_pod(COMPONENTS[0].0, &pod_name(make::LOST_NODE));
+        }
+        Kind::SpecChangedAfterPreflight => {
+            for operator in &mut cluster.components {
+                operator.deployer.real = false;
+            }
+            cluster.spec.kms = Some(crate::world::plugin_spec());
+        }
+        Kind::PreflightPodCrashed => {
             for operator in &mut cluster.components {
                 operator.deployer.real = false;
                 operator.deployer.pod = None;
@@ -105,7 +126,7 @@ fn cure_trap(world: &mut World, id: &str, happened: &Happened) -> Result<(), Tro
             if let Some(generation) = happened.kept.generation {
                 cluster.generation = generation;
             }
-            if id == "OCP-TRAP-11" {
+            if kind == Kind::KeySecretLostBeforePreflight {
                 for operator in &mut cluster.components {
                     operator.deployer.real = false;
                     operator.deployer.pod = None;

@@ -1,5 +1,6 @@
 //! Bringing a fault about.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kms_apiserver::version::Version;
@@ -9,16 +10,23 @@ use kms_controlplane::encryption_config::{CONFIG_KEY, EncryptionConfiguration, P
 use kms_controlplane::generation::Generation;
 use kms_controlplane::key_secret::{KEY_DATA, key_secret_name};
 use kms_controlplane::object::{
-    COMPONENT_LABEL, CONFIG_NAMESPACE, MANAGED_NAMESPACE, PREFIX, Secret,
+    COMPONENT_LABEL, CONFIG_NAMESPACE, MANAGED_NAMESPACE, PREFIX, Pod, PodPhase, Secret,
 };
+use kms_controlplane::operand::pod_name;
 use kms_controlplane::plane::COMPONENTS;
 use serde_json::{Value, json};
 
-use super::{Happened, Kept, Row, expectation};
+use super::{Happened, Kept, Kind, expectation};
+use crate::oc;
+use crate::report::Expectation;
+use crate::scenario::Row;
 use crate::world::plugin::{Obstacle, plugin_host};
 use crate::world::servers::everything;
 use crate::world::vault::{HOST, KEY, MOUNT, Vault};
 use crate::world::{Pending, World};
+
+/// A control plane node that is gone.
+pub const LOST_NODE: &str = "ip-10-0-99-99.compute.internal";
 
 /// The host of the other Vault.
 pub const OTHER: &str = "vault-b.example.com";
@@ -31,50 +39,56 @@ const KAS: &str = COMPONENTS[0].0;
 /// The cluster is not in the state that it needs.
 pub async fn inject(
     world: &mut World,
-    row: &'static Row,
+    row: Arc<Row>,
     at: &'static str,
 ) -> Result<Happened, Trouble> {
-    let mut kept = Kept::default();
-    match row.id {
-        "OCP-FAULT-01" => {
+    let mut kept = Kept {
+        keys: (0..COMPONENTS.len())
+            .map(|it| world.keys(it).len())
+            .collect(),
+        condition: Some(oc::encrypted(world)),
+        ..Kept::default()
+    };
+    match row.fault() {
+        Kind::SpecRefused => {
             world.refuses = Some("error: apiservers.config.openshift.io \"cluster\" is invalid: spec.encryption.type: Unsupported value: \"kms\": supported values: \"\", \"identity\", \"aescbc\", \"aesgcm\", \"KMS\"".to_owned());
         }
-        "OCP-FAULT-02" => {
+        Kind::ReferencedSecretMissing => {
             kept.secrets
                 .push(world.take_secret(CONFIG_NAMESPACE, "vault-approle")?);
             world.act();
         }
-        "OCP-FAULT-03" => {
+        Kind::TransitKeyMisspelt => {
             let mut flags = world.vault.flags();
             "kms-kye".clone_into(&mut flags.key);
             for plugin in &mut world.plugins {
                 plugin.start(&flags)?;
             }
         }
-        "OCP-FAULT-04" => world.plugins[0].remove(),
-        "OCP-FAULT-05" => {
+        Kind::PluginMissing => world.plugins[0].remove(),
+        Kind::PluginCrashLoop => {
             world.plugins[0].kill();
             world.plugins[0].crashes = Some(5);
         }
-        "OCP-FAULT-06" => {
+        Kind::EncryptDenied => {
             world.vault.write_policy(&["transit/encrypt"]);
             world.restart(0, Some(0));
         }
-        "OCP-FAULT-07" => {
+        Kind::DecryptDenied => {
             world.vault.write_policy(&["transit/decrypt"]);
             world.restart(0, Some(0));
         }
-        "OCP-FAULT-08" => world.vault.write_policy(&["transit/keys"]),
-        "OCP-FAULT-09" => world.vault.change_password(),
-        "OCP-FAULT-10" => {
+        Kind::KeyReadDenied => world.vault.write_policy(&["transit/keys"]),
+        Kind::PasswordChanged => world.vault.change_password(),
+        Kind::KeyDeleted => {
             kept.vault = Some(world.vault.snapshot());
             world.vault.sim.delete_key(MOUNT, KEY);
         }
-        "OCP-FAULT-11" => {
+        Kind::MinDecryptionVersionRaised => {
             key_config(world, &json!({"min_decryption_version": 2}))?;
             world.restart(0, Some(0));
         }
-        "OCP-FAULT-12" => {
+        Kind::KeySoftDeleted => {
             admin(
                 world,
                 "DELETE",
@@ -82,49 +96,49 @@ pub async fn inject(
                 &Value::Null,
             )?;
         }
-        "OCP-FAULT-13" => world.vault.sim.seal(),
-        "OCP-FAULT-14" => world.vault.sim.step_down(),
-        "OCP-FAULT-15" => {
+        Kind::VaultSealed => world.vault.sim.seal(),
+        Kind::VaultWithoutLeader => world.vault.sim.step_down(),
+        Kind::RateLimited => {
             let quota = json!({"path": format!("{MOUNT}/"), "rate": 1, "interval": "60s"});
             admin(world, "POST", "sys/quotas/rate-limit/low", &quota)?;
             world.restart(0, None);
         }
-        "OCP-FAULT-16" => {
+        Kind::VaultSlow => {
             kept.requests = Some(world.vault.slow(Duration::from_secs(15)));
             world.restart(0, Some(0));
         }
-        "OCP-FAULT-17" => block(world, &Obstacle::NoSuchHost),
-        "OCP-FAULT-18" => {
+        Kind::DnsFailure => block(world, &Obstacle::NoSuchHost),
+        Kind::CertificateExpired => {
             let text = "invalid peer certificate: Expired".to_owned();
             block(world, &Obstacle::Certificate(text));
         }
-        "OCP-FAULT-19" => cut(world),
-        "OCP-FAULT-20" => {
+        Kind::NodeParted => cut(world),
+        Kind::RotationUnseen => {
             cut(world);
             world.pass(Duration::from_secs(100)).await;
-            kept.evidence = vec![uneven(world).await?];
+            kept.evidence = Some(uneven(world).await?);
         }
-        "OCP-FAULT-21" => {
+        Kind::AnotherVault => {
             let other = Vault::copy(&world.vault, OTHER);
             world.other = Some(other);
             block(world, &Obstacle::Elsewhere(OTHER.to_owned()));
             world.restart(0, Some(0));
         }
-        "OCP-FAULT-22" => world.pending = Some(Pending::Damage),
-        "OCP-FAULT-23" => world.rate = 1,
-        "OCP-FAULT-24" => world.pending = Some(Pending::KillWriter(1)),
-        "OCP-FAULT-25" => {
+        Kind::ObjectDamaged => world.pending = Some(Pending::Damage),
+        Kind::MigrationSlow => world.rate = 1,
+        Kind::WriterPluginKilled => world.pending = Some(Pending::KillWriter(1)),
+        Kind::ConfigEditedByHand => {
             let config = without_kms(world)?;
             world.edit(0, Some(0), Some(&config));
         }
-        "OCP-FAULT-26" => world.plugins.iter_mut().for_each(|plugin| plugin.remove()),
-        "OCP-FAULT-27" => {
+        Kind::PluginRemoved => world.plugins.iter_mut().for_each(|plugin| plugin.remove()),
+        Kind::KeySecretLost => {
             let name = newest_key(world)?;
             kept.secrets
                 .push(world.take_secret(MANAGED_NAMESPACE, &name)?);
             world.act();
         }
-        "OCP-FAULT-28" => {
+        Kind::TransitKeyReplaced => {
             kept.vault = Some(world.vault.snapshot());
             for store in &world.ground.stores {
                 kept.stores.push(everything(store).await?);
@@ -135,27 +149,29 @@ pub async fn inject(
                 world.restart(component, None);
             }
         }
-        "OCP-FAULT-29" => world.plugins[0].kill(),
-        trap => make_trap(world, trap, &mut kept)?,
+        Kind::PluginKilled => world.plugins[0].kill(),
+        Kind::PowerLost => kept.evidence = Some(lose_power(world).await?),
+        by_operators => with_operators(world, by_operators, &mut kept)?,
     }
     Ok(Happened { row, at, kept })
 }
 
-fn make_trap(world: &mut World, id: &str, kept: &mut Kept) -> Result<(), Trouble> {
-    match id {
-        "OCP-TRAP-01" => {
+/// What goes wrong among the operators and their objects.
+fn with_operators(world: &mut World, kind: Kind, kept: &mut Kept) -> Result<(), Trouble> {
+    match kind {
+        Kind::RunningConfigLost => {
             let revision = world.plane.operands[0].latest;
             kept.secrets
                 .push(world.take_secret(KAS, &format!("{CONFIG_KEY}-{revision}"))?);
         }
-        "OCP-TRAP-02" => world.pending = Some(Pending::LoseTarget),
-        "OCP-TRAP-03" => under(world, Generation::Generic, kept),
-        "OCP-TRAP-04" => "secretbox".clone_into(&mut world.plane.cluster.spec.mode),
-        "OCP-TRAP-05" => {
+        Kind::TargetConfigLostWhileRolling => world.pending = Some(Pending::LoseTarget),
+        Kind::OperatorsWithoutKms => under(world, Generation::Generic, kept),
+        Kind::UnknownType => "secretbox".clone_into(&mut world.plane.cluster.spec.mode),
+        Kind::OperatorUnmanaged => {
             world.plane.cluster.components[0].management =
                 kms_controlplane::cluster::Management::Unmanaged;
         }
-        "OCP-TRAP-06" => {
+        Kind::ForeignKeySecret => {
             let next = world
                 .keys(0)
                 .last()
@@ -172,7 +188,7 @@ fn make_trap(world: &mut World, id: &str, kept: &mut Kept) -> Result<(), Trouble
             kept.secrets.push(secret.clone());
             refused(world.plane.cluster.api.create_secret(secret))?;
         }
-        "OCP-TRAP-07" => {
+        Kind::KeysAndConfigLost => {
             let revision = world.plane.operands[0].latest;
             for key in world.keys(0) {
                 world.take_secret(MANAGED_NAMESPACE, &key_secret_name(KAS, &key.name))?;
@@ -182,16 +198,16 @@ fn make_trap(world: &mut World, id: &str, kept: &mut Kept) -> Result<(), Trouble
             world.act();
             world.take_secret(KAS, &format!("{CONFIG_KEY}-{revision}"))?;
         }
-        "OCP-TRAP-08" => {
+        Kind::AnnotationRemoved => {
             let name = newest_key(world)?;
             let mut secret = refused(world.plane.cluster.api.secret(MANAGED_NAMESPACE, &name))?;
             kept.secrets.push(secret.clone());
             secret.annotations.remove(&format!("{PREFIX}kms-config"));
             refused(world.plane.cluster.api.update_secret(secret))?;
         }
-        "OCP-TRAP-09" => under(world, Generation::V2, kept),
-        "OCP-TRAP-10" => under(world, Generation::V1, kept),
-        "OCP-TRAP-11" => {
+        Kind::OperatorsOfNextGeneration => under(world, Generation::V2, kept),
+        Kind::OperatorsOfFormerGeneration => under(world, Generation::V1, kept),
+        Kind::KeySecretLostBeforePreflight => {
             for operator in &mut world.plane.cluster.components {
                 operator.deployer.real = true;
             }
@@ -202,16 +218,64 @@ fn make_trap(world: &mut World, id: &str, kept: &mut Kept) -> Result<(), Trouble
             kept.secrets
                 .push(world.take_secret(MANAGED_NAMESPACE, &name)?);
         }
-        "OCP-TRAP-12" => {
+        Kind::PreflightPodCrashed => {
             for operator in &mut world.plane.cluster.components {
                 operator.deployer.real = true;
             }
             world.pending = Some(Pending::CrashPreflight);
         }
-        other => return Err(Trouble::new(format!("{other} cannot be made"))),
+        Kind::SpecChangedAfterPreflight => {
+            for operator in &mut world.plane.cluster.components {
+                operator.deployer.real = true;
+            }
+            world.pending = Some(Pending::PassPreflight);
+        }
+        Kind::DeadPodLeft => {
+            let newest = world.plane.operands[0].latest;
+            let pod = Pod {
+                name: pod_name(LOST_NODE),
+                node: LOST_NODE.to_owned(),
+                revision: newest.to_string(),
+                phase: PodPhase::Failed,
+                ready: false,
+            };
+            world.plane.cluster.api.set_pod(KAS, pod);
+        }
+        Kind::SameConfigRolledAgain => {
+            let operand = &mut world.plane.operands[0];
+            let api = &mut world.plane.cluster.api;
+            let running = refused(api.secret(KAS, &format!("{CONFIG_KEY}-{}", operand.latest)))?;
+            operand.latest += 1;
+            let mut next = Secret::new(KAS, &format!("{CONFIG_KEY}-{}", operand.latest));
+            next.data = running.data;
+            refused(api.create_secret(next))?;
+        }
+        Kind::TypeWrittenAgain => {
+            let mode = world.plane.cluster.spec.mode.clone();
+            world.set_type(&mode);
+        }
+        other => return Err(Trouble::new(format!("{other:?} is not among them"))),
     }
     world.act();
     Ok(())
+}
+
+/// All nodes start at once, the plugins half a minute after the API servers: kubelets start static pods in no order.
+async fn lose_power(world: &mut World) -> Result<Expectation, Trouble> {
+    for plugin in &mut world.plugins {
+        plugin.kill();
+    }
+    for component in 0..COMPONENTS.len() {
+        world.restart(component, None);
+    }
+    world.pass(Duration::from_secs(30)).await;
+    let ready = world.ready(0);
+    world.deploy()?;
+    Ok(expectation(
+        "no kube-apiserver is ready before its plugin",
+        ready == 0,
+        format!("{ready} ready"),
+    ))
 }
 
 /// Operators of another generation take over. Kept are the configurations and key numbers of before.
@@ -298,7 +362,7 @@ pub fn no_kms(mut config: EncryptionConfiguration) -> EncryptionConfiguration {
 }
 
 /// Whether the nodes' newest values have different key_ids.
-async fn uneven(world: &mut World) -> Result<crate::report::Expectation, Trouble> {
+async fn uneven(world: &mut World) -> Result<Expectation, Trouble> {
     let mut ids = Vec::new();
     for node in 0..world.plan.nodes {
         let target = Target::secret("default", &format!("written-on-{node}"));

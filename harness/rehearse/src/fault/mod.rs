@@ -1,14 +1,16 @@
-//! What can go wrong: the rows of the fault table (`OCP-FAULT-01` to `-29`) and the traps (`OCP-TRAP-01` to `-12`).
+//! What can go wrong, made: the rows of the fault table (`OCP-FAULT-01` to `-29`), the traps (`OCP-TRAP-01` to `-12`),
+//! and public bugs of operators.
 //!
-//! [`table`] says what each is, how it shows, how the procedure's own means find it, and what helps. [`make`] brings it
-//! about, [`show`] looks for its signs, [`cure`] carries the remedy out, and [`recovered`] judges what came of it.
+//! What each is, how it shows, how the procedure's own means find it and what helps is in its file
+//! ([`crate::scenario`]). [`make`] brings it about, [`show`] looks for what the file names, [`cure`] carries the remedy
+//! out, and [`recovered`] judges what came of it.
 
 pub mod cure;
+mod kind;
 pub mod make;
 pub mod show;
-mod signs;
-pub mod table;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kms_controlplane::generation::Generation;
@@ -16,19 +18,20 @@ use kms_controlplane::object::Secret;
 use kms_controlplane::plane::COMPONENTS;
 use sim_vault::Core;
 
-use crate::options::Wrong;
 use crate::report::Expectation;
+use crate::scenario::Row;
 use crate::world::World;
 
 pub use cure::apply as remedy;
+pub use kind::Kind;
 pub use make::inject;
+pub use show::ask as detected;
 pub use show::look as seen;
-pub use table::{ROWS, Row};
 
 /// A fault that has happened, with what its remedy needs.
 pub struct Happened {
     /// Which.
-    pub row: &'static Row,
+    pub row: Arc<Row>,
     /// The step before which it happened.
     pub at: &'static str,
     /// What was kept of before.
@@ -49,24 +52,13 @@ pub struct Kept {
     /// The newest key number of each component.
     pub numbers: Vec<u64>,
     /// What was seen at once.
-    pub evidence: Vec<Expectation>,
+    pub evidence: Option<Expectation>,
+    /// How many keys each component had.
+    pub keys: Vec<usize>,
+    /// What the condition `Encrypted` of kube-apiserver said.
+    pub condition: Option<String>,
     /// Whole stores.
     pub stores: Vec<Vec<(String, Vec<u8>)>>,
-}
-
-/// Finds a row by its id, in any case.
-///
-/// # Errors
-/// There is none; the sentence names all of them.
-pub fn find(id: &str) -> Result<&'static Row, Wrong> {
-    let wanted = id.to_uppercase();
-    ROWS.iter().find(|row| row.id == wanted).ok_or_else(|| {
-        let all: Vec<&str> = ROWS.iter().map(|row| row.id).collect();
-        Wrong(format!(
-            "there is no fault {id:?}: say one of {}",
-            all.join(", ")
-        ))
-    })
 }
 
 fn expectation(text: impl Into<String>, held: bool, found: impl Into<String>) -> Expectation {

@@ -1,314 +1,236 @@
-//! Looking for a fault's signs, by what the procedure's commands show.
+//! Looking for a fault: the signs on the cluster that its file names, and what the procedure's commands show.
 
 use std::time::Duration;
 
-use kms_apiserver_api::Target;
-use kms_controlplane::object::Status;
+use kms_apiserver_api::{Target, Trouble};
 use kms_controlplane::plane::COMPONENTS;
 
-use super::signs::{
-    degraded, lost_provider, no_key, operator_says, plugin_says, progressing, quiet, server_says,
-    unready, write, write_refused,
-};
 use super::{Happened, expectation};
-use crate::oc;
-use crate::report::Expectation;
+use crate::oc::{self, ask};
+use crate::report::{Detected, Expectation};
+use crate::scenario::form::SignName;
+use crate::scenario::{Detection, Sign};
 use crate::world::state::providers;
 use crate::world::{World, config_of};
 
-/// How long it is waited for a fault to show.
-fn patience(id: &str) -> Duration {
-    Duration::from_secs(match id {
-        // what is lost must be put back before a node is replaced
-        "OCP-FAULT-27" | "OCP-TRAP-03" | "OCP-TRAP-08" | "OCP-TRAP-09" | "OCP-TRAP-10"
-        | "OCP-TRAP-11" => 5,
-        "OCP-FAULT-14" => 120,
-        "OCP-FAULT-29" => 25 * 60,
-        "OCP-TRAP-01" => 40 * 60,
-        "OCP-TRAP-07" => 3600,
-        _ => 300,
-    })
-}
-
 /// Waits until a fault can be seen, then looks for its signs.
 pub async fn look(world: &mut World, happened: &Happened) -> Vec<Expectation> {
-    let id = happened.row.id;
-    world.pass(patience(id)).await;
-    let nodes = world.plan.nodes;
-    let mut all = happened.kept.evidence.clone();
-    match id {
-        "OCP-FAULT-01" => all.push(expectation(
-            "nothing was rolled out and no key was made",
-            world.keys(0).is_empty(),
-            "",
-        )),
-        "OCP-FAULT-02" => {
-            all.push(no_key(world));
-            all.push(degraded(
-                world,
-                "EncryptionKeyControllerDegraded",
-                "vault-approle",
-            ));
-            all.push(operator_says(
-                world,
-                "kms\\|validation\\|error",
-                "vault-approle",
-            ));
-        }
-        "OCP-FAULT-03" | "OCP-FAULT-04" => {
-            let stuck = &world.plane.operands[0].nodes[0];
-            all.push(expectation(
-                "the first node stays on its way, the others run what they ran",
-                stuck.target != 0
-                    && world.plane.operands[0].nodes[1..]
-                        .iter()
-                        .all(|it| it.current == 1),
-                oc::revisions(world).replace('\n', ", "),
-            ));
-            all.push(quiet(world));
-            if id == "OCP-FAULT-03" {
-                all.push(server_says(world, "kms-kye"));
-            } else {
-                let listing = oc::socket(world, 0);
-                all.push(expectation(
-                    "no socket on that node",
-                    !listing.starts_with('s'),
-                    "",
-                ));
-            }
-        }
-        "OCP-FAULT-05" => {
-            all.push(unready(world, 1));
-            let pods = oc::plugin_pods(world);
-            all.push(expectation(
-                "the pod list shows the restarts",
-                pods.contains("CrashLoopBackOff"),
-                "",
-            ));
-        }
-        "OCP-FAULT-06" | "OCP-FAULT-07" => {
-            all.push(unready(world, nodes));
-            all.push(plugin_says(world, &["permission denied on transit/"]));
-        }
-        "OCP-FAULT-08" | "OCP-FAULT-09" | "OCP-FAULT-10" | "OCP-FAULT-13" => {
-            all.push(unready(world, nodes));
-            all.push(write_refused(world).await);
-            all.push(plugin_says(
-                world,
-                match id {
-                    "OCP-FAULT-08" => &["permission denied on transit/keys"],
-                    "OCP-FAULT-09" => &["the credential is rejected"],
-                    "OCP-FAULT-10" => &["key not found"],
-                    _ => &["sealed"],
-                },
-            ));
-            all.push(quiet(world));
-        }
-        "OCP-FAULT-11" => {
-            all.push(unready(world, 1));
-            all.push(plugin_says(world, &["too old"]));
-        }
-        "OCP-FAULT-12" => {
-            all.push(plugin_says(world, &["soft-deleted", "soft_deleted"]));
-            let key = world.vault.key();
-            all.push(expectation("the key can still be read", key.is_some(), ""));
-            all.push(unready(world, nodes));
-        }
-        "OCP-FAULT-14" => {
-            let status = world.vault.health();
-            let standby = [429, 472, 473, 503].contains(&status);
-            let text = "sys/health says that the node does not lead";
-            all.push(expectation(text, standby, format!("{status}")));
-            let written = write(world, "without-leader").await;
-            all.push(expectation(
-                "writes go on with the seed that is there",
-                written.is_ok(),
-                written.err().unwrap_or_default(),
-            ));
-        }
-        "OCP-FAULT-15" => {
-            let count = world.vault.answered(&[429]);
-            all.push(expectation(
-                "Vault has answered 429",
-                count > 0,
-                format!("{count} times"),
-            ));
-            all.push(plugin_says(world, &["http 429", "rate limit"]));
-        }
-        "OCP-FAULT-16" => {
-            all.push(server_says(world, "DeadlineExceeded"));
-            all.push(unready(world, nodes));
-        }
-        "OCP-FAULT-17" => {
-            all.push(plugin_says(world, &["no such host"]));
-            all.push(unready(world, nodes));
-        }
-        "OCP-FAULT-18" => {
-            all.push(plugin_says(world, &["certificate"]));
-            all.push(unready(world, nodes));
-        }
-        "OCP-FAULT-19" => {
-            all.push(unready(world, 1));
-            all.push(quiet(world));
-            let written = write(world, "while-one-is-cut-off").await;
-            all.push(expectation(
-                "the other nodes write",
-                written.is_ok(),
-                written.err().unwrap_or_default(),
-            ));
-        }
-        "OCP-FAULT-20" => {}
-        "OCP-FAULT-21" => {
-            all.push(unready(world, 1));
-            all.push(plugin_says(world, &["decrypt"]));
-        }
-        "OCP-FAULT-22" => {
-            let at_hand = world.plane.migrator.at_hand().map(|(gr, _)| gr.to_string());
-            all.push(expectation(
-                "a migration stands still",
-                at_hand.is_some() && world.work.trouble.is_some(),
-                world.work.trouble.clone().unwrap_or_default(),
-            ));
-            all.push(progressing(world));
-            all.push(quiet(world));
-        }
-        "OCP-FAULT-23" => {
-            let before = world.work.written;
-            let done = world.all_done();
-            world.pass(Duration::from_secs(60)).await;
-            all.push(expectation(
-                "the migration moves, or has got there in the end",
-                done || world.work.written > before,
-                format!("{} objects so far", world.work.written),
-            ));
-        }
-        "OCP-FAULT-24" => {
-            let running: Vec<String> = (0..nodes).map(|node| world.running(0, node)).collect();
-            let mut distinct = running.clone();
-            distinct.dedup();
-            all.push(expectation(
-                "nodes write with different keys",
-                distinct.len() > 1,
-                running.join(" | "),
-            ));
-            all.push(quiet(world));
-        }
-        "OCP-FAULT-25" => {
-            let target = Target::secret("default", "secret-00000");
-            let place = world.place(0, 0);
-            let found = match world.servers[place].api().get(&target).await {
-                Ok(answer) => answer.message().to_owned(),
-                Err(trouble) => trouble.to_string(),
-            };
-            all.push(expectation(
-                "that node's API server cannot read",
-                found.contains("no matching prefix found"),
-                found,
-            ));
-        }
-        "OCP-FAULT-26" => {
-            all.push(unready(world, nodes));
-            let listed = providers(world.target(0).as_ref());
-            all.push(expectation(
-                "the configuration still lists a kms provider",
-                listed.contains("kms:"),
-                listed,
-            ));
-        }
-        "OCP-FAULT-27" | "OCP-TRAP-08" | "OCP-TRAP-10" => all.push(lost_provider(world)),
-        "OCP-FAULT-28" => {
-            all.push(unready(world, nodes));
-            all.push(plugin_says(world, &["decrypt"]));
-        }
-        "OCP-FAULT-29" => {
-            let condition = world.condition(0, "StaticPodFallbackRevisionDegraded");
-            all.push(expectation(
-                "the pod fell back to the revision before",
-                condition.status == Status::True,
-                condition.message,
-            ));
-        }
-        trap => show_trap(world, trap, &mut all),
+    world.pass(happened.row.look_after()).await;
+    let mut all = Vec::new();
+    for sign in &happened.row.seen {
+        all.push(sign_of(world, happened, sign).await);
     }
     all
 }
 
-fn show_trap(world: &World, id: &str, all: &mut Vec<Expectation>) {
-    let green = world.condition(0, "Encrypted").status == Status::True;
-    let broken = |word: &str| world.broken.iter().any(|it| it.text.contains(word));
-    match id {
-        "OCP-TRAP-01" => {
-            all.push(expectation("Encrypted is green", green, ""));
-            all.push(expectation(
-                "while servers write plain text",
-                broken("NoPlainText"),
-                "",
-            ));
-        }
-        "OCP-TRAP-02" => all.push(operator_says(
-            world,
-            "targetsecretdeleted",
-            "TargetSecretDeleted",
-        )),
-        "OCP-TRAP-03" => {
-            all.push(degraded(
-                world,
-                "EncryptionKeyControllerDegraded",
-                "unknown encryption mode configured: KMS",
-            ));
-            all.push(lost_provider(world));
-        }
-        "OCP-TRAP-04" => {
-            all.push(expectation("Encrypted is green", green, ""));
-            all.push(degraded(
-                world,
-                "EncryptionKeyControllerDegraded",
-                "unknown encryption mode",
-            ));
-        }
-        "OCP-TRAP-05" => all.push(expectation(
-            "Encrypted is False without a reason",
-            !green,
-            "",
-        )),
-        "OCP-TRAP-06" => all.push(degraded(
-            world,
-            "EncryptionKeyControllerDegraded",
-            "is invalid, new keys cannot be created",
-        )),
-        "OCP-TRAP-07" => {
-            let namespace = COMPONENTS[0].0;
-            let twice = (1..=world.plane.operands[0].latest).any(|revision| {
-                let config = config_of(&world.plane, namespace, &revision.to_string());
-                providers(config.as_ref()).contains("identity,identity")
-            });
-            all.push(expectation(
-                "a revision was rolled out in which identity stands twice",
-                twice,
-                providers(world.target(0).as_ref()),
-            ));
-        }
-        "OCP-TRAP-09" => {
-            all.push(degraded(
-                world,
-                "EncryptionKeyControllerDegraded",
-                "unsupported KMS provider type",
-            ));
-            all.push(operator_says(world, "panic", "index out of range"));
-        }
-        "OCP-TRAP-11" => {
-            all.push(operator_says(world, "panic", "index out of range"));
-            let listed = providers(world.target(0).as_ref());
-            all.push(expectation(
-                "the configuration stays",
-                listed.contains("kms:1"),
-                listed,
-            ));
-        }
-        _ => all.push(degraded(
-            world,
-            "EncryptionKMSPreflightControllerDegraded",
-            "OOMKilled",
-        )),
+/// Gives the commands of a fault's file.
+///
+/// # Errors
+/// A store does not answer.
+pub async fn ask(world: &World, happened: &Happened) -> Result<Vec<Detected>, Trouble> {
+    let mut all = Vec::new();
+    for detection in &happened.row.detected {
+        all.push(detect(world, detection).await?);
     }
+    Ok(all)
+}
+
+/// One of them: on each node until it shows what is looked for.
+async fn detect(world: &World, detection: &Detection) -> Result<Detected, Trouble> {
+    let nodes = match detection.node {
+        Some(node) => node..node + 1,
+        None if detection.ask.of_a_node() => 0..world.plan.nodes,
+        None => 0..1,
+    };
+    let mut found = None;
+    let mut unwanted = None;
+    let mut last = (nodes.start, String::new());
+    for node in nodes {
+        let output = detection.ask.answer(world, node).await?;
+        let has = |text: &String| output.contains(text.as_str());
+        unwanted = unwanted.or_else(|| detection.lacks.iter().find(|text| has(text)).cloned());
+        if found.is_none() && detection.contains.iter().all(has) {
+            found = Some((node, output.clone()));
+        }
+        last = (node, output);
+    }
+    let held = found.is_some() && unwanted.is_none();
+    let (node, output) = found.unwrap_or(last);
+    let quoted = |texts: &[String]| {
+        let texts: Vec<String> = texts.iter().map(|text| format!("{text:?}")).collect();
+        texts.join(" and ")
+    };
+    let mut text = String::from("it shows");
+    if !detection.contains.is_empty() {
+        text.push_str(&format!(" {}", quoted(&detection.contains)));
+    }
+    if !detection.lacks.is_empty() {
+        let and = if detection.contains.is_empty() {
+            ""
+        } else {
+            " and"
+        };
+        text.push_str(&format!("{and} no {}", quoted(&detection.lacks)));
+    }
+    Ok(Detected {
+        command: detection.ask.on(node),
+        output: ask::excerpt(&output, &detection.contains),
+        expectation: expectation(text, held, unwanted.unwrap_or_default()),
+    })
+}
+
+async fn sign_of(world: &mut World, happened: &Happened, sign: &Sign) -> Expectation {
+    let nodes = world.plan.nodes;
+    match sign.name {
+        SignName::PodsNotReady => {
+            let count = sign.count.flatten().unwrap_or(nodes);
+            let ready = world.ready(0);
+            expectation(
+                format!("{count} of kube-apiserver's pods are not ready"),
+                nodes - ready == count,
+                format!("{ready} of {nodes} ready"),
+            )
+        }
+        SignName::NotDegraded => {
+            let degraded = world.degraded();
+            let kinds: Vec<&str> = degraded.iter().map(|(_, kind, _)| kind.as_str()).collect();
+            let text = "no operator is Degraded over it";
+            expectation(text, degraded.is_empty(), kinds.join(", "))
+        }
+        SignName::NoKey => {
+            let keys = (0..COMPONENTS.len()).map(|it| world.keys(it).len());
+            let keys = keys.sum::<usize>();
+            expectation("no key is made", keys == 0, keys.to_string())
+        }
+        SignName::NoFurtherKey => {
+            let keys = (0..COMPONENTS.len()).map(|it| world.keys(it).len());
+            let keys: Vec<usize> = keys.collect();
+            let text = "no operator has made another key";
+            expectation(text, keys == happened.kept.keys, format!("{keys:?}"))
+        }
+        SignName::FirstNodeStuck => first_node_stuck(world),
+        SignName::WriteRefused => {
+            let refusal = write(world, "refused").await.err();
+            expectation(
+                "a write is refused, past the load balancer too",
+                refusal.is_some(),
+                refusal.unwrap_or_default(),
+            )
+        }
+        SignName::WriteAccepted => {
+            let refusal = write(world, "accepted").await.err();
+            let text = "the last node's API server writes";
+            expectation(text, refusal.is_none(), refusal.unwrap_or_default())
+        }
+        SignName::ReadRefused => read_refused(world, &sign.text).await,
+        SignName::VaultHealth => {
+            let status = world.vault.health();
+            let held = sign.status.contains(&status);
+            expectation(
+                format!("sys/health of Vault answers {}", words(&sign.status)),
+                held,
+                status.to_string(),
+            )
+        }
+        SignName::VaultAnswered => {
+            let count = world.vault.answered(&sign.status);
+            expectation(
+                format!("Vault has answered {}", words(&sign.status)),
+                count > 0,
+                format!("{count} times"),
+            )
+        }
+        SignName::MigrationStuck => {
+            let at_hand = world.plane.migrator.at_hand().is_some();
+            expectation(
+                "a migration stands still",
+                at_hand && world.work.trouble.is_some(),
+                world.work.trouble.clone().unwrap_or_default(),
+            )
+        }
+        SignName::MigrationMoves => {
+            let before = world.work.written;
+            let done = world.all_done();
+            world.pass(Duration::from_secs(60)).await;
+            expectation(
+                "the migration moves, or has got there in the end",
+                done || world.work.written > before,
+                format!("{} objects so far", world.work.written),
+            )
+        }
+        SignName::MixedWriters => {
+            let running: Vec<String> = (0..nodes).map(|node| world.running(0, node)).collect();
+            let mut distinct = running.clone();
+            distinct.dedup();
+            let text = "nodes write with different keys";
+            expectation(text, distinct.len() > 1, running.join(" | "))
+        }
+        SignName::AtOnce => happened.kept.evidence.clone().unwrap_or_else(|| {
+            expectation(
+                "it shows at once",
+                false,
+                "this fault shows nothing at once",
+            )
+        }),
+        SignName::Migrated => expectation(
+            "everything is rewritten under the newest key before anybody does something",
+            world.all_done(),
+            "",
+        ),
+        SignName::RevisionListed => {
+            let namespace = COMPONENTS[0].0;
+            let listed = (1..=world.plane.operands[0].latest).any(|revision| {
+                let config = config_of(&world.plane, namespace, &revision.to_string());
+                providers(config.as_ref()).contains(&sign.text)
+            });
+            expectation(
+                format!("a revision was rolled out with {}", sign.text),
+                listed,
+                providers(world.target(0).as_ref()),
+            )
+        }
+        SignName::ConditionUntouched => {
+            let now = oc::encrypted(world);
+            let held = Some(&now) == happened.kept.condition.as_ref();
+            let text = "Encrypted has neither changed nor been set again";
+            expectation(text, held, if held { String::new() } else { now })
+        }
+    }
+}
+
+fn words(statuses: &[u16]) -> String {
+    let statuses: Vec<String> = statuses.iter().map(u16::to_string).collect();
+    statuses.join(" or ")
+}
+
+fn first_node_stuck(world: &World) -> Expectation {
+    let nodes = &world.plane.operands[0].nodes;
+    let (first, others) = (&nodes[0], &nodes[1..]);
+    let held = first.target != 0
+        && others
+            .iter()
+            .all(|it| it.current < first.target && it.target == 0);
+    expectation(
+        "the first node stays on its way, the others run what they ran",
+        held,
+        oc::revisions(world).replace('\n', ", "),
+    )
+}
+
+async fn read_refused(world: &World, wanted: &str) -> Expectation {
+    let target = Target::secret("default", "secret-00000");
+    let place = world.place(0, 0);
+    let found = match world.servers[place].api().get(&target).await {
+        Ok(answer) => answer.message().to_owned(),
+        Err(trouble) => trouble.to_string(),
+    };
+    let text = format!("the first node's API server cannot read: {wanted}");
+    expectation(text, found.contains(wanted), found)
+}
+
+/// Writes a Secret past the load balancer, on the last node.
+async fn write(world: &mut World, name: &str) -> Result<(), String> {
+    let name = format!("looked-for-{name}-{}", world.clock.since_epoch().as_secs());
+    let target = Target::secret("default", &name);
+    world.write_on(0, world.plan.nodes - 1, &target).await
 }

@@ -2,11 +2,13 @@
 //!
 //! The command texts are in the procedures; here is only what answers them, by one function for each.
 
+pub mod ask;
 pub mod logs;
 pub mod shell;
 
 use kms_apiserver_api::{ListOptions, Resource, Target, Trouble};
-use kms_controlplane::object::{Condition, Status};
+use kms_controlplane::encryption_config::Provider;
+use kms_controlplane::object::{MigrationState, Status};
 use kms_controlplane::plane::COMPONENTS;
 use serde_json::{Value, json};
 
@@ -146,23 +148,30 @@ pub fn revisions(world: &World) -> String {
 
 /// `oc get kubeapiserver cluster -o jsonpath='{.status.conditions[?(@.type=="Encrypted")]}' | jq .`
 pub fn encrypted(world: &World) -> String {
-    let Condition {
-        status,
-        reason,
-        message,
-    } = world.condition(0, "Encrypted");
+    condition(world, 0, "Encrypted")
+}
+
+/// The same of any condition of any operator; of one that there is not jq prints nothing.
+pub fn condition(world: &World, component: usize, kind: &str) -> String {
+    let conditions = &world.plane.cluster.components[component].conditions;
+    let Some(condition) = conditions.get(kind) else {
+        return String::new();
+    };
     let mut shown = json!({});
-    if let Some(at) = world.transition(0, "Encrypted") {
+    if let Some(at) = world.transition(component, kind) {
         let at = at.strftime("%Y-%m-%dT%H:%M:%SZ");
         shown["lastTransitionTime"] = at.to_string().into();
     }
-    for (name, text) in [("message", message.as_str()), ("reason", reason.as_str())] {
+    for (name, text) in [
+        ("message", condition.message.as_str()),
+        ("reason", condition.reason.as_str()),
+    ] {
         if !text.is_empty() {
             shown[name] = text.into();
         }
     }
-    shown["status"] = status.as_str().into();
-    shown["type"] = "Encrypted".into();
+    shown["status"] = condition.status.as_str().into();
+    shown["type"] = kind.into();
     pretty(&shown)
 }
 
@@ -212,6 +221,39 @@ pub fn cluster_operator(world: &World) -> String {
             message,
         ],
     ])
+}
+
+/// Names of the providers of kube-apiserver's last resource: those of KMS by their own, others by their kind.
+pub fn provider_names(world: &World) -> String {
+    let config = world.target(0);
+    let entry = config.as_ref().and_then(|config| config.resources.last());
+    let names = entry.into_iter().flat_map(|entry| &entry.providers);
+    let names: Vec<String> = names
+        .map(|provider| match provider {
+            Provider::Kms(kms) => format!("\"{}\"", kms.name),
+            other => {
+                let label = other.label();
+                let kind = label.split(':').next().unwrap_or_default();
+                format!("\"{}\"", kind.trim_end_matches("-null"))
+            }
+        })
+        .collect();
+    format!("[{}]", names.join(","))
+}
+
+/// `oc get storageversionmigrations`
+pub fn migrations(world: &World) -> String {
+    let all = world.plane.cluster.api.migrations().values();
+    let rows = all.map(|migration| {
+        let state = match &migration.state {
+            MigrationState::New => "",
+            MigrationState::Running => "Running",
+            MigrationState::Succeeded(_) => "Succeeded",
+            MigrationState::Failed(..) => "Failed",
+        };
+        format!("{}   {state}", migration.name)
+    });
+    rows.collect::<Vec<_>>().join("\n")
 }
 
 /// A Secret that the procedure writes and takes away again.

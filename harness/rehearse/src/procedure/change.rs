@@ -43,6 +43,9 @@ pub const TO_NOTHING: Change = Change {
     prefix: "k8s",
 };
 
+/// The providers of kube-apiserver's last resource, in the order of the configuration: those of KMS by their names.
+pub const PROVIDER_NAMES: &str = "oc get secret encryption-config-openshift-kube-apiserver -n openshift-config-managed -o jsonpath='{.data.encryption-config}' | base64 -d | jq -c '[.resources[-1].providers[] | .kms.name // keys[0]]'";
+
 /// The reason of each operator's condition, as the procedure asks for it.
 const REASONS: [&str; 3] = [
     r#"oc get openshiftapiserver -o=jsonpath='{range .items[0].status.conditions[?(@.type=="Encrypted")]}{.reason}{"\n"}{end}'"#,
@@ -154,10 +157,7 @@ pub async fn play(mut stage: Stage, change: Change) -> Result<Part, Trouble> {
 async fn plugin(stage: &mut Stage) -> Result<(), Trouble> {
     stage.begin("plugin", "Whether the plugin may go").await?;
     let listed = providers(stage.world.target(0).as_ref());
-    stage.command(
-        "oc get secret encryption-config-openshift-kube-apiserver -n openshift-config-managed -o jsonpath='{.data.encryption-config}' | base64 -d | jq -c '[.resources[-1].providers[] | keys[0]]'",
-        kinds(&listed),
-    );
+    stage.command(PROVIDER_NAMES, oc::provider_names(&stage.world));
     let kept = listed.contains("kms:");
     if kept {
         stage.note("a kms provider is still listed as a read key, and is probed: the plugin must stay on every node until a later key has pushed it out");
@@ -174,16 +174,4 @@ async fn plugin(stage: &mut Stage) -> Result<(), Trouble> {
         "",
     );
     Ok(())
-}
-
-/// `kms:1,identity` as jq prints the kinds.
-fn kinds(listed: &str) -> String {
-    let kinds: Vec<String> = listed
-        .split(',')
-        .map(|label| {
-            let kind = label.split(':').next().unwrap_or_default();
-            format!("\"{}\"", kind.trim_end_matches("-null"))
-        })
-        .collect();
-    format!("[{}]", kinds.join(","))
 }

@@ -1,5 +1,6 @@
 //! `monitor`, `troubleshoot` and `collect`: what the procedure looks at, every day and when something is wrong.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kms_apiserver_api::Trouble;
@@ -7,10 +8,11 @@ use kms_controlplane::plane::COMPONENTS;
 use serde_json::Value;
 
 use super::{enable, stage};
-use crate::fault::{ROWS, Row};
+use crate::fault::Kind;
 use crate::oc::{self, logs, shell};
 use crate::options::{Category, Options, Procedure};
 use crate::report::Part;
+use crate::scenario::{ROWS, Row};
 use crate::stage::Stage;
 use crate::world::node_name;
 
@@ -67,9 +69,9 @@ pub async fn monitor(mut stage: Stage) -> Result<Part, Trouble> {
 pub async fn troubleshoot(options: &Options) -> Result<Vec<Part>, Trouble> {
     let category = options.category.unwrap_or(Category::Degraded);
     let mut parts = Vec::new();
-    for row in ROWS.iter().filter(|row| row.category == category) {
-        let asked = options.fault.map(|(row, _)| row.id);
-        if asked.is_some_and(|id| id != row.id) {
+    for row in ROWS.iter().filter(|row| row.category() == category) {
+        let asked = options.fault.as_ref().map(|(row, _)| row.id());
+        if asked.is_some_and(|id| id != row.id()) {
             continue;
         }
         parts.push(diagnose(options, row).await?);
@@ -79,18 +81,18 @@ pub async fn troubleshoot(options: &Options) -> Result<Vec<Part>, Trouble> {
 
 /// What the cluster was doing when it went wrong.
 fn before(row: &Row) -> &'static str {
-    match row.procedure {
+    match row.procedure() {
         Procedure::Enable => "",
         Procedure::MigrateFromLocal => "aescbc",
         _ => "KMS",
     }
 }
 
-async fn diagnose(options: &Options, row: &'static Row) -> Result<Part, Trouble> {
+async fn diagnose(options: &Options, row: &Arc<Row>) -> Result<Part, Trouble> {
     let options = Options {
-        fault: Some((row, "diagnosis")),
-        mode: row.mode,
-        nodes: row.nodes.unwrap_or(options.nodes),
+        fault: Some((Arc::clone(row), "diagnosis")),
+        mode: row.mode(),
+        nodes: row.nodes().unwrap_or(options.nodes),
         ..options.clone()
     };
     let mut stage = stage(&options, before(row)).await?;
@@ -98,16 +100,16 @@ async fn diagnose(options: &Options, row: &'static Row) -> Result<Part, Trouble>
         stage.world.deploy()?;
         stage.world.pass(Duration::from_secs(60)).await;
     }
-    match row.procedure {
+    match row.procedure() {
         Procedure::Rotate => drop(oc::vault_rotate(&stage.world)),
         Procedure::Disable => stage.world.settled_in("identity").await?,
         _ => {}
     }
-    if row.id == "OCP-FAULT-11" {
+    if row.fault() == Kind::MinDecryptionVersionRaised {
         stage.world.pass(Duration::from_secs(300)).await;
     }
-    stage.begin("diagnosis", row.title).await?;
-    let under_way = match row.procedure {
+    stage.begin("diagnosis", row.title()).await?;
+    let under_way = match row.procedure() {
         Procedure::Enable | Procedure::MigrateFromLocal => Some("KMS"),
         Procedure::BackToLocal => Some("aescbc"),
         _ => None,
@@ -119,21 +121,9 @@ async fn diagnose(options: &Options, row: &'static Row) -> Result<Part, Trouble>
             stage.world.set_type(mode);
         }
     }
-    stage.world.pass(wait(row)).await;
+    stage.world.pass(row.diagnose_after()).await;
     show(&mut stage, row);
-    stage.end(&format!("{}: {}", row.id, row.title)).await
-}
-
-/// How long after the fault somebody looks.
-fn wait(row: &Row) -> Duration {
-    Duration::from_secs(match row.id {
-        "OCP-FAULT-22" | "OCP-FAULT-23" => 3600,
-        "OCP-FAULT-24" => 45 * 60,
-        "OCP-FAULT-03" | "OCP-FAULT-04" | "OCP-FAULT-29" => 900,
-        "OCP-FAULT-27" | "OCP-TRAP-03" | "OCP-TRAP-08" | "OCP-TRAP-09" | "OCP-TRAP-10"
-        | "OCP-TRAP-11" => 5,
-        _ => 60,
-    })
+    stage.end(&format!("{}: {}", row.id(), row.title())).await
 }
 
 /// The procedure's diagnosis of a category.
@@ -146,7 +136,7 @@ fn show(stage: &mut Stage, row: &Row) {
         .map(|node| oc::socket(world, node))
         .collect();
     let unit = format!("oc debug node/{node} -- chroot /host journalctl -u kms-plugin");
-    match row.category {
+    match row.category() {
         Category::InvalidConfig => {
             let shown = logs::operator_grep(world, "kms\\|validation\\|error");
             stage.command(format!("{operator} \"kms\\|validation\\|error\""), shown);
@@ -204,7 +194,7 @@ fn show(stage: &mut Stage, row: &Row) {
             );
             stage.command("oc get clusteroperator kube-apiserver", status);
             stage.command(format!("{operator} migration"), shown);
-            let shown = migrations(stage);
+            let shown = oc::migrations(&stage.world);
             stage.command("oc get storageversionmigrations", shown);
         }
     }
@@ -226,21 +216,6 @@ fn journal(stage: &mut Stage, command: &str, pattern: Option<&str>) {
     };
     let shown = logs::plugin_grep(&stage.world, 0, pattern.unwrap_or(""));
     stage.command(command, shown);
-}
-
-fn migrations(stage: &Stage) -> String {
-    use kms_controlplane::object::MigrationState;
-    let all = stage.world.plane.cluster.api.migrations().values();
-    let rows = all.map(|migration| {
-        let state = match &migration.state {
-            MigrationState::New => "",
-            MigrationState::Running => "Running",
-            MigrationState::Succeeded(_) => "Succeeded",
-            MigrationState::Failed(..) => "Failed",
-        };
-        format!("{}   {state}", migration.name)
-    });
-    rows.collect::<Vec<_>>().join("\n")
 }
 
 /// Plays `collect`.

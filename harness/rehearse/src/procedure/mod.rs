@@ -12,11 +12,14 @@ mod verify;
 use kms_apiserver_api::Trouble;
 use sim_vault::Flavour;
 
-use crate::fault::Row;
 use crate::options::{Options, Procedure};
 use crate::report::{Part, Rehearsal};
+use crate::scenario::Row;
 use crate::stage::Stage;
 use crate::world::{Plan, World};
+
+pub use change::PROVIDER_NAMES;
+pub use rollout::REVISIONS;
 
 /// Plays what is asked for.
 ///
@@ -63,8 +66,8 @@ fn rehearsal(options: &Options, parts: Vec<Part>) -> Rehearsal {
 
 /// A cluster that stands as the procedure finds it: never encrypted, or encrypted in one way.
 async fn stage(options: &Options, before: &str) -> Result<Stage, Trouble> {
-    let fault = options.fault;
-    let plan = plan(options, fault.map(|(row, _)| row));
+    let fault = options.fault.clone();
+    let plan = plan(options, fault.as_ref().map(|(row, _)| &**row));
     let mut world = World::start(plan).await?;
     if !before.is_empty() {
         world.settled_in(before).await?;
@@ -78,7 +81,7 @@ fn plan(options: &Options, row: Option<&Row>) -> Plan {
         nodes: options.nodes,
         objects: options.objects,
         seed: options.seed,
-        flavour: row.map_or(Flavour::Vault, |row| row.flavour),
+        flavour: row.map_or(Flavour::Vault, Row::flavour),
     }
 }
 

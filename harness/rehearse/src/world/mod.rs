@@ -384,7 +384,10 @@ pub fn plugin_spec_at(key: &str) -> kms_controlplane::vault::PluginSpec {
 }
 
 /// The objects that the spec of v2 refers to. Their content is not used: plugins log in as in the procedure.
-fn give_references(plane: &mut Plane) -> Result<(), Trouble> {
+///
+/// # Errors
+/// They are there already.
+pub fn give_references(plane: &mut Plane) -> Result<(), Trouble> {
     let mut login = Secret::new(CONFIG_NAMESPACE, "vault-approle");
     for key in ["role-id", "secret-id"] {
         login

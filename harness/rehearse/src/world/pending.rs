@@ -18,6 +18,10 @@ pub enum Pending {
     LoseTarget,
     /// The first preflight pods crash.
     CrashPreflight,
+    /// The first preflight checks pass, and at that moment the spec becomes another one.
+    PassPreflight,
+    /// Every preflight check fails.
+    FailPreflight,
 }
 
 impl World {
@@ -45,6 +49,35 @@ impl World {
                         pod.phase = PodPhase::Failed;
                         pod.exited = Some((1, "OOMKilled".to_owned()));
                         self.pending = None;
+                    }
+                }
+                self.act();
+            }
+            Some(Pending::PassPreflight) => {
+                for operator in &mut self.plane.cluster.components {
+                    if let Some(pod) = &mut operator.deployer.pod {
+                        pod.phase = PodPhase::Running;
+                        pod.reported_hash = Some(pod.hash.clone());
+                        pod.remote_key_id = Some("1".to_owned());
+                        pod.result = Some(Ok(()));
+                        self.pending = Some(Pending::FailPreflight);
+                    }
+                }
+                if self.pending == Some(Pending::FailPreflight)
+                    && let Some(kms) = &mut self.plane.cluster.spec.kms
+                {
+                    "transit/keys/kms-kye".clone_into(&mut kms.vault.vault_key_path);
+                }
+                self.act();
+            }
+            Some(Pending::FailPreflight) => {
+                for operator in &mut self.plane.cluster.components {
+                    if let Some(pod) = &mut operator.deployer.pod
+                        && pod.result.is_none()
+                    {
+                        pod.phase = PodPhase::Running;
+                        pod.reported_hash = Some(pod.hash.clone());
+                        pod.result = Some(Err("encryption key not found".to_owned()));
                     }
                 }
                 self.act();

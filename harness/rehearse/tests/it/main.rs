@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests, helpers included")]
 
 mod faults;
+mod files;
 mod golden;
 mod matrix;
 mod procedures;

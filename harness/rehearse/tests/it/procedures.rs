@@ -1,8 +1,8 @@
 //! Every procedure on a healthy cluster: all that it expects holds, and it plays the steps that it promises.
 
-use kms_rehearse::fault::ROWS;
 use kms_rehearse::options::{Category, Options, Procedure, Wish, Words};
 use kms_rehearse::report::Shown;
+use kms_rehearse::scenario::ROWS;
 
 use crate::{play, wish};
 
@@ -62,8 +62,8 @@ fn each_mismatch_of_a_backup_is_told_before_the_restore() {
 #[test]
 fn each_category_leads_to_its_rows() {
     for (category, _) in Category::ALL {
-        let rows = ROWS.iter().filter(|row| row.category.word() == *category);
-        let rows: Vec<&str> = rows.map(|row| row.id).collect();
+        let rows = ROWS.iter().filter(|row| row.category().word() == *category);
+        let rows: Vec<&str> = rows.map(|row| row.id()).collect();
         let first = rows[0];
         let played = play(&Wish {
             category: Some(category),

@@ -1,4 +1,5 @@
-//! Ids that a scenario may prove: requirements, and the public bugs that the library is about.
+//! Ids that a scenario may prove: requirements, the public bugs that the library is about, and the rows of the operators'
+//! fault table.
 
 /// Numbers of the known public bugs; `BUG-001` is 1. Numbers are never reused, so there are gaps.
 const BUGS: &[u16] = &[
@@ -9,10 +10,20 @@ const BUGS: &[u16] = &[
     133, 135,
 ];
 
-/// Whether it is a requirement or a known bug.
+/// Rows of the operators' fault table, and traps.
+const ROWS: u16 = 29;
+const TRAPS: u16 = 12;
+
+/// Whether it is a requirement, a known bug, or a row of the operators' fault table.
 #[must_use]
 pub fn known(id: &str) -> bool {
-    kms_contract::get(id).is_some() || all_bugs().any(|bug| bug == id)
+    kms_contract::get(id).is_some() || all_bugs().chain(all_rows()).any(|known| known == id)
+}
+
+/// What can go wrong with the operators: `OCP-FAULT-01` to `-29`, `OCP-TRAP-01` to `-12`.
+pub fn all_rows() -> impl Iterator<Item = String> {
+    let faults = (1..=ROWS).map(|number| format!("OCP-FAULT-{number:02}"));
+    faults.chain((1..=TRAPS).map(|number| format!("OCP-TRAP-{number:02}")))
 }
 
 /// All known bugs, such as `BUG-001`.
@@ -25,12 +36,13 @@ pub fn all_bugs() -> impl Iterator<Item = String> {
 pub fn nearest(id: &str) -> Option<String> {
     let ids = kms_contract::all()
         .map(|requirement| requirement.id.to_owned())
-        .chain(all_bugs());
+        .chain(all_bugs())
+        .chain(all_rows());
     nearest_of(id, ids)
 }
 
 /// The name that looks most like a wrong one, if any does.
-pub(crate) fn nearest_of(wrong: &str, names: impl IntoIterator<Item = String>) -> Option<String> {
+pub fn nearest_of(wrong: &str, names: impl IntoIterator<Item = String>) -> Option<String> {
     names
         .into_iter()
         .map(|name| (strsim::damerau_levenshtein(wrong, &name), name))

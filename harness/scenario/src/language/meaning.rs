@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use kms_judge::invariant::{Expectation, Mode};
 
-use super::file::{ArmName, NodeChoice, ScenarioFile};
+use super::file::{NodeChoice, ScenarioFile};
+use super::head::{Head, kebab};
 use super::problem::{Path, Problem, Source};
 use super::time::{Time, TimeRange};
 use super::{expects, faults, ids};
@@ -100,79 +101,14 @@ pub(super) fn check(
     }
 }
 
-/// `a-b-2`: lower case, digits, single dashes.
-fn kebab(id: &str) -> bool {
-    !id.is_empty()
-        && id.split('-').all(|word| {
-            !word.is_empty()
-                && word
-                    .chars()
-                    .all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit())
-        })
-}
-
 fn head(form: &ScenarioFile, source: &Source<'_>, stem: Option<&str>, problems: &mut Vec<Problem>) {
-    let id = Path::of(&["id"]);
-    if !kebab(&form.id) {
-        problems.push(source.problem(
-            &id,
-            format!("{:?} is not kebab-case", form.id),
-            "write small letters and digits with single dashes between words",
-        ));
-    } else if let Some(stem) = stem
-        && stem != form.id
-    {
-        problems.push(source.problem(
-            &id,
-            format!("the file is called {stem:?}"),
-            format!("write id = {stem:?}, or rename the file"),
-        ));
-    }
-    if form.title.trim().is_empty() {
-        problems.push(source.problem(
-            &Path::of(&["title"]),
-            "it is empty",
-            "say in one sentence what happens and what must hold",
-        ));
-    }
-    let proves = Path::of(&["proves"]);
-    if form.proves.is_empty() {
-        problems.push(source.problem(
-            &proves,
-            "it proves nothing",
-            "name requirements (KMS2-…) or bugs (BUG-…)",
-        ));
-    }
-    for (index, name) in form.proves.iter().enumerate() {
-        let path = proves.index(index);
-        if !ids::known(name) {
-            let fix = ids::nearest(name).map_or_else(
-                || "see `kms-harness list` for requirements".to_owned(),
-                |near| format!("did you mean {near:?}?"),
-            );
-            problems.push(source.problem(&path, format!("there is no {name:?}"), fix));
-        } else if form.proves[..index].contains(name) {
-            problems.push(source.problem(
-                &path,
-                format!("{name:?} stands there twice"),
-                "name it once",
-            ));
-        }
-    }
-    let arms: BTreeSet<ArmName> = form.arms.iter().copied().collect();
-    if arms.is_empty() {
-        problems.push(source.problem(
-            &Path::of(&["arms"]),
-            "it can run nowhere",
-            "write arms = [\"sim\"]",
-        ));
-    } else if arms.len() < form.arms.len() {
-        problems.push(source.problem(
-            &Path::of(&["arms"]),
-            "an arm stands there twice",
-            "name each once",
-        ));
-    }
+    let head = Head {
+        id: &form.id,
+        title: &form.title,
+        proves: &form.proves,
+        arms: &form.arms,
+    };
+    head.check(source, stem, problems);
     if let Some(scale) = form.scale
         && !(scale.process > 0.0 && scale.process <= 1.0)
     {

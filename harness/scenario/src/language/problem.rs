@@ -37,7 +37,7 @@ impl fmt::Display for Problem {
 
 /// One step to a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+enum Step {
     /// A key of a table.
     Key(String),
     /// A place in an array.
@@ -46,11 +46,12 @@ pub(crate) enum Step {
 
 /// The way to a field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Path(Vec<Step>);
+pub struct Path(Vec<Step>);
 
 impl Path {
     /// From the top by keys.
-    pub(crate) fn of(keys: &[&str]) -> Self {
+    #[must_use]
+    pub fn of(keys: &[&str]) -> Self {
         Self(
             keys.iter()
                 .map(|key| Step::Key((*key).to_owned()))
@@ -59,14 +60,16 @@ impl Path {
     }
 
     /// One key further.
-    pub(crate) fn key(&self, key: &str) -> Self {
+    #[must_use]
+    pub fn key(&self, key: &str) -> Self {
         let mut path = self.clone();
         path.0.push(Step::Key(key.to_owned()));
         path
     }
 
     /// One place further.
-    pub(crate) fn index(&self, index: usize) -> Self {
+    #[must_use]
+    pub fn index(&self, index: usize) -> Self {
         let mut path = self.clone();
         path.0.push(Step::Index(index));
         path
@@ -87,14 +90,15 @@ impl fmt::Display for Path {
 }
 
 /// The text and its parsed table: knows where fields stand.
-pub(crate) struct Source<'a> {
-    pub(crate) text: &'a str,
-    pub(crate) table: &'a DeTable<'a>,
+pub struct Source<'a> {
+    pub(super) text: &'a str,
+    pub(super) table: &'a DeTable<'a>,
 }
 
 impl Source<'_> {
     /// Something wrong with a field, or with its absence: then the nearest table above it is shown.
-    pub(crate) fn problem(
+    #[must_use]
+    pub fn problem(
         &self,
         path: &Path,
         message: impl Into<String>,
@@ -128,7 +132,7 @@ impl Source<'_> {
     }
 
     /// The field whose value covers a place in the text most closely.
-    pub(crate) fn field_at(&self, place: usize) -> Path {
+    pub(super) fn field_at(&self, place: usize) -> Path {
         let mut path = Path::default();
         let mut found = Path::default();
         let mut width = usize::MAX;
@@ -173,7 +177,7 @@ fn cover(
 }
 
 /// A problem at a byte of the text.
-pub(crate) fn at(text: &str, place: usize, field: String, message: String, fix: String) -> Problem {
+pub(super) fn at(text: &str, place: usize, field: String, message: String, fix: String) -> Problem {
     let before = text.get(..place).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
     Problem {

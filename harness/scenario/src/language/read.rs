@@ -1,7 +1,9 @@
 //! Text to form: syntax, unknown keys, types. Then [`super::meaning`] has its turn.
 
+use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
-use serde::Deserialize;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
@@ -20,11 +22,43 @@ pub fn schema() -> Value {
     schema
 }
 
+/// The JSON schema of a form, whole in itself.
+#[must_use]
+pub fn schema_of<F: JsonSchema>() -> Value {
+    let mut inline = SchemaSettings::draft2020_12();
+    inline.inline_subschemas = true;
+    let generator = inline.into_generator();
+    generator.into_root_schema_for::<F>().to_value()
+}
+
+/// Whether a text has that key at its top, as far as it can be read.
+#[must_use]
+pub fn has_key(text: &str, key: &str) -> bool {
+    DeTable::parse_recoverable(text)
+        .0
+        .get_ref()
+        .contains_key(key)
+}
+
 /// Reads a scenario. `stem` is the file's name without folder and ending, which the id must equal.
 ///
 /// # Errors
 /// Everything that is wrong with it, by line.
 pub fn read(text: &str, stem: Option<&str>) -> Result<Scenario, Vec<Problem>> {
+    read_form(text, |form, source| meaning::check(form, source, stem))
+}
+
+/// Reads a form and what it means: `check` says what is wrong with it, each problem with the place of its field.
+///
+/// # Errors
+/// Everything that is wrong with it, by line.
+pub fn read_form<F, M>(
+    text: &str,
+    check: impl FnOnce(F, &Source<'_>) -> Result<M, Vec<Problem>>,
+) -> Result<M, Vec<Problem>>
+where
+    F: DeserializeOwned + JsonSchema,
+{
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         let problems = errors.iter().map(|error| {
@@ -44,12 +78,7 @@ pub fn read(text: &str, stem: Option<&str>) -> Result<Scenario, Vec<Problem>> {
         table: table.get_ref(),
     };
     let mut problems = Vec::new();
-    let mut inline = SchemaSettings::draft2020_12();
-    inline.inline_subschemas = true;
-    let schema = inline
-        .into_generator()
-        .into_root_schema_for::<ScenarioFile>()
-        .to_value();
+    let schema = schema_of::<F>();
     for (key, value) in source.table {
         unknown(
             &source,
@@ -60,7 +89,7 @@ pub fn read(text: &str, stem: Option<&str>) -> Result<Scenario, Vec<Problem>> {
             &mut problems,
         );
     }
-    let form = match ScenarioFile::deserialize(Deserializer::from(table.clone())) {
+    let form = match F::deserialize(Deserializer::from(table.clone())) {
         Ok(form) => form,
         // an unknown key was named above, with its neighbour
         Err(error) if !problems.is_empty() && error.message().starts_with("unknown field") => {
@@ -74,8 +103,8 @@ pub fn read(text: &str, stem: Option<&str>) -> Result<Scenario, Vec<Problem>> {
             return Err(sorted(problems));
         }
     };
-    match meaning::check(form, &source, stem) {
-        Ok(scenario) if problems.is_empty() => Ok(scenario),
+    match check(form, &source) {
+        Ok(meant) if problems.is_empty() => Ok(meant),
         Ok(_) => Err(sorted(problems)),
         Err(more) => {
             problems.extend(more);
@@ -88,7 +117,7 @@ pub fn read(text: &str, stem: Option<&str>) -> Result<Scenario, Vec<Problem>> {
 ///
 /// # Errors
 /// A number that TOML has no form for.
-pub fn write(form: &ScenarioFile) -> Result<String, String> {
+pub fn write<F: Serialize>(form: &F) -> Result<String, String> {
     toml::to_string(form).map_err(|error| error.to_string())
 }
 

@@ -263,7 +263,7 @@ server"#,
     (
         "nothing proved",
         &[(r#"proves = ["BUG-001", "KMS2-RT-01"]"#, r#"proves = []"#)],
-        r#"3:10: proves: it proves nothing; name requirements (KMS2-…) or bugs (BUG-…)"#,
+        r#"3:10: proves: it proves nothing; name requirements (KMS2-…), bugs (BUG-…) or rows (OCP-…)"#,
     ),
     (
         "an unknown bug",

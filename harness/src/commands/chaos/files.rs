@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
-use kms_scenario::language::{Problem, Scenario, read};
+use kms_rehearse::scenario::{self as rehearsals, Row};
+use kms_scenario::language::file::ArmName;
+use kms_scenario::language::{self, Problem, Scenario};
 
 use crate::exit::Failure;
 
@@ -20,7 +22,57 @@ pub struct ScenarioText {
     /// The file.
     pub path: PathBuf,
     /// What it says.
-    pub scenario: Arc<Scenario>,
+    pub script: Script,
+}
+
+/// What a file is about. Clones share it.
+#[derive(Clone, Debug)]
+pub enum Script {
+    /// Plugins under faults and load.
+    Plugins(Arc<Scenario>),
+    /// The operators' procedure, with something that goes wrong in it.
+    Operators(Arc<Row>),
+}
+
+impl Script {
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Plugins(scenario) => &scenario.form.id,
+            Self::Operators(row) => &row.form.id,
+        }
+    }
+
+    /// Arms that it names.
+    #[must_use]
+    pub fn arms(&self) -> &[ArmName] {
+        match self {
+            Self::Plugins(scenario) => &scenario.form.arms,
+            Self::Operators(row) => &row.form.arms,
+        }
+    }
+
+    /// The scenario, if it is about plugins.
+    #[must_use]
+    pub fn plugins(&self) -> Option<&Arc<Scenario>> {
+        match self {
+            Self::Plugins(scenario) => Some(scenario),
+            Self::Operators(_) => None,
+        }
+    }
+
+    /// The file's text, in one form for all that say the same.
+    ///
+    /// # Errors
+    /// A number that TOML has no form for.
+    pub fn text(&self) -> anyhow::Result<String> {
+        let text = match self {
+            Self::Plugins(scenario) => language::write(&scenario.form),
+            Self::Operators(row) => language::write(&row.form),
+        };
+        text.map_err(|error| anyhow!(error))
+    }
 }
 
 /// The scenario files that are meant, in order: files as they are given, of folders all `.toml` files below; of nothing
@@ -87,7 +139,7 @@ fn below(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn read_one(path: &Path) -> anyhow::Result<Result<Scenario, Vec<Problem>>> {
+pub fn read_one(path: &Path) -> anyhow::Result<Result<Script, Vec<Problem>>> {
     let about = || format!("read {}", path.display());
     let length = fs::metadata(path).with_context(about)?.len();
     if length > LONGEST {
@@ -98,7 +150,11 @@ pub fn read_one(path: &Path) -> anyhow::Result<Result<Scenario, Vec<Problem>>> {
     }
     let text = fs::read_to_string(path).with_context(about)?;
     let stem = path.file_stem().and_then(|stem| stem.to_str());
-    Ok(read(&text, stem))
+    Ok(if rehearsals::is_meant(&text) {
+        rehearsals::read(&text, stem).map(|row| Script::Operators(Arc::new(row)))
+    } else {
+        language::read(&text, stem).map(|scenario| Script::Plugins(Arc::new(scenario)))
+    })
 }
 
 /// A problem as it is shown.
@@ -115,9 +171,9 @@ pub fn read_all(paths: &[PathBuf]) -> Result<Vec<ScenarioText>, Failure> {
     let mut wrong = Vec::new();
     for path in paths {
         match read_one(path).map_err(Failure::Usage)? {
-            Ok(scenario) => {
-                let id = &scenario.form.id;
-                if let Some(other) = texts.iter().find(|other| other.scenario.form.id == *id) {
+            Ok(script) => {
+                let id = script.id();
+                if let Some(other) = texts.iter().find(|other| other.script.id() == id) {
                     wrong.push(format!(
                         "{}: {} has the id {id:?} already; rename one",
                         path.display(),
@@ -126,7 +182,7 @@ pub fn read_all(paths: &[PathBuf]) -> Result<Vec<ScenarioText>, Failure> {
                 }
                 texts.push(ScenarioText {
                     path: path.clone(),
-                    scenario: Arc::new(scenario),
+                    script,
                 });
             }
             Err(problems) => wrong.extend(problems.iter().map(|problem| shown(path, problem))),

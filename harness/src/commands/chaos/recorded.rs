@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use kms_history::chaos_file;
-use kms_scenario::language;
 
 use super::rejudge::ENDING;
 use super::runs::Ran;
@@ -25,7 +24,7 @@ pub fn write(path: &Path, ran: &Ran) -> Result<()> {
     let header = chaos_file::Header {
         format: chaos_file::FORMAT.to_owned(),
         version: chaos_file::VERSION,
-        scenario: language::write(&ran.scenario.form).map_err(|error| anyhow!(error))?,
+        scenario: ran.script.text()?,
         seed: ran.seed,
         arm: ran.arm.as_str().to_owned(),
         replay: ran.replay.clone(),

@@ -11,6 +11,7 @@ use kms_scenario::language::file::ArmName;
 use kms_scenario::language::{self, Scenario};
 use kms_scenario::verdict::{Verdict, digest};
 
+use super::files::Script;
 use super::runs::{Ran, plan};
 use super::show;
 use crate::cli::Output;
@@ -69,13 +70,14 @@ pub fn again(file: &Path) -> Result<Ran> {
     let plan = plan(&scenario, arm, header.seed);
     let mut ran = Ran {
         id: scenario.form.id.clone(),
-        scenario: Arc::new(scenario),
+        script: Script::Plugins(Arc::new(scenario)),
         arm,
         seed: header.seed,
         verdict: Verdict::NotApplicable,
         outcome: None,
         reason: None,
         history: Vec::new(),
+        page: String::new(),
         simulated: Duration::ZERO,
         wall: Duration::from_secs_f64(header.wall_seconds.clamp(0.0, 1e9)),
         replay: header.replay,

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result};
 use kms_history::chaos::{Entry, Event, FaultStep, OpEnd, OpKind, Phase};
 use kms_judge::CheckStatus;
 use kms_report::model::{
     Arm, Determinism, Fault, Invariant, InvariantKind, Load, PhaseSpan, Planned, Replay,
     ScenarioReport, Violation,
 };
-use kms_scenario::language;
 use kms_scenario::language::file::ArmName;
 use kms_scenario::plan::{Plan, PlannedFault};
 use kms_scenario::verdict::{InvariantOutcome, Verdict};
@@ -27,11 +26,13 @@ pub fn run_id(ran: &Ran) -> String {
 /// The row. `history_ref` is where the bundle keeps the run's history; empty where it keeps none.
 ///
 /// # Errors
-/// The scenario cannot be written as text.
+/// The scenario cannot be written as text, or is one about operators.
 pub fn row(ran: &Ran, history_ref: String) -> Result<ScenarioReport> {
     let simulated = ran.arm == ArmName::Sim;
-    let plan = runs::plan(&ran.scenario, ran.arm, ran.seed);
-    let text = language::write(&ran.scenario.form).map_err(|error| anyhow!(error))?;
+    let scenario = ran.script.plugins();
+    let scenario = scenario.context("reports are about plugins: they have no row for operators")?;
+    let plan = runs::plan(scenario, ran.arm, ran.seed);
+    let text = ran.script.text()?;
     let outcome = ran.outcome.as_ref();
     let phases = phases(&ran.history);
     let mut invariants: Vec<_> = outcome

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use kms_apiserver_api::Trouble;
 use kms_history::chaos::Entry;
+use kms_rehearse::scenario::Row;
 use kms_scenario::language::Scenario;
 use kms_scenario::language::file::ArmName;
 use kms_scenario::plan::Plan;
@@ -18,6 +19,7 @@ use kms_scenario::world::{Recorder, World};
 use kms_scenario::{engine, language};
 use tokio::time::Instant;
 
+use super::files::Script;
 use crate::arm::process::subject::Subject;
 use crate::arm::process::world::ProcessWorld;
 use crate::arm::process::{Parts, able};
@@ -27,7 +29,7 @@ use crate::console;
 #[derive(Clone, Debug)]
 pub struct Job {
     /// The scenario.
-    pub scenario: Arc<Scenario>,
+    pub script: Script,
     /// Where.
     pub place: Place,
     /// The seed.
@@ -71,7 +73,7 @@ pub struct Ran {
     /// The scenario's id.
     pub id: String,
     /// The scenario.
-    pub scenario: Arc<Scenario>,
+    pub script: Script,
     /// Where.
     pub arm: ArmName,
     /// The seed.
@@ -84,6 +86,8 @@ pub struct Ran {
     pub reason: Option<String>,
     /// What happened. Dropped after it was kept.
     pub history: Vec<Entry>,
+    /// What operators were shown. Dropped after it was kept.
+    pub page: String,
     /// How long the run was by its own clock.
     pub simulated: Duration,
     /// How long it took.
@@ -118,6 +122,7 @@ pub fn all(
                         next.store(jobs.len(), Ordering::Relaxed);
                     }
                     ran.history = Vec::new();
+                    ran.page = String::new();
                     let mut done = lock(&done);
                     done.push((number, ran));
                     console::progress("scenarios", done.len() as u64, jobs.len() as u64, false);
@@ -145,12 +150,45 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// Makes one run.
 pub fn one(job: &Job) -> Ran {
-    if let Err(reason) = applicable(&job.scenario, &job.place) {
+    let start = Instant::now();
+    let mut ran = match &job.script {
+        Script::Plugins(scenario) => one_of_plugins(job, scenario),
+        Script::Operators(row) => one_of_operators(job, row),
+    };
+    if ran.outcome.is_some() {
+        ran.wall = start.elapsed();
+    }
+    ran
+}
+
+fn one_of_operators(job: &Job, row: &Arc<Row>) -> Ran {
+    let arm = job.place.arm();
+    if arm != ArmName::Sim {
+        return Ran::never(job, "operators are played in the simulation alone");
+    }
+    let mut ran = Ran::never(job, "");
+    match kms_rehearse::scenario::run::play(row, job.seed) {
+        Ok(played) => {
+            ran.verdict = played.outcome.verdict;
+            ran.outcome = Some(played.outcome);
+            ran.simulated = played.simulated;
+            ran.page = played.rehearsal.text();
+            ran.reason = None;
+        }
+        Err(Trouble(text)) => {
+            ran.verdict = Verdict::Inconclusive;
+            ran.reason = Some(text);
+        }
+    }
+    ran
+}
+
+fn one_of_plugins(job: &Job, scenario: &Arc<Scenario>) -> Ran {
+    if let Err(reason) = applicable(scenario, &job.place) {
         return Ran::never(job, &reason);
     }
     let mut ran = Ran::never(job, "");
-    let start = Instant::now();
-    let plan = plan(&job.scenario, ran.arm, job.seed);
+    let plan = plan(scenario, ran.arm, job.seed);
     let (history, trouble) = match &job.place {
         Place::Sim => {
             let ran = kms_sim::run::run(&plan);
@@ -159,7 +197,6 @@ pub fn one(job: &Job) -> Ran {
         Place::Process(parts) => in_real_time(&plan, parts),
     };
     ran.judge(&plan, history, trouble.map(|Trouble(text)| text));
-    ran.wall = start.elapsed();
     ran
 }
 
@@ -177,14 +214,15 @@ impl Ran {
     #[must_use]
     pub fn never(job: &Job, reason: &str) -> Self {
         Self {
-            id: job.scenario.form.id.clone(),
-            scenario: Arc::clone(&job.scenario),
+            id: job.script.id().to_owned(),
+            script: job.script.clone(),
             arm: job.place.arm(),
             seed: job.seed,
             verdict: Verdict::NotApplicable,
             outcome: None,
             reason: Some(reason.to_owned()),
             history: Vec::new(),
+            page: String::new(),
             simulated: Duration::ZERO,
             wall: Duration::ZERO,
             replay: job.replay.clone(),
@@ -278,7 +316,7 @@ pub fn job_of(text: &str, seed: u64, replay: String) -> Result<Job, String> {
         lines.join("\n")
     })?;
     Ok(Job {
-        scenario: Arc::new(scenario),
+        script: Script::Plugins(Arc::new(scenario)),
         place: Place::Sim,
         seed,
         replay,
