@@ -1,0 +1,32 @@
+//! From evidence to findings. A pure function: the same evidence gives the same findings.
+//!
+//! Causes come first, and what follows from a cause is no finding of its own: an object that cannot be read while Vault is
+//! sealed is not damaged. In the order of the rules: [`objects`], [`keys`], [`plugins`], [`remote`], [`rest`].
+
+mod keys;
+mod objects;
+mod plugins;
+mod remote;
+mod rest;
+mod view;
+
+use std::collections::BTreeSet;
+
+use crate::evidence::Evidence;
+use crate::finding::Finding;
+use view::View;
+
+/// Everything that is wrong, by id; each row at most once.
+pub fn diagnose(seen: &Evidence) -> Vec<Finding> {
+    let view = View::of(seen);
+    let mut found = objects::look(&view);
+    found.extend(keys::look(&view, &found));
+    let plugins = plugins::look(&view);
+    found.extend(plugins.findings);
+    found.extend(remote::look(&view, &plugins.down));
+    found.extend(rest::look(&view, &found));
+    found.sort();
+    let mut ids = BTreeSet::new();
+    found.retain(|it| ids.insert(it.id.clone()));
+    found
+}
