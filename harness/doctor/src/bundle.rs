@@ -36,7 +36,9 @@ pub enum Broken {
     #[error("{0} cannot be read: {1}")]
     Unreadable(String, String),
     /// Of another format.
-    #[error("manifest.json has format {0}, and this program reads {FORMAT}: use the kms-harness that collected it")]
+    #[error(
+        "manifest.json has format {0}, and this program reads {FORMAT}: use the kms-harness that collected it"
+    )]
     Format(u32),
 }
 
@@ -105,14 +107,18 @@ pub fn read(files: &Files) -> Result<Evidence, Broken> {
         return Err(Broken::Format(manifest.format));
     }
     for (name, file) in &manifest.files {
-        let bytes = files.get(name).ok_or_else(|| Broken::Missing(name.clone()))?;
+        let bytes = files
+            .get(name)
+            .ok_or_else(|| Broken::Missing(name.clone()))?;
         if sha256(bytes) != file.digest {
             return Err(Broken::Changed(name.clone()));
         }
     }
     let mut nodes: BTreeMap<String, Node> = BTreeMap::new();
     for name in manifest.files.keys() {
-        let node = name.strip_prefix(NODES).and_then(|name| name.strip_suffix(".json"));
+        let node = name
+            .strip_prefix(NODES)
+            .and_then(|name| name.strip_suffix(".json"));
         if let Some(node) = node {
             nodes.insert(node.to_owned(), part(files, name)?);
         }
@@ -131,7 +137,9 @@ pub fn read(files: &Files) -> Result<Evidence, Broken> {
 }
 
 fn part<T: DeserializeOwned>(files: &Files, name: &str) -> Result<T, Broken> {
-    let bytes = files.get(name).ok_or_else(|| Broken::Missing(name.to_owned()))?;
+    let bytes = files
+        .get(name)
+        .ok_or_else(|| Broken::Missing(name.to_owned()))?;
     serde_json::from_slice(bytes)
         .map_err(|error| Broken::Unreadable(name.to_owned(), error.to_string()))
 }
@@ -154,26 +162,43 @@ fn timeline(seen: &Evidence) -> Vec<Moment> {
     for (name, it) in &seen.cluster.components {
         for (kind, it) in it.operator.get().into_iter().flat_map(|it| &it.conditions) {
             let says = if it.holds { "True" } else { "False" };
-            note(it.since, name, format!("{kind} is {says}: {} {}", it.reason, it.message));
+            note(
+                it.since,
+                name,
+                format!("{kind} is {says}: {} {}", it.reason, it.message),
+            );
         }
         for it in it.events.get().into_iter().flatten() {
             note(it.at, name, format!("{} ({} times)", it.reason, it.count));
         }
         for key in it.keys.get().into_iter().flatten() {
-            note(key.migrated_at, name, format!("everything is rewritten with key {}", key.number));
+            note(
+                key.migrated_at,
+                name,
+                format!("everything is rewritten with key {}", key.number),
+            );
         }
         for line in it.log.get().into_iter().flat_map(|it| &it.lines) {
             note(line.first, name, line.text.clone());
         }
     }
     for it in seen.cluster.migrations.get().into_iter().flatten() {
-        note(it.created, "migrations", format!("{} with key {}", it.resource, it.write_key));
+        note(
+            it.created,
+            "migrations",
+            format!("{} with key {}", it.resource, it.write_key),
+        );
     }
     for (name, node) in &seen.nodes {
-        let plugin = node.plugin.log.get().map(|log| (format!("{name}/plugin"), log));
-        let servers = node.servers.iter().filter_map(|(component, it)| {
-            Some((format!("{name}/{component}"), it.log.get()?))
-        });
+        let plugin = node
+            .plugin
+            .log
+            .get()
+            .map(|log| (format!("{name}/plugin"), log));
+        let servers = node
+            .servers
+            .iter()
+            .filter_map(|(component, it)| Some((format!("{name}/{component}"), it.log.get()?)));
         for (place, log) in plugin.into_iter().chain(servers) {
             for line in &log.lines {
                 note(line.first, &place, line.text.clone());
@@ -181,7 +206,11 @@ fn timeline(seen: &Evidence) -> Vec<Moment> {
         }
     }
     for version in seen.vault.key.get().into_iter().flat_map(|it| &it.versions) {
-        note(version.created, "vault", format!("version {} of the key", version.number));
+        note(
+            version.created,
+            "vault",
+            format!("version {} of the key", version.number),
+        );
     }
     all.sort();
     all

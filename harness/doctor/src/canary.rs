@@ -7,12 +7,13 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use kms_report::redact;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::bundle::Files;
+use crate::intake::{config, etcd};
 use crate::raw::Raw;
 use crate::veil;
 
@@ -28,7 +29,9 @@ pub struct Secret {
 
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Secret").field("what", &self.what).finish_non_exhaustive()
+        f.debug_struct("Secret")
+            .field("what", &self.what)
+            .finish_non_exhaustive()
     }
 }
 
@@ -74,13 +77,19 @@ impl Secret {
         forms.push(("URL-encoded", url.into_bytes()));
         forms.push(("URL-encoded", all_url.to_lowercase().into_bytes()));
         forms.push(("URL-encoded", all_url.into_bytes()));
-        forms.push(("JSON-escaped", unicode.to_uppercase().replace("\\U", "\\u").into_bytes()));
+        forms.push((
+            "JSON-escaped",
+            unicode.to_uppercase().replace("\\U", "\\u").into_bytes(),
+        ));
         forms.push(("JSON-escaped", unicode.into_bytes()));
         if let Ok(text) = std::str::from_utf8(bytes) {
             let quoted = Value::from(text).to_string();
             forms.push(("JSON-escaped", quoted.trim_matches('"').as_bytes().to_vec()));
         }
-        for (name, engine) in [("in base64", STANDARD_NO_PAD), ("in base64", URL_SAFE_NO_PAD)] {
+        for (name, engine) in [
+            ("in base64", STANDARD_NO_PAD),
+            ("in base64", URL_SAFE_NO_PAD),
+        ] {
             for before in 0..3_usize {
                 // wherever it begins within three bytes; what its neighbours decide is left out
                 let mut padded = Zeroizing::new(vec![0; before]);
@@ -91,10 +100,17 @@ impl Secret {
                 forms.push((name, text.as_bytes()[begin..end].to_vec()));
             }
         }
-        forms.sort();
-        forms.dedup();
+        // a word of letters alone is the same in some of them: the first name is the right one
+        let mut known: Vec<Zeroizing<Vec<u8>>> = Vec::new();
+        forms.retain(|(_, form)| {
+            let new = !known.iter().any(|it| **it == *form);
+            known.push(Zeroizing::new(form.clone()));
+            new
+        });
         let forms = forms.into_iter();
-        forms.map(|(name, form)| (name, Zeroizing::new(form))).collect()
+        forms
+            .map(|(name, form)| (name, Zeroizing::new(form)))
+            .collect()
     }
 }
 
@@ -119,7 +135,15 @@ pub fn scan(files: &Files, secrets: &[Secret]) -> Vec<Hit> {
 }
 
 /// Arguments of a plugin whose value is a secret or tells where somebody is.
-const TELLING: &[&str] = &["password", "role-id", "secret", "token", "username", "address", "namespace"];
+const TELLING: &[&str] = &[
+    "password",
+    "role-id",
+    "secret",
+    "token",
+    "username",
+    "address",
+    "namespace",
+];
 
 /// What the raw documents themselves say must stay behind: names of nodes, key_ids, credentials on command lines,
 /// content of Secrets, values in etcd.
@@ -134,39 +158,44 @@ pub fn known(raw: &Raw, nodes: impl IntoIterator<Item = String>) -> Vec<Secret> 
             add("the name of a node", node.as_bytes());
         }
     }
-    for name in raw.names().collect::<Vec<_>>() {
-        let Ok(document) = raw.json(name) else {
+    for name in raw.names() {
+        let Ok(bytes) = raw.bytes(name) else {
             continue;
         };
-        if name.ends_with("plugin.status.json") {
+        if name.starts_with("cluster/secrets") {
+            for item in config::secrets(bytes).unwrap_or_default() {
+                for value in item.data.values() {
+                    values(
+                        value.get().trim_matches('"'),
+                        "a value of a Secret",
+                        &mut add,
+                    );
+                }
+            }
+        } else if name.starts_with("etcd/") {
+            for pair in etcd::pairs(bytes).unwrap_or_default() {
+                values(pair.value, "a value of etcd", &mut add);
+            }
+        } else if name.ends_with("plugin.status.json") {
+            let document = raw.json(name).unwrap_or_default();
             let key_id = document["key_id"].as_str().unwrap_or_default();
             // a decimal, as one plugin has it, is found everywhere
             if key_id.len() > 8 {
                 add("a key_id", key_id.as_bytes());
             }
         } else if name.starts_with("cluster/pods") {
-            arguments(&document, &mut add);
-        } else if name.starts_with("cluster/secrets") {
-            for item in document["items"].as_array().into_iter().flatten() {
-                for value in item["data"].as_object().into_iter().flatten().map(|(_, it)| it) {
-                    values(value, "a value of a Secret", &mut add);
-                }
-            }
-        } else if name.starts_with("etcd/") {
-            for pair in document["kvs"].as_array().into_iter().flatten() {
-                values(&pair["value"], "a value of etcd", &mut add);
-            }
+            arguments(&raw.json(name).unwrap_or_default(), &mut add);
         }
     }
     found.sort_by(|one, other| (&one.0, one.1.as_slice()).cmp(&(&other.0, other.1.as_slice())));
     found.dedup();
     let all = found.into_iter();
-    all.filter_map(|(what, bytes)| Secret::new(what, &bytes)).collect()
+    all.filter_map(|(what, bytes)| Secret::new(what, &bytes))
+        .collect()
 }
 
-fn values(encoded: &Value, what: &str, add: &mut impl FnMut(&str, &[u8])) {
-    let text = encoded.as_str().unwrap_or_default();
-    let Ok(bytes) = base64::engine::general_purpose::STANDARD.decode(text).map(Zeroizing::new) else {
+fn values(encoded: &str, what: &str, add: &mut impl FnMut(&str, &[u8])) {
+    let Ok(bytes) = STANDARD.decode(encoded).map(Zeroizing::new) else {
         return;
     };
     // sixteen zero bytes are no secret, and found everywhere in hex
@@ -180,7 +209,8 @@ fn arguments(document: &Value, add: &mut impl FnMut(&str, &[u8])) {
         Value::Array(all) => all.iter().for_each(|it| arguments(it, add)),
         Value::Object(all) => all.values().for_each(|it| arguments(it, add)),
         Value::String(text) => {
-            let Some((name, value)) = text.strip_prefix('-').and_then(|it| it.split_once('=')) else {
+            let Some((name, value)) = text.strip_prefix('-').and_then(|it| it.split_once('='))
+            else {
                 return;
             };
             if TELLING.iter().any(|word| name.contains(word)) && !veil::is_plain(value) {
@@ -200,10 +230,7 @@ mod tests {
         let bytes = b"pa\"ss+w/ord 7";
         let secret = [Secret::new("a password", bytes).unwrap()];
         let hex: String = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
-        let inner = |before: &str| {
-            base64::engine::general_purpose::STANDARD
-                .encode([before.as_bytes(), bytes, b"after"].concat())
-        };
+        let inner = |before: &str| STANDARD.encode([before.as_bytes(), bytes, b"after"].concat());
         let ways = [
             ("as it is", "pa\"ss+w/ord 7".to_owned()),
             ("in hex", hex),
@@ -216,7 +243,10 @@ mod tests {
         for (encoding, text) in ways {
             let files = Files::from([("a.json".to_owned(), format!("{{{text}}}").into_bytes())]);
             let hits = scan(&files, &secret);
-            assert!(hits.iter().any(|hit| hit.encoding == encoding), "{text}: {hits:?}");
+            assert!(
+                hits.iter().any(|hit| hit.encoding == encoding),
+                "{text}: {hits:?}"
+            );
             assert!(!format!("{hits:?} {secret:?}").contains("pa\"ss"));
         }
         let files = Files::from([("a.json".to_owned(), b"nothing of it".to_vec())]);

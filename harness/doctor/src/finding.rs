@@ -109,7 +109,11 @@ impl Diagnosis {
             "{} findings; {rows} of {} rows could be looked for{}",
             self.findings.len(),
             ROWS.len(),
-            if self.not_looked_for.is_empty() { "" } else { ", not the others:" }
+            if self.not_looked_for.is_empty() {
+                ""
+            } else {
+                ", not the others:"
+            }
         )
         .expect(line);
         let mut by: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -125,7 +129,10 @@ impl Diagnosis {
 
 /// Each `node-N` that stands alone with the name that it stands for.
 fn replaced(text: &str, names: &BTreeMap<String, String>) -> String {
-    let whole: BTreeMap<&str, &str> = names.iter().map(|(name, it)| (it.as_str(), name.as_str())).collect();
+    let whole: BTreeMap<&str, &str> = names
+        .iter()
+        .map(|(name, it)| (it.as_str(), name.as_str()))
+        .collect();
     let mut shown = String::new();
     let mut word = String::new();
     for c in text.chars().map(Some).chain([None]) {

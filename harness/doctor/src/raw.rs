@@ -12,27 +12,60 @@ use crate::evidence::Why;
 /// Names of documents with what each is. `COMPONENT` is the namespace of an API server, `NODE` a node's name.
 pub const DOCUMENTS: &[(&str, &str)] = &[
     ("cluster/apiserver.json", "oc get apiserver cluster -o json"),
-    ("cluster/operators/COMPONENT.json", "the operator's resource: kubeapiserver, openshiftapiserver or authentication.operator"),
-    ("cluster/secrets.json", "oc get secrets -n openshift-config-managed -o json"),
-    ("cluster/secrets/COMPONENT.json", "oc get secrets -n COMPONENT -o json"),
-    ("cluster/pods/COMPONENT.json", "oc get pods -n COMPONENT -o json"),
+    (
+        "cluster/operators/COMPONENT.json",
+        "the operator's resource: kubeapiserver, openshiftapiserver or authentication.operator",
+    ),
+    (
+        "cluster/secrets.json",
+        "oc get secrets -n openshift-config-managed -o json",
+    ),
+    (
+        "cluster/secrets/COMPONENT.json",
+        "oc get secrets -n COMPONENT -o json",
+    ),
+    (
+        "cluster/pods/COMPONENT.json",
+        "oc get pods -n COMPONENT -o json",
+    ),
     ("cluster/pods.json", "oc get pods -n kube-system -o json"),
-    ("cluster/migrations.json", "oc get storageversionmigrations -o json"),
-    ("cluster/events/COMPONENT.json", "events of the operator's namespace"),
+    (
+        "cluster/migrations.json",
+        "oc get storageversionmigrations -o json",
+    ),
+    (
+        "cluster/events/COMPONENT.json",
+        "events of the operator's namespace",
+    ),
     ("cluster/logs/COMPONENT.log", "the operator's log"),
     ("nodes/NODE/COMPONENT.log", "the API server's log"),
-    ("nodes/NODE/COMPONENT.config.json", "the EncryptionConfiguration that lies on the node for it"),
+    (
+        "nodes/NODE/COMPONENT.config.json",
+        "the EncryptionConfiguration that lies on the node for it",
+    ),
     ("nodes/NODE/COMPONENT.readyz.txt", "/readyz?verbose"),
     ("nodes/NODE/COMPONENT.metrics.txt", "/metrics"),
-    ("nodes/NODE/COMPONENT.lists.json", "by resource, HTTP code and message of a list"),
+    (
+        "nodes/NODE/COMPONENT.lists.json",
+        "by resource, HTTP code and message of a list",
+    ),
     ("nodes/NODE/plugin.log", "the plugin's log"),
-    ("nodes/NODE/plugin.socket.json", "{there, socket, mode} of the plugin's socket"),
-    ("nodes/NODE/plugin.status.json", "answer to Status: {version, healthz, key_id} or {code, message} or {connect}, took_ms"),
+    (
+        "nodes/NODE/plugin.socket.json",
+        "{there, socket, mode} of the plugin's socket",
+    ),
+    (
+        "nodes/NODE/plugin.status.json",
+        "answer to Status: {version, healthz, key_id} or {code, message} or {connect}, took_ms",
+    ),
     ("etcd/COMPONENT.json", "etcdctl get --prefix / -w json"),
     ("vault/health.json", "{status, body} of sys/health"),
     ("vault/leader.json", "{status, body} of sys/leader"),
     ("vault/key.json", "{status, body} of MOUNT/keys/KEY"),
-    ("vault/plugin.json", "by operation, {status, body, took_ms} with the plugin's own token"),
+    (
+        "vault/plugin.json",
+        "by operation, {status, body, took_ms} with the plugin's own token",
+    ),
 ];
 
 /// Documents.
@@ -60,7 +93,8 @@ impl Raw {
 
     /// Adds a document, or why there is none.
     pub fn add(&mut self, name: impl Into<String>, document: Result<Vec<u8>, Why>) {
-        self.documents.insert(name.into(), document.map(Zeroizing::new));
+        self.documents
+            .insert(name.into(), document.map(Zeroizing::new));
     }
 
     /// A document as bytes.
@@ -80,7 +114,8 @@ impl Raw {
     /// # Errors
     /// Why it is not there.
     pub fn text(&self, name: &str) -> Result<String, Why> {
-        self.bytes(name).map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+        self.bytes(name)
+            .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
     }
 
     /// A document as JSON.

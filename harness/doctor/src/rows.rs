@@ -48,12 +48,11 @@ pub struct Row {
 }
 
 use Part::{
-    Etcd, Health, Key, Keys, Lists, Logs, Metrics, Migrations, Operators, Pods, Plugin, Spec, Token,
+    Etcd, Health, Key, Keys, Lists, Logs, Metrics, Migrations, Operators, Plugin, Pods, Spec, Token,
 };
 
 /// Why a row without needs is never found.
-pub const INVISIBLE: &str =
-    "a refused edit is told to whoever makes it, and nothing of it is stored: read the answer of oc edit";
+pub const INVISIBLE: &str = "a refused edit is told to whoever makes it, and nothing of it is stored: read the answer of oc edit";
 
 /// All rows, by id.
 pub const ROWS: &[Row] = &[
@@ -325,7 +324,10 @@ impl Row {
             .iter()
             .map(|parts| {
                 let missing = parts.iter().filter(|part| !part.is_seen(seen));
-                missing.map(|part| part.text()).collect::<Vec<_>>().join(" and ")
+                missing
+                    .map(|part| part.text())
+                    .collect::<Vec<_>>()
+                    .join(" and ")
             })
             .collect();
         Some(format!("not seen: {}", ways.join(", or ")))
@@ -363,9 +365,9 @@ impl Part {
             Self::Keys => components.any(|it| it.keys.get().is_some()),
             Self::Migrations => seen.cluster.migrations.get().is_some(),
             Self::Pods => nodes.any(|it| it.plugin.pods.get().is_some()),
-            Self::Plugin => nodes.any(|it| {
-                it.plugin.status.get().is_some() || it.plugin.socket.get().is_some()
-            }),
+            Self::Plugin => {
+                nodes.any(|it| it.plugin.status.get().is_some() || it.plugin.socket.get().is_some())
+            }
             Self::Logs => {
                 servers.any(|it| it.log.get().is_some())
                     || nodes.any(|it| it.plugin.log.get().is_some())

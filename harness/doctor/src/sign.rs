@@ -76,7 +76,11 @@ const WORDS: &[(Sign, &[&[&str]])] = &[
     (Sign::Sealed, &[&["vault is sealed"], &["is sealed or not"]]),
     (
         Sign::NoLeader,
-        &[&["active cluster node not found"], &["no active vault"], &["no active instance"]],
+        &[
+            &["active cluster node not found"],
+            &["no active vault"],
+            &["no active instance"],
+        ],
     ),
     (
         Sign::Quota,
@@ -122,12 +126,20 @@ const WORDS: &[(Sign, &[&[&str]])] = &[
     ),
     (
         Sign::TooOld,
-        &[&["(too old)"], &["version is disallowed by policy"], &["below min_decryption_version"]],
+        &[
+            &["(too old)"],
+            &["version is disallowed by policy"],
+            &["below min_decryption_version"],
+        ],
     ),
     (Sign::KeyReplaced, &[&["was replaced", "creation time"]]),
     (
         Sign::KeyMissing,
-        &[&["encryption key not found"], &["key not found"], &["no key", "transit"]],
+        &[
+            &["encryption key not found"],
+            &["key not found"],
+            &["no key", "transit"],
+        ],
     ),
     (
         Sign::KeyIdsDiffer,
@@ -136,40 +148,75 @@ const WORDS: &[(Sign, &[&[&str]])] = &[
     (Sign::NoMatchingPrefix, &[&["no matching prefix found"]]),
     (
         Sign::CannotDecrypt,
-        &[&["vault cannot decrypt"], &["cipher: message authentication failed", "vault"]],
+        &[
+            &["vault cannot decrypt"],
+            &["cipher: message authentication failed", "vault"],
+        ],
     ),
     (
         Sign::Undecryptable,
-        &[&["unable to transform key"], &["failed to decrypt dek"], &["message authentication failed"]],
+        &[
+            &["unable to transform key"],
+            &["failed to decrypt dek"],
+            &["message authentication failed"],
+        ],
     ),
     (
         Sign::SocketMissing,
-        &[&["failed to create connection to unix socket"], &["kms.sock", "no such file"]],
+        &[
+            &["failed to create connection to unix socket"],
+            &["kms.sock", "no such file"],
+        ],
     ),
     (
         Sign::Slow,
-        &[&["no answer from vault"], &["deadlineexceeded"], &["deadline exceeded"]],
+        &[
+            &["no answer from vault"],
+            &["deadlineexceeded"],
+            &["deadline exceeded"],
+        ],
     ),
     (
         Sign::Unreachable,
-        &[&["cannot reach vault"], &["connection refused"], &["no route to host"], &["i/o timeout"]],
+        &[
+            &["cannot reach vault"],
+            &["connection refused"],
+            &["no route to host"],
+            &["i/o timeout"],
+        ],
     ),
-    (Sign::Panic, &[&["observed a panic"], &["index out of range"]]),
+    (
+        Sign::Panic,
+        &[&["observed a panic"], &["index out of range"]],
+    ),
     (Sign::TargetLost, &[&["targetsecretdeleted"]]),
-    (Sign::KmsUnknown, &[&["unknown encryption mode configured: kms"]]),
-    (Sign::ModeUnknown, &[&["unknown encryption mode configured"]]),
+    (
+        Sign::KmsUnknown,
+        &[&["unknown encryption mode configured: kms"]],
+    ),
+    (
+        Sign::ModeUnknown,
+        &[&["unknown encryption mode configured"]],
+    ),
     (
         Sign::KeySecretInvalid,
         &[&["is invalid, new keys cannot be created"]],
     ),
     (
         Sign::ProviderUnknown,
-        &[&["unsupported kms provider type"], &["unsupported vault authentication type"]],
+        &[
+            &["unsupported kms provider type"],
+            &["unsupported vault authentication type"],
+        ],
     ),
     (Sign::PreflightFailed, &[&["preflight check failed"]]),
     (
         Sign::PreflightPod,
-        &[&["podcompletedwithoutresult"], &["preflight pod has not reported"], &["preflight pod"]],
+        &[
+            &["podcompletedwithoutresult"],
+            &["preflight pod has not reported"],
+            &["preflight pod"],
+        ],
     ),
     (
         Sign::ReferenceMissing,
@@ -211,21 +258,48 @@ mod tests {
     #[test]
     fn texts_of_servers_and_plugins_are_known() {
         for (text, sign) in [
-            ("vault is sealed or not initialised (HTTP 503); unseal it", Sign::Sealed),
-            ("local node not active but active cluster node not found", Sign::NoLeader),
+            (
+                "vault is sealed or not initialised (HTTP 503); unseal it",
+                Sign::Sealed,
+            ),
+            (
+                "local node not active but active cluster node not found",
+                Sign::NoLeader,
+            ),
             ("dial tcp: lookup vault.svc: no such host", Sign::NoSuchHost),
-            ("x509: certificate has expired or is not yet valid", Sign::Certificate),
-            ("permission denied on kv-9/encrypt/a; the policy must grant \"update\" on it", Sign::EncryptDenied),
-            ("URL: PUT https://v/v1/transit/decrypt/k Code: 403. Errors: * permission denied", Sign::DecryptDenied),
-            ("ciphertext or signature version is disallowed by policy (too old)", Sign::TooOld),
+            (
+                "x509: certificate has expired or is not yet valid",
+                Sign::Certificate,
+            ),
+            (
+                "permission denied on kv-9/encrypt/a; the policy must grant \"update\" on it",
+                Sign::EncryptDenied,
+            ),
+            (
+                "URL: PUT https://v/v1/transit/decrypt/k Code: 403. Errors: * permission denied",
+                Sign::DecryptDenied,
+            ),
+            (
+                "ciphertext or signature version is disallowed by policy (too old)",
+                Sign::TooOld,
+            ),
             ("refusing to use soft-deleted key", Sign::SoftDeleted),
             ("invalid role or secret ID", Sign::LoginRefused),
         ] {
             assert_eq!(signs(text), [sign], "{text}");
         }
-        assert_eq!(signs("cannot reach vault at v: lookup v: no such host"), [Sign::NoSuchHost]);
-        assert_eq!(signs("unknown encryption mode configured: KMS"), [Sign::KmsUnknown]);
-        assert_eq!(signs("unknown encryption mode configured: secretbox"), [Sign::ModeUnknown]);
+        assert_eq!(
+            signs("cannot reach vault at v: lookup v: no such host"),
+            [Sign::NoSuchHost]
+        );
+        assert_eq!(
+            signs("unknown encryption mode configured: KMS"),
+            [Sign::KmsUnknown]
+        );
+        assert_eq!(
+            signs("unknown encryption mode configured: secretbox"),
+            [Sign::ModeUnknown]
+        );
         assert_eq!(signs("all is well"), []);
     }
 }

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 pub struct Veil {
     salt: [u8; 32],
     nodes: BTreeMap<String, String>,
+    words: BTreeSet<&'static str>,
 }
 
 impl std::fmt::Debug for Veil {
@@ -38,6 +39,7 @@ impl Veil {
             nodes: nodes
                 .map(|(place, name)| (name, format!("node-{}", place + 1)))
                 .collect(),
+            words: WORDS.split_whitespace().collect(),
         }
     }
 
@@ -75,7 +77,6 @@ impl Veil {
 
     /// A text with its unknown words hashed, cut where it is too long.
     pub fn text(&self, text: &str) -> String {
-        let words: BTreeSet<&str> = WORDS.split_whitespace().collect();
         let mut shown = String::new();
         let mut token = String::new();
         for c in text.chars().chain(['\n']) {
@@ -84,7 +85,7 @@ impl Veil {
                 token.push(c);
                 continue;
             }
-            self.token(&words, &token, &mut shown);
+            self.token(&token, &mut shown);
             token.clear();
             shown.push(if c.is_ascii_graphic() { c } else { ' ' });
             if shown.len() > LONGEST {
@@ -95,10 +96,10 @@ impl Veil {
         shown.trim_end().to_owned()
     }
 
-    fn token(&self, words: &BTreeSet<&str>, token: &str, shown: &mut String) {
+    fn token(&self, token: &str, shown: &mut String) {
         if let Some(node) = self.nodes.get(token) {
             shown.push_str(node);
-        } else if is_known(words, token) {
+        } else if is_known(&self.words, token) {
             shown.push_str(token);
         } else {
             shown.push_str(&self.hash(token));
@@ -141,7 +142,10 @@ mod tests {
         );
         assert_eq!(veil.text("b.corp is sealed"), "node-2 is sealed");
         let shown = veil.text("cannot reach vault at vault.prod.corp:8200, password=hunter2");
-        assert!(!shown.contains("prod") && !shown.contains("hunter2"), "{shown}");
+        assert!(
+            !shown.contains("prod") && !shown.contains("hunter2"),
+            "{shown}"
+        );
         assert!(shown.starts_with("cannot reach vault at ~"), "{shown}");
         let twice = veil.text("hunter3 hunter3");
         let (first, second) = twice.split_once(' ').unwrap();

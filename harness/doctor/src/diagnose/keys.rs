@@ -12,7 +12,10 @@ pub(super) fn look(view: &View<'_>, before: &[Finding]) -> Vec<Finding> {
         let Some(keys) = it.keys.get() else {
             continue;
         };
-        let managed = it.operator.get().is_none_or(|it| it.management == Management::Managed);
+        let managed = it
+            .operator
+            .get()
+            .is_none_or(|it| it.management == Management::Managed);
         found.extend(doubled(name, it));
         if !managed || before.iter().any(|it| explains_loss(&it.id)) {
             continue;
@@ -22,7 +25,10 @@ pub(super) fn look(view: &View<'_>, before: &[Finding]) -> Vec<Finding> {
             continue;
         }
         if !keys.is_empty() && it.target.why() == Some(Why::NotThere) {
-            let saw = format!("{name} has {} keys and no configuration that it wants", keys.len());
+            let saw = format!(
+                "{name} has {} keys and no configuration that it wants",
+                keys.len()
+            );
             found.push(Finding::new("OCP-TRAP-02", saw));
             continue;
         }
@@ -58,7 +64,12 @@ fn lost(view: &View<'_>, name: &str, it: &Component, keys: &[KeySecret]) -> Opti
                 "{count} {resource} of {name} lie in etcd under {label}, which the configuration does not list"
             );
             let id = match key.map(|key| key.form) {
-                None => return Some(Finding::new("OCP-FAULT-27", format!("{saw}; key {number} has no Secret"))),
+                None => {
+                    return Some(Finding::new(
+                        "OCP-FAULT-27",
+                        format!("{saw}; key {number} has no Secret"),
+                    ));
+                }
                 Some(Some(Form::Data)) => "OCP-TRAP-10",
                 Some(Some(Form::Annotation)) => "OCP-TRAP-09",
                 Some(_) => "OCP-TRAP-08",
@@ -68,7 +79,9 @@ fn lost(view: &View<'_>, name: &str, it: &Component, keys: &[KeySecret]) -> Opti
     }
     // a provider whose Secret is gone, and the operator has not yet drawn the consequence
     let labels = target.resources.values().flatten();
-    let (number, _) = labels.filter_map(|label| of(label)).find(|(_, key)| key.is_none())?;
+    let (number, _) = labels
+        .filter_map(|label| of(label))
+        .find(|(_, key)| key.is_none())?;
     let dies = view.recent(it.log.get()).contains(&Sign::Panic);
     let id = if dies { "OCP-TRAP-11" } else { "OCP-FAULT-27" };
     let saw = format!("the configuration of {name} lists kms:{number}, which has no Secret");
@@ -84,13 +97,18 @@ fn doubled(name: &str, it: &Component) -> Option<Finding> {
     let newest = it.revisions.get().and_then(|all| all.values().last());
     let mut configs = it.target.get().into_iter().chain(newest);
     configs.any(twice).then(|| {
-        Finding::new("OCP-TRAP-07", format!("a configuration of {name} lists identity twice"))
+        Finding::new(
+            "OCP-TRAP-07",
+            format!("a configuration of {name} lists identity twice"),
+        )
     })
 }
 
 /// Everything counts as rewritten with the newest KMS key, and yet plain text is written or stored.
 fn plain(view: &View<'_>, name: &str, it: &Component, keys: &[KeySecret]) -> Option<Finding> {
-    let newest = keys.last().filter(|key| key.mode == "KMS" && view.mode() == Some("KMS"))?;
+    let newest = keys
+        .last()
+        .filter(|key| key.mode == "KMS" && view.mode() == Some("KMS"))?;
     let target = it.target.get()?;
     let all = target.resources.keys();
     if all.clone().count() == 0 || !all.clone().all(|it| newest.migrated.contains(it)) {
@@ -99,21 +117,34 @@ fn plain(view: &View<'_>, name: &str, it: &Component, keys: &[KeySecret]) -> Opt
     let writers = target.writers();
     let plain = writers.iter().find(|(_, label)| **label == "identity");
     if let Some((resource, _)) = plain {
-        let saw = format!("{name} writes {resource} as plain text, though key {} counts as done", newest.number);
+        let saw = format!(
+            "{name} writes {resource} as plain text, though key {} counts as done",
+            newest.number
+        );
         return Some(Finding::new("OCP-TRAP-01", saw));
     }
     if let Some(revision) = missing_revision(view, name, it) {
         let saw = format!("the configuration of revision {revision}, which {name} runs, is gone");
         return Some(Finding::new("OCP-TRAP-01", saw));
     }
-    let runs = view.seen.cluster.migrations.get().is_none_or(|all| all.iter().any(|it| it.runs));
+    let runs = view
+        .seen
+        .cluster
+        .migrations
+        .get()
+        .is_none_or(|all| all.iter().any(|it| it.runs));
     let values = &view.seen.etcd.get(name)?.get()?.values;
     let left = values.iter().find_map(|(resource, counts)| {
         let count = counts.get("plain").filter(|count| **count > 0)?;
-        target.resources.contains_key(resource).then_some((resource, count))
+        target
+            .resources
+            .contains_key(resource)
+            .then_some((resource, count))
     });
     let (resource, count) = left.filter(|_| !runs)?;
-    let saw = format!("{count} {resource} of {name} lie in etcd as plain text, and no migration is under way");
+    let saw = format!(
+        "{count} {resource} of {name} lie in etcd as plain text, and no migration is under way"
+    );
     Some(Finding::new("OCP-TRAP-01", saw))
 }
 

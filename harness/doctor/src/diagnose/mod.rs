@@ -1,7 +1,7 @@
 //! From evidence to findings. A pure function: the same evidence gives the same findings.
 //!
 //! Causes come first, and what follows from a cause is no finding of its own: an object that cannot be read while Vault is
-//! sealed is not damaged. In the order of the rules: [`objects`], [`keys`], [`plugins`], [`remote`], [`rest`].
+//! sealed is not damaged. In the order of the rules: `objects`, `keys`, `plugins`, `remote`, `rest`.
 
 mod keys;
 mod objects;
@@ -9,8 +9,6 @@ mod plugins;
 mod remote;
 mod rest;
 mod view;
-
-use std::collections::BTreeSet;
 
 use crate::evidence::Evidence;
 use crate::finding::Finding;
@@ -26,7 +24,16 @@ pub fn diagnose(seen: &Evidence) -> Vec<Finding> {
     found.extend(remote::look(&view, &plugins.down));
     found.extend(rest::look(&view, &found));
     found.sort();
-    let mut ids = BTreeSet::new();
-    found.retain(|it| ids.insert(it.id.clone()));
-    found
+    found.dedup();
+    let mut rows: Vec<Finding> = Vec::new();
+    for it in found {
+        match rows.last_mut().filter(|last| last.id == it.id) {
+            Some(last) => {
+                last.saw.push_str("; ");
+                last.saw.push_str(&it.saw);
+            }
+            None => rows.push(it),
+        }
+    }
+    rows
 }

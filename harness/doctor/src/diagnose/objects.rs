@@ -22,10 +22,15 @@ pub(super) fn look(view: &View<'_>) -> Vec<Finding> {
         } else if says(Sign::KeySecretInvalid) {
             "OCP-TRAP-06"
         } else if says(Sign::ProviderUnknown) {
-            if former_keys(view) { "OCP-TRAP-09" } else { "OCP-FAULT-03" }
+            if former_keys(view) {
+                "OCP-TRAP-09"
+            } else {
+                "OCP-FAULT-03"
+            }
         } else if says(Sign::ReferenceMissing) {
             "OCP-FAULT-02"
-        } else if kind == "EncryptionKMSPreflightControllerDegraded" && !says(Sign::PreflightFailed) {
+        } else if kind == "EncryptionKMSPreflightControllerDegraded" && !says(Sign::PreflightFailed)
+        {
             "OCP-TRAP-12"
         } else if says(Sign::PreflightFailed) && kind.starts_with("EncryptionKMSPreflight") {
             "OCP-FAULT-03"
@@ -44,7 +49,10 @@ pub(super) fn look(view: &View<'_>) -> Vec<Finding> {
 
 /// A key of KMS in the form of the procedure's operators.
 fn former_keys(view: &View<'_>) -> bool {
-    let mut keys = view.components().filter_map(|(_, it)| it.keys.get()).flatten();
+    let mut keys = view
+        .components()
+        .filter_map(|(_, it)| it.keys.get())
+        .flatten();
     keys.any(|key| key.form == Some(Form::Annotation))
 }
 
@@ -58,8 +66,15 @@ fn unmanaged(view: &View<'_>) -> Option<Finding> {
                 _ => "Unmanaged",
             };
             let condition = operator.conditions.get("Encrypted");
-            let says = if condition.is_some_and(|it| it.holds) { "True" } else { "False" };
-            Finding::new("OCP-TRAP-05", format!("{name} is {state}, Encrypted is {says}"))
+            let says = if condition.is_some_and(|it| it.holds) {
+                "True"
+            } else {
+                "False"
+            };
+            Finding::new(
+                "OCP-TRAP-05",
+                format!("{name} is {state}, Encrypted is {says}"),
+            )
         })
     })
 }

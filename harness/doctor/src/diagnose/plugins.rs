@@ -40,7 +40,10 @@ pub(super) fn look<'a>(view: &View<'a>) -> Plugins<'a> {
     }
     let left = view.mode().is_some_and(|mode| mode != "KMS");
     if left && view.lists_kms() {
-        let saw = format!("a configuration lists kms, and no plugin answers on {}", view.on(&names));
+        let saw = format!(
+            "a configuration lists kms, and no plugin answers on {}",
+            view.on(&names)
+        );
         plugins.findings.push(Finding::new("OCP-FAULT-26", saw));
         return plugins;
     }
@@ -66,7 +69,8 @@ pub(super) fn look<'a>(view: &View<'a>) -> Plugins<'a> {
 /// Whether a plugin must be on a node. Who asks for a socket alone means that one is.
 fn wanted(view: &View<'_>, node: &Node) -> bool {
     let runs = node.servers.keys().any(|component| {
-        view.running(node, component).is_some_and(|config| config.has_kms())
+        view.running(node, component)
+            .is_some_and(|config| config.has_kms())
     });
     match view.seen.cluster.spec.get() {
         None => true,
@@ -78,10 +82,14 @@ fn wanted(view: &View<'_>, node: &Node) -> bool {
 fn absent(view: &View<'_>, node: &Node) -> Option<Absent> {
     let plugin = &node.plugin;
     let broken = plugin.pods.get().and_then(|pods| {
-        let fails = |reason: &&String| !matches!(reason.as_str(), "ContainerCreating" | "PodInitializing");
+        let fails =
+            |reason: &&String| !matches!(reason.as_str(), "ContainerCreating" | "PodInitializing");
         pods.iter().find_map(|pod| {
             let reason = pod.waiting.iter().find(fails)?;
-            Some(format!("its pod waits with {reason}, {} restarts", pod.restarts))
+            Some(format!(
+                "its pod waits with {reason}, {} restarts",
+                pod.restarts
+            ))
         })
     });
     let socket = plugin.socket.get();
@@ -89,14 +97,20 @@ fn absent(view: &View<'_>, node: &Node) -> Option<Absent> {
         return Some(Absent::Missing("there is no socket"));
     }
     if socket.is_some_and(|it| !it.socket) {
-        return Some(Absent::Missing("what lies at the socket's path is no socket"));
+        return Some(Absent::Missing(
+            "what lies at the socket's path is no socket",
+        ));
     }
     match plugin.status.get().map(|it| &it.outcome) {
         Some(Outcome::NoSocket) => Some(Absent::Missing("there is no socket")),
-        Some(Outcome::Denied) => Some(Absent::Missing("the socket may not be used: look at owner, mode and folder")),
-        Some(Outcome::Nobody) => Some(Absent::Down(
-            broken.unwrap_or_else(|| "nobody listens on the socket".to_owned()),
+        Some(Outcome::Denied) => Some(Absent::Missing(
+            "the socket may not be used: look at owner, mode and folder",
         )),
+        Some(Outcome::Nobody) => {
+            Some(Absent::Down(broken.unwrap_or_else(|| {
+                "nobody listens on the socket".to_owned()
+            })))
+        }
         Some(Outcome::Silent) => Some(Absent::Down(
             broken.unwrap_or_else(|| "Status is not answered".to_owned()),
         )),
@@ -104,15 +118,17 @@ fn absent(view: &View<'_>, node: &Node) -> Option<Absent> {
         None if broken.is_some() => broken.map(Absent::Down),
         None => {
             let none = plugin.pods.get().is_some_and(Vec::is_empty);
-            let unseen = socket.is_none();
-            (none && unseen && view.seen.cluster.spec.get().is_some())
+            // an address that leads to any node is none itself
+            let real = node.servers.values().any(|it| it.pod.get().is_some());
+            (none && real && socket.is_none() && view.seen.cluster.spec.get().is_some())
                 .then_some(Absent::Missing("there is no pod of a plugin"))
         }
     }
 }
 
 fn fell_back(view: &View<'_>) -> bool {
-    view.conditions().any(|(_, kind, _)| kind == "StaticPodFallbackRevisionDegraded")
+    view.conditions()
+        .any(|(_, kind, _)| kind == "StaticPodFallbackRevisionDegraded")
 }
 
 /// A component whose nodes write with different keys.
@@ -120,7 +136,9 @@ fn mixed<'a>(view: &View<'a>) -> Option<(&'a str, BTreeSet<&'a str>)> {
     view.components().find_map(|(name, _)| {
         let nodes = view.seen.nodes.values();
         let running = nodes.filter_map(|node| view.running(node, name));
-        let writers: BTreeSet<&str> = running.filter_map(|it| it.writers().into_values().next()).collect();
+        let writers: BTreeSet<&str> = running
+            .filter_map(|it| it.writers().into_values().next())
+            .collect();
         (writers.len() > 1).then_some((name, writers))
     })
 }

@@ -65,7 +65,10 @@ fn cause<'a>(view: &View<'_>, node: &'a Node) -> Option<(Sign, &'a str)> {
         let mut lines = log.lines.iter().rev();
         lines.find_map(|line| {
             let sign = line.signs.iter().find(|sign| {
-                let about_data = matches!(sign, Sign::TooOld | Sign::CannotDecrypt | Sign::KeyIdsDiffer);
+                let about_data = matches!(
+                    sign,
+                    Sign::TooOld | Sign::CannotDecrypt | Sign::KeyIdsDiffer
+                );
                 recent.contains(sign) && (about_data || (!good && is_remote(**sign)))
             })?;
             Some((*sign, line.text.as_str()))
@@ -97,7 +100,8 @@ fn is_remote(sign: Sign) -> bool {
 }
 
 fn row(view: &View<'_>, sign: Sign, nodes: &[&str], causes: usize) -> Option<&'static str> {
-    let asked = view.seen.nodes.len();
+    let asks = |node: &&Node| node.plugin.status.get().is_some() || node.plugin.log.get().is_some();
+    let asked = view.seen.nodes.values().filter(asks).count();
     Some(match sign {
         Sign::Sealed => "OCP-FAULT-13",
         Sign::NoLeader => "OCP-FAULT-14",
@@ -138,8 +142,13 @@ fn first_version(view: &View<'_>) -> Option<i64> {
 
 /// When the first KMS key had rewritten everything.
 fn first_use(view: &View<'_>) -> Option<i64> {
-    let keys = view.components().filter_map(|(_, it)| it.keys.get()).flatten();
-    keys.filter(|key| key.mode == "KMS").filter_map(|key| key.migrated_at).min()
+    let keys = view
+        .components()
+        .filter_map(|(_, it)| it.keys.get())
+        .flatten();
+    keys.filter(|key| key.mode == "KMS")
+        .filter_map(|key| key.migrated_at)
+        .min()
 }
 
 /// What Vault says of itself, and what the plugin's own token can do.
@@ -149,8 +158,15 @@ fn vault(view: &View<'_>) -> Vec<Finding> {
     if let Some(health) = vault.health.get() {
         let status = health.status;
         if health.sealed || !health.initialised {
-            let what = if health.initialised { "sealed" } else { "not initialised" };
-            found.push(Finding::new("OCP-FAULT-13", format!("sys/health answers {status}: {what}")));
+            let what = if health.initialised {
+                "sealed"
+            } else {
+                "not initialised"
+            };
+            found.push(Finding::new(
+                "OCP-FAULT-13",
+                format!("sys/health answers {status}: {what}"),
+            ));
             return found;
         }
         if health.standby && health.knows_leader == Some(false) {
@@ -164,7 +180,10 @@ fn vault(view: &View<'_>) -> Vec<Finding> {
             found.push(Finding::new("OCP-FAULT-10", "Vault has no such key"));
         }
         Seen::NotSeen(Why::NotThere) if view.mode() == Some("KMS") => {
-            found.push(Finding::new("OCP-FAULT-03", "Vault has no such key, and nothing was encrypted with it"));
+            found.push(Finding::new(
+                "OCP-FAULT-03",
+                "Vault has no such key, and nothing was encrypted with it",
+            ));
         }
         Seen::NotSeen(_) => {}
     }
@@ -208,27 +227,50 @@ fn of_token(tries: &BTreeMap<String, Try>, before: &[Finding]) -> Vec<Finding> {
     let known = |id: &str| before.iter().any(|it| it.id == id);
     let mut found = Vec::new();
     if says(Sign::Sealed) {
-        return vec![Finding::new("OCP-FAULT-13", "Vault says so to the plugin's token")];
+        return vec![Finding::new(
+            "OCP-FAULT-13",
+            "Vault says so to the plugin's token",
+        )];
     }
     let names = ["token", "read", "encrypt", "decrypt"];
-    let asked: Vec<u16> = names.iter().filter_map(|name| tries.get(*name)).map(|it| it.status).collect();
+    let asked: Vec<u16> = names
+        .iter()
+        .filter_map(|name| tries.get(*name))
+        .map(|it| it.status)
+        .collect();
     if !asked.is_empty() && asked.iter().all(|status| *status == 403) {
-        return vec![Finding::new("OCP-FAULT-09", "Vault answers 403 to everything that the plugin's token asks")];
+        return vec![Finding::new(
+            "OCP-FAULT-09",
+            "Vault answers 403 to everything that the plugin's token asks",
+        )];
     }
     if says(Sign::SoftDeleted) {
-        found.push(Finding::new("OCP-FAULT-12", "Vault refuses to use the key: it is soft-deleted"));
+        found.push(Finding::new(
+            "OCP-FAULT-12",
+            "Vault refuses to use the key: it is soft-deleted",
+        ));
     }
-    for (name, id) in [("read", "OCP-FAULT-08"), ("encrypt", "OCP-FAULT-06"), ("decrypt", "OCP-FAULT-07")] {
+    for (name, id) in [
+        ("read", "OCP-FAULT-08"),
+        ("encrypt", "OCP-FAULT-06"),
+        ("decrypt", "OCP-FAULT-07"),
+    ] {
         // a policy without create denies what is missing, too
         if status(name) == 403 && !known("OCP-FAULT-10") {
-            found.push(Finding::new(id, format!("Vault answers 403 to the plugin's token: {name}")));
+            found.push(Finding::new(
+                id,
+                format!("Vault answers 403 to the plugin's token: {name}"),
+            ));
         }
     }
     if status("read") == 404 && !known("OCP-FAULT-10") {
         found.push(Finding::new("OCP-FAULT-10", "Vault has no such key"));
     }
     if tries.values().any(|it| it.signs.contains(&Sign::Quota)) {
-        found.push(Finding::new("OCP-FAULT-15", "Vault answers with its rate limit"));
+        found.push(Finding::new(
+            "OCP-FAULT-15",
+            "Vault answers with its rate limit",
+        ));
     }
     if let Some((name, it)) = tries.iter().find(|(_, it)| it.took_ms >= PATIENCE_MS) {
         let saw = format!("Vault took {} ms to {name}", it.took_ms);
@@ -240,7 +282,12 @@ fn of_token(tries: &BTreeMap<String, Try>, before: &[Finding]) -> Vec<Finding> {
 /// Nodes that still use an older version of the key, long after a rotation.
 fn uneven<'a>(view: &View<'a>) -> Option<(Finding, Vec<&'a str>)> {
     let now = view.seen.taken;
-    let newest = view.seen.vault.key.get().and_then(|key| key.versions.last()?.created);
+    let newest = view
+        .seen
+        .vault
+        .key
+        .get()
+        .and_then(|key| key.versions.last()?.created);
     let settled = newest.is_some_and(|at| now - at > NOTICED);
     let mut told: BTreeMap<&str, Vec<(&str, &str, i64)>> = BTreeMap::new();
     for (name, node) in &view.seen.nodes {
@@ -257,7 +304,8 @@ fn uneven<'a>(view: &View<'a>) -> Option<(Finding, Vec<&'a str>)> {
     told.into_values().find_map(|mut told| {
         told.sort_by_key(|(_, _, at)| *at);
         let (_, last, _) = *told.last()?;
-        let behind: Vec<&(&str, &str, i64)> = told.iter().filter(|(_, hash, _)| *hash != last).collect();
+        let behind: Vec<&(&str, &str, i64)> =
+            told.iter().filter(|(_, hash, _)| *hash != last).collect();
         let late = settled || behind.iter().any(|(_, _, at)| now - at > NOTICED);
         let mut nodes: Vec<&str> = behind.iter().map(|(name, ..)| *name).collect();
         nodes.sort_unstable();
@@ -265,7 +313,10 @@ fn uneven<'a>(view: &View<'a>) -> Option<(Finding, Vec<&'a str>)> {
         if nodes.is_empty() || !late {
             return None;
         }
-        let saw = format!("{} used another key_id than the others when last heard of", nodes.join(", "));
+        let saw = format!(
+            "{} used another key_id than the others when last heard of",
+            nodes.join(", ")
+        );
         Some((Finding::new("OCP-FAULT-20", saw), nodes))
     })
 }

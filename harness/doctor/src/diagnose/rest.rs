@@ -24,7 +24,24 @@ pub(super) fn look(view: &View<'_>, before: &[Finding]) -> Vec<Finding> {
     if let Some(finding) = damaged(view) {
         return vec![finding];
     }
+    if let Some(finding) = unready(view) {
+        return vec![finding];
+    }
     slow(view).into_iter().collect()
+}
+
+/// An API server says that it does not reach its plugin, and nothing else was seen of either.
+fn unready(view: &View<'_>) -> Option<Finding> {
+    view.seen.nodes.iter().find_map(|(name, node)| {
+        let plugin = &node.plugin;
+        if plugin.status.get().is_some() || node.servers.values().any(|it| it.pod.get().is_some()) {
+            return None;
+        }
+        let failed = node.servers.values().filter_map(|it| it.readyz.get()).flat_map(|it| &it.failed);
+        let check = failed.into_iter().find(|check| check.starts_with("kms-provider"))?;
+        let saw = format!("readyz of {name} fails in {check}, and the plugin itself was not asked (--socket on its node)");
+        Some(Finding::new("OCP-FAULT-05", saw))
+    })
 }
 
 /// A node whose configuration lacks a provider that its operator's revision has.
@@ -54,7 +71,10 @@ fn lists<'a>(view: &View<'a>, sign: Sign) -> (Vec<&'a str>, usize) {
     };
     let nodes = &view.seen.nodes;
     let hit = nodes.iter().filter(|(_, node)| meets(node));
-    (hit.map(|(name, _)| name.as_str()).collect(), nodes.values().filter(asked).count())
+    (
+        hit.map(|(name, _)| name.as_str()).collect(),
+        nodes.values().filter(asked).count(),
+    )
 }
 
 /// Values whose provider a server does not know.
@@ -64,8 +84,15 @@ fn foreign(view: &View<'_>) -> Option<Finding> {
         return None;
     }
     // all of them: the configuration itself has lost it
-    let id = if nodes.len() == asked && asked > 1 { "OCP-FAULT-27" } else { "OCP-FAULT-25" };
-    let saw = format!("a list through {} meets a value with no matching prefix", view.on(&nodes));
+    let id = if nodes.len() == asked && asked > 1 {
+        "OCP-FAULT-27"
+    } else {
+        "OCP-FAULT-25"
+    };
+    let saw = format!(
+        "a list through {} meets a value with no matching prefix",
+        view.on(&nodes)
+    );
     Some(Finding::new(id, saw))
 }
 
@@ -102,6 +129,10 @@ fn slow(view: &View<'_>) -> Option<Finding> {
         .filter(|it| it.runs)
         .filter_map(|it| Some((it, now - it.created?)))
         .max_by_key(|(_, age)| *age)?;
-    let saw = format!("the migration of {} has been under way for {} min", migration.resource, age / 60);
+    let saw = format!(
+        "the migration of {} has been under way for {} min",
+        migration.resource,
+        age / 60
+    );
     (age > LONG).then(|| Finding::new("OCP-FAULT-23", saw))
 }

@@ -25,14 +25,19 @@ impl<'a> View<'a> {
     }
 
     pub fn components(&self) -> impl Iterator<Item = (&'a str, &'a Component)> {
-        self.seen.cluster.components.iter().map(|(name, it)| (name.as_str(), it))
+        self.seen
+            .cluster
+            .components
+            .iter()
+            .map(|(name, it)| (name.as_str(), it))
     }
 
     /// Conditions that hold: component, type, condition.
     pub fn conditions(&self) -> impl Iterator<Item = (&'a str, &'a str, &'a Condition)> {
         self.components().flat_map(|(name, it)| {
             let all = it.operator.get().into_iter().flat_map(|it| &it.conditions);
-            all.filter(|(_, it)| it.holds).map(move |(kind, it)| (name, kind.as_str(), it))
+            all.filter(|(_, it)| it.holds)
+                .map(move |(kind, it)| (name, kind.as_str(), it))
         })
     }
 
@@ -53,7 +58,13 @@ impl<'a> View<'a> {
         let server = node.servers.get(component)?;
         server.config.get().or_else(|| {
             let revision = server.pod.get()?.revision?;
-            let revisions = self.seen.cluster.components.get(component)?.revisions.get()?;
+            let revisions = self
+                .seen
+                .cluster
+                .components
+                .get(component)?
+                .revisions
+                .get()?;
             revisions.get(&revision)
         })
     }
@@ -77,11 +88,18 @@ impl<'a> View<'a> {
                 it.pod.get().is_some() || it.readyz.get().is_some() || it.lists.get().is_some()
             });
         silent
-            || node.plugin.status.get().is_some_and(|it| !matches!(it.outcome, Outcome::Good { .. }))
+            || node
+                .plugin
+                .status
+                .get()
+                .is_some_and(|it| !matches!(it.outcome, Outcome::Good { .. }))
             || servers.any(|it| {
                 it.pod.get().is_some_and(|pod| !pod.ready)
                     || it.readyz.get().is_some_and(|it| !it.passes)
-                    || it.lists.get().is_some_and(|all| all.values().any(|it| !it.is_empty()))
+                    || it
+                        .lists
+                        .get()
+                        .is_some_and(|all| all.values().any(|it| !it.is_empty()))
             })
     }
 

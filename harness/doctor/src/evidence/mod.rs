@@ -1,7 +1,7 @@
 //! What was seen of a system at one moment, and what was not.
 //!
 //! Everything here is fit to be shown: [`crate::intake`] makes it of raw documents and lets only known fields and words
-//! through. Times are seconds since 1970-01-01 UTC. Not here: what it means ([`crate::diagnose`]).
+//! through. Times are seconds since 1970-01-01 UTC. Not here: what it means ([`mod@crate::diagnose`]).
 
 mod cluster;
 mod node;
@@ -124,7 +124,10 @@ impl Evidence {
             }
         };
         note("cluster/spec".to_owned(), self.cluster.spec.why());
-        note("cluster/migrations".to_owned(), self.cluster.migrations.why());
+        note(
+            "cluster/migrations".to_owned(),
+            self.cluster.migrations.why(),
+        );
         for (name, it) in &self.cluster.components {
             note(format!("{name}/operator"), it.operator.why());
             note(format!("{name}/keys"), it.keys.why());
@@ -160,14 +163,19 @@ impl Evidence {
     /// Whether anything at all was seen.
     pub fn saw_anything(&self) -> bool {
         let cluster = self.cluster.spec.get().is_some()
-            || self.cluster.components.values().any(|it| it.operator.get().is_some());
+            || self
+                .cluster
+                .components
+                .values()
+                .any(|it| it.operator.get().is_some());
         let node = |node: &Node| {
             let plugin = &node.plugin;
             plugin.status.get().is_some()
                 || plugin.socket.get().is_some()
-                || node.servers.values().any(|server| {
-                    server.pod.get().is_some() || server.readyz.get().is_some()
-                })
+                || node
+                    .servers
+                    .values()
+                    .any(|server| server.pod.get().is_some() || server.readyz.get().is_some())
         };
         let vault = &self.vault;
         cluster

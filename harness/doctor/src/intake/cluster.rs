@@ -83,7 +83,9 @@ fn spec(object: &Value) -> Spec {
 
 fn component(raw: &Raw, veil: &Veil, name: &str) -> Component {
     let managed = raw.bytes("cluster/secrets.json").and_then(config::secrets);
-    let own = raw.bytes(&format!("cluster/secrets/{name}.json")).and_then(config::secrets);
+    let own = raw
+        .bytes(&format!("cluster/secrets/{name}.json"))
+        .and_then(config::secrets);
     let events = format!("cluster/events/{name}.json");
     let operator = raw.json(&format!("cluster/operators/{name}.json"));
     let target = format!("{CONFIG_KEY}-{name}");
@@ -95,7 +97,10 @@ fn component(raw: &Raw, veil: &Veil, name: &str) -> Component {
         })),
         keys: seen(managed.map(|all| keys(&all, name, veil))),
         revisions: seen(own.map(|all| revisions(&all, veil))),
-        events: seen(raw.bytes(&events).map(|_| self::events(&items(raw, &events)))),
+        events: seen(
+            raw.bytes(&events)
+                .map(|_| self::events(&items(raw, &events))),
+        ),
         log: seen(
             raw.text(&format!("cluster/logs/{name}.log"))
                 .map(|text| log::log(&text, raw.taken, veil)),
@@ -109,16 +114,30 @@ fn operator(object: &Value, veil: &Veil) -> Operator {
     let conditions = all
         .filter(|it| {
             let kind = text(it, "/type");
-            let base = kind.strip_suffix("Degraded").or_else(|| kind.strip_suffix("Progressing"));
-            let base = base.or_else(|| kind.strip_suffix("Available")).unwrap_or(kind);
+            let base = kind
+                .strip_suffix("Degraded")
+                .or_else(|| kind.strip_suffix("Progressing"));
+            let base = base
+                .or_else(|| kind.strip_suffix("Available"))
+                .unwrap_or(kind);
             CONDITIONS.contains(&base)
         })
         .map(|it| (text(it, "/type").to_owned(), condition(it, veil)))
         .collect();
-    let latest = ["/latestAvailableRevision", "/oauthAPIServer/latestAvailableRevision"];
-    let latest = latest.iter().find_map(|at| status.pointer(at).and_then(Value::as_u64));
+    let latest = [
+        "/latestAvailableRevision",
+        "/oauthAPIServer/latestAvailableRevision",
+    ];
+    let latest = latest
+        .iter()
+        .find_map(|at| status.pointer(at).and_then(Value::as_u64));
     let nodes = status["nodeStatuses"].as_array().into_iter().flatten();
-    let revision = |value: &Value| value.as_u64().and_then(|it| u32::try_from(it).ok()).unwrap_or(0);
+    let revision = |value: &Value| {
+        value
+            .as_u64()
+            .and_then(|it| u32::try_from(it).ok())
+            .unwrap_or(0)
+    };
     Operator {
         management: match text(object, "/spec/managementState") {
             "Unmanaged" => Management::Unmanaged,
@@ -153,7 +172,10 @@ fn condition(it: &Value, veil: &Veil) -> Condition {
 fn keys(all: &[Item<'_>], component: &str, veil: &Veil) -> Vec<KeySecret> {
     let prefix = format!("encryption-key-{component}-");
     let mine = all.iter().filter(|it| {
-        it.metadata.labels.get(COMPONENT_LABEL).is_none_or(|label| label == component)
+        it.metadata
+            .labels
+            .get(COMPONENT_LABEL)
+            .is_none_or(|label| label == component)
     });
     let mut keys: Vec<KeySecret> = mine
         .filter_map(|it| {
@@ -180,7 +202,11 @@ fn key(it: &Item<'_>, number: u64, veil: &Veil) -> KeySecret {
             found.unwrap_or_default().to_owned()
         };
         let (group, resource) = (part("Group", "group"), part("Resource", "resource"));
-        let whole = if group.is_empty() { resource } else { format!("{resource}.{group}") };
+        let whole = if group.is_empty() {
+            resource
+        } else {
+            format!("{resource}.{group}")
+        };
         veil.one_of(RESOURCES, &whole)
     };
     KeySecret {
@@ -221,7 +247,9 @@ fn events(all: &[Value]) -> Vec<Event> {
         let Some(reason) = EVENTS.iter().find(|known| **known == text(it, "/reason")) else {
             continue;
         };
-        let at = ["/lastTimestamp", "/eventTime"].iter().find_map(|at| time(text(it, at)));
+        let at = ["/lastTimestamp", "/eventTime"]
+            .iter()
+            .find_map(|at| time(text(it, at)));
         let event = kept.entry(reason).or_insert_with(|| Event {
             reason: (*reason).to_owned(),
             at,
@@ -237,7 +265,9 @@ fn migrations(raw: &Raw, veil: &Veil) -> Result<Vec<Migration>, Why> {
     let name = "cluster/migrations.json";
     raw.bytes(name)?;
     let all = items(raw, name);
-    let ours = all.iter().filter(|it| text(it, "/metadata/name").starts_with("encryption-migration-"));
+    let ours = all
+        .iter()
+        .filter(|it| text(it, "/metadata/name").starts_with("encryption-migration-"));
     Ok(ours
         .map(|it| {
             let conditions = it.pointer("/status/conditions").and_then(Value::as_array);
@@ -255,7 +285,9 @@ fn migrations(raw: &Raw, veil: &Veil) -> Result<Vec<Migration>, Why> {
                 format!("{resource}.{group}")
             };
             let annotations = &it["metadata"]["annotations"];
-            let key = annotations[format!("{PREFIX}write-key")].as_str().unwrap_or_default();
+            let key = annotations[format!("{PREFIX}write-key")]
+                .as_str()
+                .unwrap_or_default();
             Migration {
                 resource: veil.one_of(RESOURCES, &whole),
                 write_key: config::number(key, veil),

@@ -59,7 +59,9 @@ pub fn secrets(bytes: &[u8]) -> Result<Vec<Item<'_>>, Why> {
 impl Item<'_> {
     /// Whether there is something under a data key.
     pub fn has(&self, key: &str) -> bool {
-        self.data.get(key).is_some_and(|value| value.get().len() > 2)
+        self.data
+            .get(key)
+            .is_some_and(|value| value.get().len() > 2)
     }
 
     /// The configuration in it.
@@ -139,18 +141,31 @@ fn label(provider: &Provider<'_>, veil: &Veil) -> String {
             return kind.to_owned();
         };
         let null = key.secret.get().trim_matches('"') == NULL_KEY;
-        let kind = if null { format!("{kind}-null") } else { kind.to_owned() };
+        let kind = if null {
+            format!("{kind}-null")
+        } else {
+            kind.to_owned()
+        };
         format!("{kind}:{}", number(&key.name, veil))
     };
     match provider {
-        Provider { aescbc: Some(keys), .. } => local("aescbc", keys),
-        Provider { aesgcm: Some(keys), .. } => local("aesgcm", keys),
-        Provider { secretbox: Some(keys), .. } => local("secretbox", keys),
+        Provider {
+            aescbc: Some(keys), ..
+        } => local("aescbc", keys),
+        Provider {
+            aesgcm: Some(keys), ..
+        } => local("aesgcm", keys),
+        Provider {
+            secretbox: Some(keys),
+            ..
+        } => local("secretbox", keys),
         Provider { kms: Some(kms), .. } => {
             let name = kms.name.split('_').next().unwrap_or_default();
             format!("kms:{}", number(name, veil))
         }
-        Provider { identity: Some(_), .. } => "identity".to_owned(),
+        Provider {
+            identity: Some(_), ..
+        } => "identity".to_owned(),
         _ => "other".to_owned(),
     }
 }

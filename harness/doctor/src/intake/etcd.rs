@@ -19,8 +19,14 @@ const PLACES: &[(&str, &str)] = &[
     ("/registry/secrets/", "secrets"),
     ("/registry/configmaps/", "configmaps"),
     ("/openshift.io/routes/", "routes.route.openshift.io"),
-    ("/openshift.io/oauth/accesstokens/", "oauthaccesstokens.oauth.openshift.io"),
-    ("/openshift.io/oauth/authorizetokens/", "oauthauthorizetokens.oauth.openshift.io"),
+    (
+        "/openshift.io/oauth/accesstokens/",
+        "oauthaccesstokens.oauth.openshift.io",
+    ),
+    (
+        "/openshift.io/oauth/authorizetokens/",
+        "oauthauthorizetokens.oauth.openshift.io",
+    ),
 ];
 
 #[derive(Deserialize)]
@@ -29,11 +35,18 @@ struct Answer<'a> {
     kvs: Vec<Pair<'a>>,
 }
 
+/// A key with its value, both in base64.
 #[derive(Deserialize)]
-struct Pair<'a> {
-    key: &'a str,
+pub struct Pair<'a> {
+    pub key: &'a str,
     #[serde(default)]
-    value: &'a str,
+    pub value: &'a str,
+}
+
+/// What `etcdctl get -w json` prints.
+pub fn pairs(bytes: &[u8]) -> Result<Vec<Pair<'_>>, Why> {
+    let answer: Answer<'_> = serde_json::from_slice(bytes).map_err(|_| Why::Unreadable)?;
+    Ok(answer.kvs)
 }
 
 pub(super) fn etcd(raw: &Raw, component: &str) -> Seen<Etcd> {
@@ -41,9 +54,8 @@ pub(super) fn etcd(raw: &Raw, component: &str) -> Seen<Etcd> {
 }
 
 fn read(bytes: &[u8]) -> Result<Etcd, Why> {
-    let answer: Answer<'_> = serde_json::from_slice(bytes).map_err(|_| Why::Unreadable)?;
     let mut found = Etcd::default();
-    for pair in answer.kvs {
+    for pair in pairs(bytes)? {
         let key = STANDARD.decode(pair.key).map_err(|_| Why::Unreadable)?;
         let key = String::from_utf8_lossy(&key);
         let Some((_, resource)) = PLACES.iter().find(|(place, _)| key.starts_with(place)) else {
@@ -58,7 +70,10 @@ fn read(bytes: &[u8]) -> Result<Etcd, Why> {
         if begin.starts_with("kms:") {
             let rest = value.bytes.get(value.prefix().len()..).unwrap_or_default();
             if let Ok(object) = EncryptedObject::decode(rest, Version::NEWEST) {
-                *found.key_ids.entry(key_id_hash(&object.key_id)).or_default() += 1;
+                *found
+                    .key_ids
+                    .entry(key_id_hash(&object.key_id))
+                    .or_default() += 1;
             }
         }
         let counts = found.values.entry((*resource).to_owned()).or_default();
@@ -76,7 +91,10 @@ fn label(prefix: &[u8]) -> String {
         return "plain".to_owned();
     };
     let mut parts = rest.split(':');
-    let (kind, name) = (parts.next().unwrap_or_default(), parts.nth(1).unwrap_or_default());
+    let (kind, name) = (
+        parts.next().unwrap_or_default(),
+        parts.nth(1).unwrap_or_default(),
+    );
     let number = name.split('_').next().unwrap_or_default();
     match (kind, number.parse::<u64>()) {
         ("kms" | "aescbc" | "aesgcm" | "secretbox", Ok(number)) => format!("{kind}:{number}"),

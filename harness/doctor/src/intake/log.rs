@@ -74,7 +74,9 @@ fn klog(line: &str, taken: i64) -> Option<(i64, &str)> {
     let (month, day) = digits.split_at(2);
     let at = |year: i32| super::time(&format!("{year:04}-{month}-{day}T{clock}Z"));
     // a clock may be a little ahead
-    let at = at(year).filter(|at| *at <= taken + 3600).or_else(|| at(year - 1))?;
+    let at = at(year)
+        .filter(|at| *at <= taken + 3600)
+        .or_else(|| at(year - 1))?;
     let rest = line.split_once("] ").map_or(line, |(_, rest)| rest);
     Some((at, rest))
 }
@@ -96,14 +98,20 @@ mod tests {
         assert_eq!((log.lines.len(), log.others), (2, 1));
         let sealed = &log.lines[0];
         assert_eq!(sealed.count, 2);
-        assert_eq!((sealed.first, sealed.last), (Some(TAKEN - 60), Some(TAKEN - 30)));
+        assert_eq!(
+            (sealed.first, sealed.last),
+            (Some(TAKEN - 60), Some(TAKEN - 30))
+        );
         assert_eq!(log.lines[1].last, Some(TAKEN - 600));
         assert!(!format!("{log:?}").contains("hunter2"));
     }
 
     #[test]
     fn a_line_of_last_year_is_not_of_this_one() {
-        assert_eq!(klog("E1231 23:59:59.0 1 a.go:1] b", TAKEN), Some((TAKEN - 1, "b")));
+        assert_eq!(
+            klog("E1231 23:59:59.0 1 a.go:1] b", TAKEN),
+            Some((TAKEN - 1, "b"))
+        );
         assert_eq!(klog("nothing of the kind", TAKEN), None);
         assert_eq!(klog("E12é1 23:59:59.0", TAKEN), None);
     }

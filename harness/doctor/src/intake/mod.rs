@@ -4,8 +4,8 @@
 //! documents, so that this is the only place that decides what may be shown.
 
 mod cluster;
-mod config;
-mod etcd;
+pub(crate) mod config;
+pub(crate) mod etcd;
 mod log;
 mod node;
 mod vault;
@@ -61,13 +61,23 @@ fn nodes(raw: &Raw) -> BTreeSet<String> {
         .filter_map(|name| name.strip_prefix("nodes/")?.split_once('/'))
         .map(|(node, _)| node.to_owned())
         .collect();
+    // where API servers are no pods of OpenShift's, the plugins' pods still are
+    let plugins = items(raw, "cluster/pods.json");
+    all.extend(
+        plugins
+            .iter()
+            .filter(|it| node::is_plugin(it))
+            .filter_map(node_of),
+    );
     for component in components() {
         for pod in items(raw, &format!("cluster/pods/{component}.json")) {
             all.extend(node_of(&pod).filter(|_| is_server(&pod)));
         }
         let operator = raw.json(&format!("cluster/operators/{component}.json"));
         if let Ok(operator) = operator {
-            let statuses = operator.pointer("/status/nodeStatuses").and_then(Value::as_array);
+            let statuses = operator
+                .pointer("/status/nodeStatuses")
+                .and_then(Value::as_array);
             let names = statuses.into_iter().flatten();
             all.extend(names.filter_map(|it| it["nodeName"].as_str().map(str::to_owned)));
         }
@@ -97,7 +107,9 @@ fn pods(raw: &Raw, veil: &Veil, component: &str, nodes: &mut BTreeMap<String, No
 }
 
 fn is_server(pod: &Value) -> bool {
-    pod.pointer("/metadata/labels/apiserver").and_then(Value::as_str) == Some("true")
+    pod.pointer("/metadata/labels/apiserver")
+        .and_then(Value::as_str)
+        == Some("true")
 }
 
 pub(crate) fn node_of(pod: &Value) -> Option<String> {
@@ -125,7 +137,10 @@ pub(crate) fn seen<T>(found: Result<T, Why>) -> Seen<T> {
 }
 
 pub(crate) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 /// Seconds since 1970 of a time in RFC 3339.

@@ -30,7 +30,10 @@ const WAITING: &[&str] = &[
 
 pub(super) fn node(raw: &Raw, veil: &Veil, name: &str) -> Node {
     let servers = components().map(|component| {
-        (component.to_owned(), server(raw, veil, &format!("nodes/{name}/{component}")))
+        (
+            component.to_owned(),
+            server(raw, veil, &format!("nodes/{name}/{component}")),
+        )
     });
     let at = format!("nodes/{name}/plugin");
     let empty = Server::default();
@@ -39,8 +42,14 @@ pub(super) fn node(raw: &Raw, veil: &Veil, name: &str) -> Node {
         plugin: Plugin {
             pods: Seen::default(),
             socket: seen(raw.json(&format!("{at}.socket.json")).map(|it| socket(&it))),
-            status: seen(raw.json(&format!("{at}.status.json")).map(|it| status(&it, veil))),
-            log: seen(raw.text(&format!("{at}.log")).map(|it| log::log(&it, raw.taken, veil))),
+            status: seen(
+                raw.json(&format!("{at}.status.json"))
+                    .map(|it| status(&it, veil)),
+            ),
+            log: seen(
+                raw.text(&format!("{at}.log"))
+                    .map(|it| log::log(&it, raw.taken, veil)),
+            ),
         },
     }
 }
@@ -50,10 +59,22 @@ fn server(raw: &Raw, veil: &Veil, at: &str) -> Server {
     Server {
         pod: Seen::default(),
         config: seen(config.and_then(|text| config::config(text, veil))),
-        readyz: seen(raw.text(&format!("{at}.readyz.txt")).map(|it| readyz(&it, veil))),
-        lists: seen(raw.json(&format!("{at}.lists.json")).map(|it| lists(&it, veil))),
-        metrics: seen(raw.text(&format!("{at}.metrics.txt")).map(|it| metrics(&it, veil))),
-        log: seen(raw.text(&format!("{at}.log")).map(|it| log::log(&it, raw.taken, veil))),
+        readyz: seen(
+            raw.text(&format!("{at}.readyz.txt"))
+                .map(|it| readyz(&it, veil)),
+        ),
+        lists: seen(
+            raw.json(&format!("{at}.lists.json"))
+                .map(|it| lists(&it, veil)),
+        ),
+        metrics: seen(
+            raw.text(&format!("{at}.metrics.txt"))
+                .map(|it| metrics(&it, veil)),
+        ),
+        log: seen(
+            raw.text(&format!("{at}.log"))
+                .map(|it| log::log(&it, raw.taken, veil)),
+        ),
     }
 }
 
@@ -62,7 +83,9 @@ fn socket(it: &Value) -> Socket {
     Socket {
         there: yes("there"),
         socket: yes("socket"),
-        mode: it["mode"].as_u64().and_then(|mode| u32::try_from(mode).ok()),
+        mode: it["mode"]
+            .as_u64()
+            .and_then(|mode| u32::try_from(mode).ok()),
     }
 }
 
@@ -82,7 +105,6 @@ fn status(it: &Value, veil: &Veil) -> Status {
         }
     } else if let Some(code) = it["code"].as_u64() {
         let code = u32::try_from(code).unwrap_or(u32::MAX);
-        // what a peer that went away looks like to the client
         Outcome::Error { code }
     } else if healthz == "ok" {
         Outcome::Good {
@@ -92,7 +114,11 @@ fn status(it: &Value, veil: &Veil) -> Status {
     } else {
         Outcome::Sick
     };
-    let words = if message.is_empty() && healthz != "ok" { healthz } else { message };
+    let words = if message.is_empty() && healthz != "ok" {
+        healthz
+    } else {
+        message
+    };
     Status {
         outcome,
         signs: sign::signs(words),
@@ -119,13 +145,18 @@ fn lists(it: &Value, veil: &Veil) -> BTreeMap<String, Vec<Sign>> {
     let all = it.as_object().into_iter().flatten();
     all.map(|(resource, answer)| {
         let failed = answer["code"].as_u64().is_some_and(|code| code >= 500);
-        let signs = if failed { sign::signs(text(answer, "/message")) } else { Vec::new() };
+        let signs = if failed {
+            sign::signs(text(answer, "/message"))
+        } else {
+            Vec::new()
+        };
         (veil.one_of(RESOURCES, resource), signs)
     })
     .collect()
 }
 
-const STATUS_TIMES: &str = "apiserver_envelope_encryption_key_id_hash_status_last_timestamp_seconds";
+const STATUS_TIMES: &str =
+    "apiserver_envelope_encryption_key_id_hash_status_last_timestamp_seconds";
 const CALLS: &str = "apiserver_envelope_encryption_kms_operations_latency_seconds_count";
 
 fn metrics(body: &str, veil: &Veil) -> Metrics {
@@ -141,7 +172,11 @@ fn metrics(body: &str, veil: &Veil) -> Metrics {
             let at = labels.split(&format!("{name}=\"")).nth(1)?;
             Some(at.split('"').next().unwrap_or_default())
         };
-        let number: f64 = value.split(' ').next().and_then(|it| it.parse().ok()).unwrap_or_default();
+        let number: f64 = value
+            .split(' ')
+            .next()
+            .and_then(|it| it.parse().ok())
+            .unwrap_or_default();
         match name {
             STATUS_TIMES => {
                 let (Some(provider), Some(hash)) = (label("provider_name"), label("key_id_hash"))
@@ -149,9 +184,16 @@ fn metrics(body: &str, veil: &Veil) -> Metrics {
                     continue;
                 };
                 let provider = config::number(provider.split('_').next().unwrap_or_default(), veil);
-                let hash = if is_hash(hash) { hash.to_owned() } else { veil.hash(hash) };
+                let hash = if is_hash(hash) {
+                    hash.to_owned()
+                } else {
+                    veil.hash(hash)
+                };
                 let newer = (hash, number as i64);
-                let known = found.status.entry(provider).or_insert_with(|| newer.clone());
+                let known = found
+                    .status
+                    .entry(provider)
+                    .or_insert_with(|| newer.clone());
                 if known.1 < newer.1 {
                     *known = newer;
                 }
@@ -185,7 +227,11 @@ pub(super) fn pod(veil: &Veil, it: &Value) -> Pod {
     for container in containers {
         restarts += container["restartCount"].as_u64().unwrap_or_default();
         let reason = text(container, "/state/waiting/reason");
-        let reason = if reason.is_empty() { text(container, "/state/terminated/reason") } else { reason };
+        let reason = if reason.is_empty() {
+            text(container, "/state/terminated/reason")
+        } else {
+            reason
+        };
         if !reason.is_empty() && reason != "Completed" {
             waiting.push(veil.one_of(WAITING, reason));
         }
@@ -201,6 +247,11 @@ pub(super) fn pod(veil: &Veil, it: &Value) -> Pod {
     }
 }
 
+/// Whether a pod of kube-system is a plugin's: nothing but its name tells.
+pub(super) fn is_plugin(pod: &Value) -> bool {
+    text(pod, "/metadata/name").contains("kms")
+}
+
 /// Enters the plugins' pods at their nodes: static pods, and sidecars of API servers.
 pub(super) fn plugin_pods(raw: &Raw, veil: &Veil, nodes: &mut BTreeMap<String, Node>) {
     let why = match raw.bytes("cluster/pods.json") {
@@ -209,10 +260,9 @@ pub(super) fn plugin_pods(raw: &Raw, veil: &Veil, nodes: &mut BTreeMap<String, N
         Ok(_) => None,
     };
     let found = items(raw, "cluster/pods.json");
-    let is_plugin = |it: &&Value| text(it, "/metadata/name").contains("kms");
     for (shown, node) in nodes.iter_mut() {
         let here = |it: &&Value| node_of(it).is_some_and(|name| veil.node(&name) == *shown);
-        let pods = found.iter().filter(is_plugin).filter(here);
+        let pods = found.iter().filter(|it| is_plugin(it)).filter(here);
         node.plugin.pods = match why {
             Some(why) => Seen::NotSeen(why),
             None => Seen::Seen(pods.map(|it| pod(veil, it)).collect()),
@@ -225,7 +275,9 @@ pub(super) fn plugin_pods(raw: &Raw, veil: &Veil, nodes: &mut BTreeMap<String, N
 fn sidecars(raw: &Raw, veil: &Veil, nodes: &mut BTreeMap<String, Node>) {
     for component in components() {
         for it in items(raw, &format!("cluster/pods/{component}.json")) {
-            let statuses = it.pointer("/status/initContainerStatuses").and_then(Value::as_array);
+            let statuses = it
+                .pointer("/status/initContainerStatuses")
+                .and_then(Value::as_array);
             let ours: Vec<&Value> = statuses
                 .into_iter()
                 .flatten()

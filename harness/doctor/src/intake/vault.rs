@@ -24,17 +24,24 @@ const OPERATIONS: &[&str] = &["token", "read", "encrypt", "decrypt"];
 pub(super) fn vault(raw: &Raw, veil: &Veil) -> Vault {
     let leader = raw.json("vault/leader.json").ok();
     Vault {
-        health: seen(raw.json("vault/health.json").map(|it| health(&it, leader.as_ref(), veil))),
+        health: seen(
+            raw.json("vault/health.json")
+                .map(|it| health(&it, leader.as_ref(), veil)),
+        ),
         key: seen(raw.json("vault/key.json").and_then(|it| key(&it, veil))),
         plugin: seen(raw.json("vault/plugin.json").map(|it| {
             let all = OPERATIONS.iter().filter(|name| it.get(**name).is_some());
-            all.map(|name| ((*name).to_owned(), attempt(&it[*name]))).collect()
+            all.map(|name| ((*name).to_owned(), attempt(&it[*name])))
+                .collect()
         })),
     }
 }
 
 fn status(it: &Value) -> u16 {
-    it["status"].as_u64().and_then(|it| u16::try_from(it).ok()).unwrap_or_default()
+    it["status"]
+        .as_u64()
+        .and_then(|it| u16::try_from(it).ok())
+        .unwrap_or_default()
 }
 
 fn health(it: &Value, leader: Option<&Value>, veil: &Veil) -> Health {
@@ -43,7 +50,9 @@ fn health(it: &Value, leader: Option<&Value>, veil: &Veil) -> Health {
     let version = text(body, "/version");
     let plain = !version.is_empty()
         && version.len() <= 24
-        && version.chars().all(|c| c.is_ascii_alphanumeric() || ".+-".contains(c))
+        && version
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || ".+-".contains(c))
         && version.starts_with(|c: char| c.is_ascii_digit());
     Health {
         status: status(it),
@@ -54,7 +63,11 @@ fn health(it: &Value, leader: Option<&Value>, veil: &Veil) -> Health {
             let itself = it.pointer("/body/is_self").and_then(Value::as_bool);
             itself == Some(true) || !text(it, "/body/leader_address").is_empty()
         }),
-        version: if plain { version.to_owned() } else { veil.hash(version) },
+        version: if plain {
+            version.to_owned()
+        } else {
+            veil.hash(version)
+        },
     }
 }
 
@@ -90,7 +103,11 @@ fn key(it: &Value, veil: &Veil) -> Result<Key, Why> {
 }
 
 fn attempt(it: &Value) -> Try {
-    let errors = it.pointer("/body/errors").and_then(Value::as_array).into_iter().flatten();
+    let errors = it
+        .pointer("/body/errors")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
     let words: Vec<&str> = errors.filter_map(Value::as_str).collect();
     Try {
         status: status(it),

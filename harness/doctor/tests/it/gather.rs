@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
-use kms_apiserver_api::{ApiServer, ListOptions};
+use kms_apiserver_api::ListOptions;
 use kms_controlplane::cluster::{Management, target_config_name};
 use kms_controlplane::encryption_config::CONFIG_KEY;
 use kms_controlplane::object::{
@@ -38,7 +38,11 @@ pub async fn gather(world: &World) -> Raw {
     objects(world, &mut raw);
     for (component, (name, ..)) in COMPONENTS.iter().enumerate() {
         operator(world, component, name, &mut raw);
-        put(&mut raw, &format!("etcd/{name}.json"), &etcd(world, component).await);
+        put(
+            &mut raw,
+            &format!("etcd/{name}.json"),
+            &etcd(world, component).await,
+        );
     }
     for node in 0..world.plan.nodes {
         servers(world, node, &mut raw).await;
@@ -97,9 +101,13 @@ fn objects(world: &World, raw: &mut Raw) {
     put(raw, "cluster/apiserver.json", &spec);
     let mut managed = Vec::new();
     for (name, ..) in COMPONENTS {
-        let keys = cluster.api.cached_secrets(MANAGED_NAMESPACE, COMPONENT_LABEL, name);
+        let keys = cluster
+            .api
+            .cached_secrets(MANAGED_NAMESPACE, COMPONENT_LABEL, name);
         managed.extend(keys.map(secret));
-        let target = cluster.api.cached_secret(MANAGED_NAMESPACE, &target_config_name(name));
+        let target = cluster
+            .api
+            .cached_secret(MANAGED_NAMESPACE, &target_config_name(name));
         managed.extend(target.map(secret));
     }
     put(raw, "cluster/secrets.json", &json!({"items": managed}));
@@ -143,7 +151,11 @@ fn objects(world: &World, raw: &mut Raw) {
             })
         })
         .collect();
-    put(raw, "cluster/migrations.json", &json!({"items": migrations}));
+    put(
+        raw,
+        "cluster/migrations.json",
+        &json!({"items": migrations}),
+    );
 }
 
 fn operator(world: &World, component: usize, name: &str, raw: &mut Raw) {
@@ -175,10 +187,17 @@ fn operator(world: &World, component: usize, name: &str, raw: &mut Raw) {
         "status": {"conditions": conditions, "latestAvailableRevision": operand.latest, "nodeStatuses": nodes},
     });
     put(raw, &format!("cluster/operators/{name}.json"), &object);
-    let configs = (1..=operand.latest)
-        .filter_map(|revision| cluster.api.cached_secret(name, &format!("{CONFIG_KEY}-{revision}")));
+    let configs = (1..=operand.latest).filter_map(|revision| {
+        cluster
+            .api
+            .cached_secret(name, &format!("{CONFIG_KEY}-{revision}"))
+    });
     let configs: Vec<Value> = configs.map(secret).collect();
-    put(raw, &format!("cluster/secrets/{name}.json"), &json!({"items": configs}));
+    put(
+        raw,
+        &format!("cluster/secrets/{name}.json"),
+        &json!({"items": configs}),
+    );
     let pods: Vec<Value> = cluster
         .api
         .pods(name)
@@ -203,15 +222,29 @@ fn operator(world: &World, component: usize, name: &str, raw: &mut Raw) {
             })
         })
         .collect();
-    put(raw, &format!("cluster/pods/{name}.json"), &json!({"items": pods}));
-    let said = world.plane.log.iter().filter(|entry| entry.component == *name);
+    put(
+        raw,
+        &format!("cluster/pods/{name}.json"),
+        &json!({"items": pods}),
+    );
+    let said = world
+        .plane
+        .log
+        .iter()
+        .filter(|entry| entry.component == *name);
     let events: Vec<Value> = said
         .filter_map(|entry| match &entry.what {
-            What::Event(event) => Some(json!({"reason": event.reason, "lastTimestamp": stamp(entry.at)})),
+            What::Event(event) => {
+                Some(json!({"reason": event.reason, "lastTimestamp": stamp(entry.at)}))
+            }
             _ => None,
         })
         .collect();
-    put(raw, &format!("cluster/events/{name}.json"), &json!({"items": events}));
+    put(
+        raw,
+        &format!("cluster/events/{name}.json"),
+        &json!({"items": events}),
+    );
     let log = oc::logs::operator(world, component);
     raw.add(format!("cluster/logs/{name}.log"), Ok(log.into_bytes()));
 }
@@ -223,9 +256,15 @@ async fn servers(world: &World, node: usize, raw: &mut Raw) {
         raw.add(format!("{at}.log"), Ok(server.log.text().into_bytes()));
         let config = server.config.as_ref().map(|config| config.to_text());
         raw.add(format!("{at}.config.json"), config.ok_or(Why::NotThere));
-        raw.add(format!("{at}.readyz.txt"), Ok(server.readyz().await.into_bytes()));
+        raw.add(
+            format!("{at}.readyz.txt"),
+            Ok(server.readyz().await.into_bytes()),
+        );
         let metrics = server.api().metrics().await;
-        raw.add(format!("{at}.metrics.txt"), metrics.map(String::into_bytes).map_err(|_| Why::Refused));
+        raw.add(
+            format!("{at}.metrics.txt"),
+            metrics.map(String::into_bytes).map_err(|_| Why::Refused),
+        );
         let mut lists = json!({});
         for (resource, stored, _) in STORAGE[component].resources {
             let options = ListOptions {
@@ -248,7 +287,11 @@ async fn plugin(world: &World, node: usize, raw: &mut Raw) {
     let socket = json!({"there": there, "socket": there, "mode": 0o755});
     put(raw, &format!("{at}.socket.json"), &socket);
     raw.add(format!("{at}.log"), Ok(plugin.log.text().into_bytes()));
-    let status = if there { status(world, node).await } else { json!({"connect": "no_socket"}) };
+    let status = if there {
+        status(world, node).await
+    } else {
+        json!({"connect": "no_socket"})
+    };
     put(raw, &format!("{at}.status.json"), &status);
 }
 
@@ -301,8 +344,18 @@ fn vault(world: &World, raw: &mut Raw) {
     for (name, path) in [("health", "/v1/sys/health"), ("leader", "/v1/sys/leader")] {
         let answer = world.vault.sim.call(&Request::new("GET", path));
         let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        put(raw, &format!("vault/{name}.json"), &json!({"status": answer.status, "body": body}));
+        put(
+            raw,
+            &format!("vault/{name}.json"),
+            &json!({"status": answer.status, "body": body}),
+        );
     }
-    let (status, body) = world.vault.admin("GET", &format!("{MOUNT}/keys/{KEY}"), &Value::Null);
-    put(raw, "vault/key.json", &json!({"status": status, "body": body}));
+    let (status, body) = world
+        .vault
+        .admin("GET", &format!("{MOUNT}/keys/{KEY}"), &Value::Null);
+    put(
+        raw,
+        "vault/key.json",
+        &json!({"status": status, "body": body}),
+    );
 }

@@ -25,7 +25,11 @@ async fn quiet_until_done(world: &mut World, what: &str) {
     for _ in 0..6 * 60 {
         world.pass(Duration::from_secs(57)).await;
         let at = world.clock.now();
-        assert_eq!(gather::ids(world).await, Vec::<String>::new(), "{what} at {at}");
+        assert_eq!(
+            gather::ids(world).await,
+            Vec::<String>::new(),
+            "{what} at {at}"
+        );
         if world.all_done() {
             return;
         }
@@ -35,19 +39,33 @@ async fn quiet_until_done(world: &mut World, what: &str) {
 
 async fn procedures(mode: Mode, nodes: usize) {
     let mut world = cluster(mode, nodes).await;
-    assert_eq!(gather::ids(&world).await, Vec::<String>::new(), "never encrypted");
+    assert_eq!(
+        gather::ids(&world).await,
+        Vec::<String>::new(),
+        "never encrypted"
+    );
     world.set_type("aescbc");
     quiet_until_done(&mut world, "to aescbc").await;
     world.deploy().unwrap();
     // the plugins have not answered yet
-    assert_eq!(gather::ids(&world).await, Vec::<String>::new(), "just deployed");
+    assert_eq!(
+        gather::ids(&world).await,
+        Vec::<String>::new(),
+        "just deployed"
+    );
     world.pass(Duration::from_secs(30)).await;
     world.set_type("KMS");
     quiet_until_done(&mut world, "to KMS").await;
-    world.vault.admin("POST", "transit/keys/kms-key/rotate", &Value::Null);
+    world
+        .vault
+        .admin("POST", "transit/keys/kms-key/rotate", &Value::Null);
     for second in (0..360).step_by(15) {
         world.pass(Duration::from_secs(15)).await;
-        assert_eq!(gather::ids(&world).await, Vec::<String>::new(), "{second} s after a rotation");
+        assert_eq!(
+            gather::ids(&world).await,
+            Vec::<String>::new(),
+            "{second} s after a rotation"
+        );
     }
     world.restart(0, Some(0));
     for _ in 0..4 {
