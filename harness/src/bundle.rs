@@ -57,6 +57,13 @@ impl Bundle {
         Ok(bundle)
     }
 
+    /// A folder that was filled before.
+    pub fn at(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+        }
+    }
+
     /// The folder.
     pub fn folder(&self) -> &Path {
         &self.folder

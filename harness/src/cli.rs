@@ -83,6 +83,10 @@ pub enum Command {
     Scenario(ScenarioCommand),
     /// The operators' procedure on a simulated OpenShift cluster, step by step, with everything that can go wrong
     Rehearse(RehearseArgs),
+    /// Find what is wrong with a cluster's KMS encryption: what was seen, what it means, what to do
+    Doctor(Box<DoctorArgs>),
+    /// Gather the evidence that the doctor looks at, redacted, into a folder that may be handed on
+    Collect(Box<CollectArgs>),
     /// A simulated kube-apiserver, with the real one's flags
     #[command(name = "apiserver")]
     ApiServer(Box<ApiServerArgs>),
@@ -493,6 +497,92 @@ pub struct RehearseArgs {
     /// What standard output gets
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
+}
+
+/// Where `doctor` and `collect` look. What is not named is not asked for, and said so.
+#[derive(Debug, Args)]
+pub struct GatherArgs {
+    /// A cluster, by its kubeconfig; needs a build with --features kube. Rights, less of them are less that is seen: get
+    /// and list on the objects of OpenShift's operators, on pods, their logs, events and secrets in the namespaces of API
+    /// servers and operators, on storageversionmigrations, and get on /readyz and /metrics
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// A plugin's socket on this machine
+    #[arg(long, value_name = "unix:///PATH")]
+    pub socket: Option<String>,
+    /// The log of that plugin: a file, such as journalctl or crictl gives
+    #[arg(long, value_name = "FILE")]
+    pub plugin_log: Option<PathBuf>,
+    /// Vault's address; its CA is VAULT_CACERT. Without a token only sys/health is asked
+    #[arg(long, value_name = "ADDRESS")]
+    pub vault: Option<String>,
+    /// File with a token that may read the key [default: VAULT_TOKEN]
+    #[arg(long, value_name = "FILE", requires = "vault")]
+    pub vault_token_path: Option<PathBuf>,
+    /// File with the plugin's own token: what a plugin does is tried with it, an encryption of a text of the doctor's own
+    /// included
+    #[arg(long, value_name = "FILE", requires = "vault")]
+    pub plugin_token_path: Option<PathBuf>,
+    /// The Transit key
+    #[arg(
+        long,
+        value_name = "MOUNT/keys/NAME",
+        default_value = "transit/keys/kms-key",
+        requires = "vault"
+    )]
+    pub vault_key: String,
+    /// Its namespace
+    #[arg(
+        long,
+        value_name = "NAMESPACE",
+        default_value = "",
+        hide_default_value = true,
+        requires = "vault"
+    )]
+    pub vault_namespace: String,
+}
+
+/// Options of `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Where to look.
+    #[command(flatten)]
+    pub gather: GatherArgs,
+    /// What was gathered before: a folder of `collect`, the folder of a run, or one with the documents that collect --help
+    /// names
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["kubeconfig", "socket", "plugin_log", "vault"])]
+    pub bundle: Option<PathBuf>,
+    /// What standard output gets
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+/// Options of `collect`.
+#[derive(Debug, Args)]
+#[command(after_help = documents())]
+pub struct CollectArgs {
+    /// Where to look.
+    #[command(flatten)]
+    pub gather: GatherArgs,
+    /// The folder of a run, or one with the documents below, instead
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["kubeconfig", "socket", "plugin_log", "vault"])]
+    pub from: Option<PathBuf>,
+    /// File with words that must not be in the bundle, one a line: it is searched for them, too
+    #[arg(long, value_name = "FILE")]
+    pub secrets: Option<PathBuf>,
+    /// Folder for the bundle; must not be there yet, or be empty
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// What standard output gets
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+/// The documents of `collect --from`.
+fn documents() -> String {
+    let rows = kms_doctor::raw::DOCUMENTS.iter();
+    let rows = rows.map(|(name, what)| format!("  {name:<40} {what}\n"));
+    format!("Documents of --from:\n{}", rows.collect::<String>())
 }
 
 /// Options of `apiserver`. Those of the real server that have no meaning here are taken and ignored.

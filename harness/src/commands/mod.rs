@@ -6,6 +6,8 @@ pub mod calibrate;
 pub mod chaos;
 pub mod check;
 mod choice;
+pub mod collect;
+pub mod doctor;
 mod front;
 pub mod judge;
 pub mod library;
@@ -50,6 +52,8 @@ pub fn run(cli: Cli, given: BTreeSet<String>) -> Result<u8, Failure> {
         Command::Zoo(args) => block_without_signals(zoo::zoo(&args)),
         Command::Scenario(command) => scenario::scenario(&command),
         Command::Rehearse(args) => rehearse::rehearse(&args),
+        Command::Doctor(args) => block_without_signals(Box::pin(doctor::doctor(&args))),
+        Command::Collect(args) => block_without_signals(Box::pin(collect::collect(&args))),
         Command::ApiServer(args) => block_on(|interrupt| apiserver::apiserver(*args, interrupt)),
     }
 }

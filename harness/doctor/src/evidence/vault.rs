@@ -1,0 +1,92 @@
+//! What was seen in Vault and in etcd.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::Seen;
+use crate::sign::Sign;
+
+/// Vault.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vault {
+    /// `sys/health`.
+    pub health: Seen<Health>,
+    /// The Transit key, `not_there` if Vault says so.
+    pub key: Seen<Key>,
+    /// What came of doing what the plugin does, with its own token: by operation.
+    pub plugin: Seen<BTreeMap<String, Try>>,
+}
+
+/// `sys/health` and `sys/leader`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Health {
+    /// HTTP status.
+    pub status: u16,
+    /// It is initialised.
+    pub initialised: bool,
+    /// It is sealed.
+    pub sealed: bool,
+    /// It does not lead.
+    pub standby: bool,
+    /// It knows who leads; nothing if it does not say.
+    pub knows_leader: Option<bool>,
+    /// Its version.
+    pub version: String,
+}
+
+/// A Transit key without its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Key {
+    /// A type that there is, or `other`.
+    pub kind: String,
+    /// Newest version.
+    pub latest: u64,
+    /// Older versions do not decrypt.
+    pub min_decryption: u64,
+    /// Older versions do not encrypt; 0 for the newest.
+    pub min_encryption: u64,
+    /// It may be deleted.
+    pub deletion_allowed: bool,
+    /// OpenBao holds it back.
+    pub soft_deleted: bool,
+    /// Versions that can be seen.
+    pub versions: Vec<Version>,
+}
+
+/// A version of a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Version {
+    /// Its number.
+    pub number: u64,
+    /// When it was made.
+    pub created: Option<i64>,
+}
+
+/// What came of an operation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Try {
+    /// HTTP status, 0 if nobody answered.
+    pub status: u16,
+    /// What the text is known for.
+    pub signs: Vec<Sign>,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+    /// For a look at the token: seconds that it lives, 0 for ever.
+    pub ttl: Option<u64>,
+}
+
+/// What lies in etcd of a component.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Etcd {
+    /// By resource, values by what they begin with: `plain`, `kms:1`, `aescbc:2`, `other`.
+    pub values: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Values by the hash of the key_id in them.
+    pub key_ids: BTreeMap<String, u64>,
+}
