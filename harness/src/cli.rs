@@ -148,6 +148,9 @@ pub struct RunArgs {
     /// Any other plugin: a TOML that says how it is started, told and stopped
     #[arg(long, value_name = "FILE")]
     pub subject: Option<PathBuf>,
+    /// The container image that --subject starts, as an OCI archive (see `check`)
+    #[arg(long, value_name = "FILE", requires = "subject")]
+    pub image: Option<PathBuf>,
     /// Also put an API server in front of the plugin, write, read and list Secrets through it, rotate the key, rewrite
     /// them, restart both and read again: `sim` (built in), `real` (a kube-apiserver: $KUBE_APISERVER, on PATH, or made
     /// by ci/kube-apiserver/install), the path of one, or the kubeconfig of a cluster made for this (see --socket); the
@@ -190,6 +193,10 @@ pub struct CheckArgs {
     /// known about reading what another node wrote
     #[arg(long, value_name = "URL", requires = "socket")]
     pub other_socket: Option<String>,
+    /// The container image that runs there, as an OCI archive (ci/image, `docker save`): the report and its statement are
+    /// about it, if the process behind the socket is its program. Looking needs root
+    #[arg(long, value_name = "FILE")]
+    pub image: Option<PathBuf>,
     /// What is sent and how it is judged.
     #[command(flatten)]
     pub suite: Suite,

@@ -15,6 +15,9 @@ const APART: Duration = Duration::from_secs(2);
 /// While an operation is known to fail, one call in this time may try whether it still does.
 const TRIAL_PAUSE: Duration = Duration::from_secs(4);
 
+/// What Status says before anything was tried.
+const NEVER_READ: &str = "the key has not been read since the start";
+
 /// Operations that evidence is kept for.
 const OPS: [VaultOp; 3] = [VaultOp::ReadKey, VaultOp::Encrypt, VaultOp::Decrypt];
 
@@ -52,6 +55,18 @@ pub struct Sick {
     pub code: Code,
     /// What and since when, or the remedy.
     pub text: String,
+}
+
+/// Whether an answer to Status tells a person something that the one before did not: good or not, the first cause
+/// after a start, or that what was hoped to pass needs somebody to act. Causes that take turns are no news.
+pub fn is_news(before: &Result<(), Sick>, after: &Result<(), Sick>) -> bool {
+    match (before, after) {
+        (Ok(()), Ok(())) => false,
+        (Err(before), Err(after)) => {
+            before.code != after.code || (before.text == NEVER_READ && after.text != NEVER_READ)
+        }
+        _ => true,
+    }
 }
 
 /// The evidence.
@@ -155,8 +170,8 @@ impl Health {
         }
         if !self.started {
             let text = self.start_fault.as_ref().map_or_else(
-                || "the key has not been read since the start".to_owned(),
-                |fault| format!("the key has not been read since the start: {fault}"),
+                || NEVER_READ.to_owned(),
+                |fault| format!("{NEVER_READ}: {fault}"),
             );
             return Err(Sick {
                 code: Code::Unavailable,
@@ -375,6 +390,31 @@ mod tests {
             assert!(health.key_is_fit().is_err(), "one success is no reading");
             health.probe_good();
             assert_eq!(health.admit(VaultOp::Encrypt, t), Ok(()));
+        }
+    }
+
+    /// A key that was never right is told as one that went wrong is: once, and once more when it will not pass.
+    #[test]
+    fn what_stands_in_the_way_from_the_start_is_news_once() {
+        let t = Instant::now();
+        let mut health = Health::default();
+        let steps = [
+            (Some(sealed()), true),
+            (Some(sealed()), false),
+            (Some(Fault::Quota { retry_after: None }), false),
+            (Some(Fault::Key("key not found: k".into())), true),
+            (Some(Fault::Key("key not found: k".into())), false),
+            (Some(sealed()), false),
+            (None, true),
+            (None, false),
+        ];
+        for (step, (fault, news)) in steps.into_iter().enumerate() {
+            let before = health.status();
+            match fault {
+                Some(fault) => fail(&mut health, VaultOp::ReadKey, &fault, t, t),
+                None => health.probe_good(),
+            }
+            assert_eq!(is_news(&before, &health.status()), news, "step {step}");
         }
     }
 

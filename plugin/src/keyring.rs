@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::config::{Adopt, Config, Place};
 use crate::event::{Event, VaultOp};
 use crate::fault::Fault;
-use crate::health::Health;
+use crate::health::{self, Health};
 use crate::key::document::{self, KeyDocument};
 use crate::key::format::Format;
 use crate::key::table::{Due, Lookup, Table, Version};
@@ -109,10 +109,10 @@ impl Keyring {
         self.tell_change(before);
     }
 
-    /// Tells the observer when Status has changed since `before`.
-    pub fn tell_change(&self, before: Result<(), crate::health::Sick>) {
+    /// Tells the observer when Status has changed since `before`, so that a person should know.
+    pub fn tell_change(&self, before: Result<(), health::Sick>) {
         let after = self.health(|h| h.status());
-        if before.is_ok() != after.is_ok() {
+        if health::is_news(&before, &after) {
             let detail = after.as_ref().err().map_or("", |sick| &sick.text);
             self.env.observer.event(&Event::StatusChanged {
                 ok: after.is_ok(),
@@ -124,7 +124,7 @@ impl Keyring {
     /// Tells the observer that a value was read which only taking over reads.
     pub fn tell_unbound(&self, format: Format) {
         self.env.observer.event(&Event::UnboundRead {
-            foreign: format == Format::Community,
+            foreign: format.is_foreign(),
         });
     }
 
@@ -365,10 +365,11 @@ impl Keyring {
     pub fn find(&self, key_id: &str, number: u64, format: Format) -> Found {
         let mut unknown = Vec::new();
         let mut mismatch = false;
-        // The community plugin's key_id says nothing of a place: it is the one taken over.
-        let n = match format {
-            Format::Community => 1,
-            _ => self.places.len(),
+        // The place that is taken over is the current one. The community plugin's key_id says nothing of a place.
+        let n = if format.is_foreign() {
+            1
+        } else {
+            self.places.len()
         };
         for (at, place) in self.places.iter().enumerate().take(n) {
             match place.with(|t| t.lookup(key_id, number, format)) {

@@ -17,7 +17,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
 
-use crate::config::{Adopt, Config};
+use crate::config::Config;
 use crate::event::{Event, Method, VaultOp};
 use crate::log::code_name;
 use crate::seam::Observer;
@@ -194,8 +194,8 @@ impl Metrics {
             "1 while values are written that the plugin taken over from could read, 2 while such are only read",
             constant(match config.adopt {
                 None => 0,
-                Some(Adopt::Community) => 1,
-                Some(Adopt::CommunityFinal) => 2,
+                Some(adopt) if adopt.is_final() => 2,
+                Some(_) => 1,
             }),
         );
         let unbound_reads: Family<WriterLabel, Counter> = add(

@@ -15,6 +15,7 @@ use crate::config::{Adopt, StatusVersion};
 use crate::event::VaultOp;
 use crate::fault::{Code, Fault};
 use crate::key::format::{self, Format};
+use crate::key::hashicorp::Words;
 use crate::key::id;
 use crate::keyring::{Found, Keyring};
 use crate::transit::{self, Input, Output};
@@ -175,8 +176,10 @@ impl Service {
         let mut found = self.keyring.find(&request.key_id, number, format);
         if let Found::Unknown(places) = &found {
             // A value is one of ours whether or not the document can be read, if its key_id binds
-            // it; and the community plugin's says no more than the label.
-            let may_try = format.is_bound() || request.key_id == number.to_string();
+            // it; and another plugin's says no more than the label, or names place and version.
+            let may_try = format.is_bound()
+                || format == Format::HashiCorp
+                || request.key_id == number.to_string();
             let mut read_now = true;
             for at in places.clone() {
                 // Boxed because it is rare and large: each call would carry its room.
@@ -295,7 +298,8 @@ fn check_shape(request: &DecryptRequest, adopt: Option<Adopt>) -> Result<(u64, F
     let format = Format::of(annotations.iter(), adopt).map_err(CallError::invalid)?;
     let fits = match format {
         Format::Community => format::is_community_key_id(key_id),
-        _ => id::is_key_id(key_id),
+        Format::HashiCorp => Words::of(key_id).is_some(),
+        Format::Bound | Format::Unbound => id::is_key_id(key_id),
     };
     if !fits {
         return Err(CallError::invalid("key_id is not one of this plugin's"));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use kms_conformance::{BoxFuture, Hook, HttpMetrics, Target, UnixSocket};
-use kms_report::model::{Launch, LaunchKind, Subject};
+use kms_report::model::{Artifact, Launch, LaunchKind, Subject};
 use kms_report::redact;
 
 use super::library::{self, Seen};
@@ -16,6 +16,7 @@ use crate::cli::{CheckArgs, RunArgs};
 use crate::exit::{Failure, OrUsage};
 use crate::interrupt::Interrupt;
 use crate::plan::Planned;
+use crate::subject::image::ImageArchive;
 use crate::subject::running::run_hook;
 use crate::{environment, socket};
 
@@ -33,6 +34,7 @@ pub async fn check(args: CheckArgs, plan: Planned, interrupt: Interrupt) -> Resu
                 vault_token_path: None,
                 plugin: None,
                 subject: args.subject,
+                image: args.image,
                 apiserver: None,
                 socket: None,
                 scenarios: vec![library::NONE.into()],
@@ -50,7 +52,9 @@ async fn behind(
     mut plan: Planned,
     interrupt: Interrupt,
 ) -> Result<u8, Failure> {
-    let mut target = Target::unix(socket::parse(url).or_usage()?);
+    let path = socket::parse(url).or_usage()?;
+    let image = image(args.image.as_deref(), &mut plan)?;
+    let mut target = Target::unix(&path);
     plan.option("socket", redact::endpoint(url));
     // The command itself may hold anything.
     let given = |is: bool| if is { "given" } else { "none" };
@@ -69,6 +73,9 @@ async fn behind(
         plan.option("other-socket", redact::endpoint(url));
     }
 
+    if let Some(image) = &image {
+        image.serves(&path).await?;
+    }
     let mut session = Session::start(&args.suite, &args.output, plan, "plugin")?;
     if let Some(command) = args.restart_command {
         target.restart = Some(Arc::new(RestartCommand {
@@ -78,6 +85,7 @@ async fn behind(
     }
     let subject = Subject {
         project: "plugin".to_owned(),
+        artifacts: image.iter().map(ImageArchive::artifact).collect(),
         launch: Some(Launch {
             how: LaunchKind::ExternalSocket,
             endpoint: redact::endpoint(url),
@@ -91,6 +99,19 @@ async fn behind(
     };
     let sent = session.send(&target, &judged, &interrupt).await?;
     session.finish(sent, judged, Seen::default())
+}
+
+/// What `--image` names.
+pub(super) fn image(
+    path: Option<&Path>,
+    plan: &mut Planned,
+) -> Result<Option<ImageArchive>, Failure> {
+    let image = path.map(ImageArchive::read).transpose().or_usage()?;
+    if let Some(image) = &image {
+        let Artifact { name, digest, .. } = image.artifact();
+        plan.option("image", format!("{name}@sha256:{}", digest.sha256));
+    }
+    Ok(image)
 }
 
 /// `--restart-command`: a line for the shell.

@@ -10,6 +10,7 @@ use kms_report::redact;
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 
+use super::check;
 use super::choice::{Plugin, Vault};
 use super::front;
 use super::library::{Library, Seen};
@@ -36,6 +37,7 @@ pub async fn run(args: RunArgs, mut plan: Planned, interrupt: Interrupt) -> Resu
     let plugin = Plugin::choose(&args, &mut plan, own::workspace()).or_usage()?;
     let front = front::choose(&args, &mut plan).or_usage()?;
     let Suite { profile, seed, .. } = args.suite;
+    let image = check::image(args.image.as_deref(), &mut plan)?;
     let library = Library::choose(&args.scenarios, profile, seed, &plugin, &vault, &mut plan)?;
     let mut session = Session::start(&args.suite, &args.output, plan, plugin.name())?;
     library.announce();
@@ -44,6 +46,14 @@ pub async fn run(args: RunArgs, mut plan: Planned, interrupt: Interrupt) -> Resu
     let binary = plugin.binary().map(Path::to_owned);
     let world = World::start(vault, plugin, session.bundle(), args.suite.seed, &interrupt).await?;
     let mut judged = world.judged()?;
+    if let Some(image) = image {
+        // What was started is the program that starts containers, and nobody's subject.
+        if let Err(error) = image.serves(&world.socket).await {
+            world.stop().await?;
+            return Err(error.into());
+        }
+        judged.subject.artifacts = vec![image.artifact()];
+    }
     let target = world.target();
     let mut standing = None;
     if let Some(front) = front {

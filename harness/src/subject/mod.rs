@@ -1,12 +1,13 @@
 //! The plugin that is judged: where it comes from and how it is run.
 //!
 //! In reading order: [`mod@file`] (how any plugin is described), [`own`] (the description of ours, and
-//! its build), [`running`] (a started one), [`beside`] (more of them, each for one question; its Vault
+//! its build), [`running`] (a started one), [`image`] (the container image behind a socket), [`beside`] (more of them, each for one question; its Vault
 //! behind [`gateway`], or [`impostor`] in the Vault's place).
 
 pub mod beside;
 pub mod file;
 pub mod gateway;
+pub mod image;
 pub mod impostor;
 pub mod own;
 pub mod running;

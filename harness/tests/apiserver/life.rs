@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kms_apiserver_api::{ApiServer, Target};
+use kms_harness::apiserver::launched::Launched;
 use kube::api::{Api, ObjectMeta, PostParams};
 use tokio::time::{Instant, sleep};
 
@@ -31,7 +32,7 @@ pub async fn rotate_rewrite_restart(mut world: World) -> Result<()> {
         written.insert(name(&made), made);
     }
 
-    let first = stored(&world, "before-0").await?;
+    let first = stored(&world.server, "before-0").await?;
     println!("    stored as {}", first.shown());
     ensure!(
         first.prefix == format!("k8s:enc:kms:v2:{PROVIDER}:"),
@@ -56,7 +57,7 @@ pub async fn rotate_rewrite_restart(mut world: World) -> Result<()> {
     let changed = rewrite(&api).await?;
     ensure!(changed >= SECRETS, "only {changed} objects were rewritten");
     for name in written.keys() {
-        let now = stored(&world, name).await?;
+        let now = stored(&world.server, name).await?;
         ensure!(
             now.key_id == new_id,
             "{name} is still stored under {:?}",
@@ -75,7 +76,7 @@ pub async fn rotate_rewrite_restart(mut world: World) -> Result<()> {
     let made = api
         .create(&PostParams::default(), &secret("after", "new"))
         .await?;
-    let after = stored(&world, &name(&made)).await?;
+    let after = stored(&world.server, &name(&made)).await?;
     ensure!(
         after.key_id == new_id && after.seed != first.seed,
         "after the restart it writes under {:?}",
@@ -84,7 +85,7 @@ pub async fn rotate_rewrite_restart(mut world: World) -> Result<()> {
     keeps_secrets(&world)
 }
 
-fn secret(name: &str, value: &str) -> Secret {
+pub fn secret(name: &str, value: &str) -> Secret {
     Secret {
         metadata: ObjectMeta {
             name: Some(name.into()),
@@ -102,15 +103,15 @@ fn name(secret: &Secret) -> String {
     secret.metadata.name.clone().unwrap_or_default()
 }
 
-async fn stored(world: &World, name: &str) -> Result<Stored> {
+pub async fn stored(server: &Launched, name: &str) -> Result<Stored> {
     let target = Target::secret("default", name);
-    let value = world.server.stored(&target).await?;
+    let value = server.stored(&target).await?;
     let value = value.with_context(|| format!("{target} is not in the store"))?;
     Stored::read(&value.bytes).with_context(|| format!("the stored value of {target}"))
 }
 
 /// Every Secret reads as it was written; their resource versions.
-async fn same(
+pub async fn same(
     api: &Api<Secret>,
     written: &BTreeMap<String, Secret>,
 ) -> Result<BTreeMap<String, Option<String>>> {
@@ -142,7 +143,7 @@ async fn taken_up(
         ensure!(health.code == 200, "readyz during a rotation: {health:?}");
         let secret = secret(&format!("during-{number}"), "x");
         let made = api.create(&PostParams::default(), &secret).await?;
-        let seen = stored(world, &name(&made)).await?;
+        let seen = stored(&world.server, &name(&made)).await?;
         written.insert(name(&made), made);
         if seen.key_id != old_id {
             return Ok((seen.key_id, start.elapsed()));

@@ -14,9 +14,11 @@ mod kubectl;
 mod life;
 mod openshift;
 mod selftest;
+mod shipped;
 mod side;
 mod stored;
 mod story;
+mod takeover;
 mod tap;
 #[path = "../common/tier.rs"]
 mod tier;
@@ -53,6 +55,32 @@ fn main() {
             },
         ));
     }
+    for kind in [Kind::Real, Kind::Simulated] {
+        trials.push(tier::test(
+            &format!("takeover::{kind}::from_the_community_plugin_and_back_and_over"),
+            parts.clone().and_then(Parts::with_bao_if_required),
+            move |parts: Parts| async move {
+                takeover::from_the_community_plugin_and_back_and_over(kind, parts).await
+            },
+        ));
+        trials.push(tier::test(
+            &format!("shipped::{kind}::each_encryption_step_is_carried_out"),
+            parts.clone(),
+            move |parts: Parts| async move {
+                shipped::each_encryption_step_is_carried_out(kind, parts).await
+            },
+        ));
+    }
+    trials.push(tier::test(
+        "shipped::the_server_takes_each_pod",
+        parts.clone().and_then(Parts::with_kubectl),
+        shipped::the_server_takes_each_pod,
+    ));
+    trials.push(tier::test(
+        "shipped::each_encryption_configuration_is_one",
+        Ok::<_, String>(()),
+        |()| async { shipped::each_encryption_configuration_is_one() },
+    ));
     trials.push(tier::test(
         "choice::a_kubeconfig_reaches_a_cluster",
         parts.clone(),

@@ -20,6 +20,7 @@ use kms_v2_api::{
 };
 use tokio::net::UnixListener;
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status};
 
@@ -220,12 +221,17 @@ fn serve(
 
 /// Serves every connection. Unlike tonic's own server it sets calls no limit, so that a slow one ends by the caller's
 /// clock alone.
-async fn accept(listener: UnixListener, service: KeyManagementServiceServer<Passing>) {
+/// Dropped, it cuts them.
+pub async fn accept<S: KeyManagementService>(
+    listener: UnixListener,
+    service: KeyManagementServiceServer<S>,
+) {
+    let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         let service = TowerToHyperService::new(service.clone());
         let connection = http2::Builder::new(TokioExecutor::new())
             .serve_connection(TokioIo::new(stream), service);
-        tokio::spawn(connection);
+        connections.spawn(connection);
     }
 }
 

@@ -28,14 +28,14 @@ const JWT: &str = include_str!("../../../plugin/tests/data/jwt.json");
 const START: Duration = Duration::from_secs(30);
 
 /// A Vault with a key and a policy. Fields are dropped in this order.
-struct Scene {
-    vault: Box<dyn Breakable>,
-    access: Access,
-    folder: TempDir,
+pub struct Scene {
+    pub vault: Box<dyn Breakable>,
+    pub access: Access,
+    pub folder: TempDir,
 }
 
 impl Scene {
-    async fn new(parts: &Parts, setup: Setup) -> Result<Self> {
+    pub async fn new(parts: &Parts, setup: Setup) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("kms-").tempdir()?;
         let vault = parts.place.start(setup, folder.path()).await?;
         let wanted = Wanted::default();
@@ -47,7 +47,7 @@ impl Scene {
         })
     }
 
-    fn file(&self, name: &str, content: &str) -> Result<String> {
+    pub fn file(&self, name: &str, content: &str) -> Result<String> {
         let path = self.folder.path().join(name);
         secret_file::write(&path, content)?;
         Ok(path.display().to_string())

@@ -15,6 +15,7 @@ mod outage;
 mod plugin;
 mod server;
 mod suite;
+mod ways;
 mod world;
 
 use std::sync::Arc;
@@ -88,9 +89,18 @@ impl Tests {
         }
         trials.push(self.test("logins::jwt", logins::jwt));
         trials.push(self.test("logins::taking_over", logins::taking_over));
+        trials.push(self.test(
+            "ways::a_password_that_is_changed_is_taken_up",
+            ways::a_password_that_is_changed_is_taken_up,
+        ));
         if matches!(self.kind, Kind::Server(_)) {
             // TLS, which the simulation has elsewhere.
             trials.push(self.test("logins::certificate", logins::certificate));
+            trials.push(self.test("ways::through_a_proxy", ways::through_a_proxy));
+            trials.push(self.test(
+                "ways::an_authority_that_is_replaced_is_taken_up",
+                ways::an_authority_that_is_replaced_is_taken_up,
+            ));
         }
         trials.push(self.test("outage::sealed_and_unsealed", outage::sealed_and_unsealed));
         trials.push(self.test("outage::server_restarted", outage::server_restarted));

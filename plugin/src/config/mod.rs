@@ -228,6 +228,27 @@ pub enum Adopt {
     Community,
     /// From the community plugin, and there is no way back.
     CommunityFinal,
+    /// From HashiCorp's plugin: values are written so that it may read them. Not tried on the product.
+    HashiCorp,
+    /// From HashiCorp's plugin, and there is no way back.
+    HashiCorpFinal,
+}
+
+impl Adopt {
+    /// As on the command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Community => "community",
+            Self::CommunityFinal => "community,final",
+            Self::HashiCorp => "hashicorp",
+            Self::HashiCorpFinal => "hashicorp,final",
+        }
+    }
+
+    /// The last phase, in which values are bound to their key_id.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::CommunityFinal | Self::HashiCorpFinal)
+    }
 }
 
 /// How much is logged.

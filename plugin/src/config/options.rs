@@ -392,8 +392,8 @@ pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new(LIMITS, "revoke-on-exit", Own, Switch,
         "Revokes the token of an own login on a clean stop.")
         .default("true"),
-    OptionSpec::new(LIMITS, "adopt", Own, Value("community[,final]"),
-        "Takes over from the community plugin: reads what it wrote at the same key. Until final, it could read what is written."),
+    OptionSpec::new(LIMITS, "adopt", Own, Value("community|hashicorp[,final]"),
+        "Takes over from another plugin: reads what it wrote at the same key. Until final, it could read what is written. hashicorp was not tried on the product."),
 
     OptionSpec::new(COMMANDS, "sample", Own, Value("key_id|file"),
         "doctor: an old key_id, or (with a slash in it) the file of an etcd value, that must stay readable.")

@@ -266,12 +266,18 @@ fn adopt(picks: &mut Picks) -> Option<Option<Adopt>> {
         return Some(None);
     }
     let adopt = picks.take("adopt", values::adopt)?;
-    if adopt == Adopt::Community {
-        picks.warnings.push(
-            "-adopt=community: values are not bound to their key_id, so that the community plugin could \
-             still read them; when everything stored has been written anew, go on with -adopt=community,final"
-                .to_owned(),
-        );
+    let word = adopt.word();
+    if !adopt.is_final() {
+        picks.warnings.push(format!(
+            "-adopt={word}: values are not bound to their key_id, so that the {word} plugin could \
+             still read them; when everything stored has been written anew, go on with -adopt={word},final"
+        ));
+    }
+    if matches!(adopt, Adopt::HashiCorp | Adopt::HashiCorpFinal) {
+        picks.warnings.push(format!(
+            "-adopt={word}: how vault-kube-kms writes is not published, and this was not tried on it: see with `doctor \
+             -sample` that its stored values can be read, and keep it as a second provider until storage is migrated"
+        ));
     }
     Some(Some(adopt))
 }

@@ -306,19 +306,20 @@ pub fn listener(value: &str) -> Result<Option<SocketAddr>, Bad> {
 
 /// Whom to take over from, and how far that has gone.
 pub fn adopt(value: &str) -> Result<Adopt, Bad> {
-    let fix = "write community, or community,final once everything stored has been written anew";
-    match value {
-        "community" => Ok(Adopt::Community),
-        "community,final" => Ok(Adopt::CommunityFinal),
-        "hashicorp" | "hashicorp,final" => Err(Bad::new(
-            "is not in this build: how vault-kube-kms makes its key_id is not published",
-            "run both plugins as two providers and migrate storage",
-        )),
-        _ => Err(Bad::new(
-            format!("{} is no plugin that can be taken over from", quoted(value)),
-            fix,
-        )),
-    }
+    let all = [
+        Adopt::Community,
+        Adopt::CommunityFinal,
+        Adopt::HashiCorp,
+        Adopt::HashiCorpFinal,
+    ];
+    all.into_iter()
+        .find(|adopt| adopt.word() == value)
+        .ok_or_else(|| {
+            Bad::new(
+                format!("{} is no plugin that can be taken over from", quoted(value)),
+                "write community or hashicorp, and community,final or hashicorp,final once everything stored has been written anew",
+            )
+        })
 }
 
 /// What Status calls its version.

@@ -442,9 +442,9 @@ impl Patient<'_> {
             rows.push(Row::new(
                 "binding",
                 Verdict::Warning,
-                "with -adopt=community values are not bound to their key_id: whoever can write to etcd \
-                 can put one value's seed in the place of another's",
-                "when everything stored has been written anew, go on with -adopt=community,final",
+                "while another plugin is taken over from, values are not bound to their key_id: whoever can write to \
+                 etcd can put one value's seed in the place of another's",
+                "when everything stored has been written anew, go on with -adopt=community,final or hashicorp,final",
             ));
             return;
         }

@@ -1,6 +1,6 @@
 //! How a value was written: what its annotations say, and who may read or write it so.
 //!
-//! Taking over from the community plugin has two phases. In the first, values are written without
+//! Taking over from another plugin has two phases. In the first, values are written without
 //! associated data, so that the old plugin could still read them; that breaks KMS2-DEC-05 knowingly
 //! and lasts until an operator ends it. Each phase has key_ids of its own, so that the API server
 //! writes everything anew at the change.
@@ -19,24 +19,31 @@ pub enum Format {
     Unbound,
     /// The community plugin's: not bound, no annotations, and a version or a time as its key_id.
     Community,
+    /// HashiCorp's, as far as is known: not bound, no annotations, and a key_id that names place and version.
+    HashiCorp,
 }
 
 impl Format {
     /// What is written by a plugin that takes over, or does not.
     pub fn written(adopt: Option<Adopt>) -> Self {
         match adopt {
-            Some(Adopt::Community) => Self::Unbound,
-            Some(Adopt::CommunityFinal) | None => Self::Bound,
+            Some(adopt) if !adopt.is_final() => Self::Unbound,
+            _ => Self::Bound,
         }
     }
 
-    /// The value of the annotation. The community plugin writes none.
+    /// The value of the annotation. Other plugins write none.
     pub fn word(self) -> &'static str {
         match self {
             Self::Bound => "1",
             Self::Unbound => "0",
-            Self::Community => "",
+            Self::Community | Self::HashiCorp => "",
         }
+    }
+
+    /// Whether another plugin wrote it.
+    pub fn is_foreign(self) -> bool {
+        matches!(self, Self::Community | Self::HashiCorp)
     }
 
     /// Whether ciphertext, key_id and annotations stand or fall together.
@@ -53,8 +60,10 @@ impl Format {
         adopt: Option<Adopt>,
     ) -> Result<Self, String> {
         let n = annotations.len();
-        if n == 0 && adopt.is_some() {
-            return Ok(Self::Community);
+        match adopt {
+            Some(Adopt::Community | Adopt::CommunityFinal) if n == 0 => return Ok(Self::Community),
+            Some(Adopt::HashiCorp | Adopt::HashiCorpFinal) if n == 0 => return Ok(Self::HashiCorp),
+            _ => {}
         }
         let all: Vec<_> = annotations.take(2).collect();
         let [(name, value)] = all[..] else {

@@ -2,5 +2,6 @@
 
 pub mod document;
 pub mod format;
+pub mod hashicorp;
 pub mod id;
 pub mod table;

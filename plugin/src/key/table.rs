@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::document::KeyDocument;
 use super::format::Format;
+use super::hashicorp::Words;
 use super::id;
 use crate::config::{Adopt, Place};
 
@@ -103,8 +104,10 @@ impl Table {
 
     /// What `key_id` and version `number` have to do with each other, for a value of `format`.
     pub fn lookup(&self, key_id: &str, number: u64, format: Format) -> Lookup {
-        if format == Format::Community {
-            return self.lookup_community(key_id, number);
+        match format {
+            Format::Community => return self.lookup_community(key_id, number),
+            Format::HashiCorp => return self.lookup_hashicorp(key_id, number),
+            Format::Bound | Format::Unbound => {}
         }
         match (self.by_id.get(key_id), self.entries.get(&number)) {
             (Some(known), Some(entry)) if *known == (number, format) => {
@@ -123,6 +126,16 @@ impl Table {
                 Lookup::Match(entry.version.clone())
             }
             Some(_) => Lookup::Mismatch,
+            None => Lookup::Unknown,
+        }
+    }
+
+    /// HashiCorp's key_id names the place and the version, or it is another key's.
+    fn lookup_hashicorp(&self, key_id: &str, number: u64) -> Lookup {
+        let named = Words::of(key_id).is_some_and(|words| words.name(&self.place, number));
+        match self.entries.get(&number) {
+            _ if !named => Lookup::Mismatch,
+            Some(entry) => Lookup::Match(entry.version.clone()),
             None => Lookup::Unknown,
         }
     }

@@ -171,9 +171,9 @@ impl Client {
             match self.try_address(call, at, Instant::now() + share).await {
                 Ok(answer) => {
                     // A node that cannot serve is as good as an absent one while others remain.
-                    // A sealed one has done nothing, whatever was asked.
+                    // A sealed one has done nothing, whatever was asked, nor has a standby that lags behind.
                     let cannot_serve = match answer.meaning() {
-                        Meaning::Sealed => true,
+                        Meaning::Sealed | Meaning::Lagging => true,
                         Meaning::ServerState => call.is_repeatable(),
                         _ => false,
                     };

@@ -134,6 +134,61 @@ fn a_cluster_goes_over_and_back_and_over() {
     });
 }
 
+/// HashiCorp's key_id as a public log shows it: base64 of a protobuf that names place and version.
+fn by_hashicorp(world: &World, plaintext: &[u8], key: &str, version: u8) -> DecryptRequest {
+    let mut message = Vec::new();
+    for (field, text) in (1..).zip(["v1", "https://vault.sim:8200", "transit", key]) {
+        message.extend([field << 3 | 2, u8::try_from(text.len()).expect("short")]);
+        message.extend(text.as_bytes());
+    }
+    message.extend([6 << 3, version]);
+    by_community(world, plaintext, Some(&STANDARD.encode(message)))
+}
+
+/// What names this key and this version is read, also of a version that was not seen yet; what names another is not, and
+/// neither is the community plugin's.
+#[test]
+fn hashicorps_values_are_read_behind_its_own_word() {
+    both(|flavour| async move {
+        for adopt in [Adopt::HashiCorp, Adopt::HashiCorpFinal] {
+            let mut world = world(flavour, Some(adopt));
+            let mut running = world.start_good().await;
+            let first = by_hashicorp(&world, &[1; 32], "kms-key", 1);
+            let read = running.client.decrypt_raw(first.clone()).await;
+            assert_eq!(read.expect("theirs").plaintext, vec![1; 32]);
+            for other in [
+                by_hashicorp(&world, &[1; 32], "kms-kye", 1),
+                by_hashicorp(&world, &[1; 32], "kms-key", 2),
+                by_community(&world, &[1; 32], None),
+            ] {
+                let said = other.key_id.clone();
+                let error = running.client.decrypt_raw(other).await.expect_err(&said);
+                assert_eq!(error.code(), Code::InvalidArgument, "{said}: {error:?}");
+            }
+            let mine = running.client.round_trip(&[2; 32]).await;
+            let final_phase = adopt == Adopt::HashiCorpFinal;
+            assert_eq!(
+                mine.annotations[FORMAT_ANNOTATION],
+                if final_phase { "1" } else { "0" }
+            );
+            assert_eq!(read_by_community(&world, &mine).is_none(), final_phase);
+            world.vault.rotate("transit", "kms-key").expect("rotated");
+            let second = by_hashicorp(&world, &[3; 32], "kms-key", 2);
+            let read = running.client.decrypt_raw(second).await;
+            assert_eq!(read.expect("not seen yet").plaintext, vec![3; 32]);
+            running.client.status().await.expect("good");
+
+            let mut running = go_on(&mut world, running, Some(Adopt::Community)).await;
+            let error = running
+                .client
+                .decrypt_raw(first)
+                .await
+                .expect_err("another's");
+            assert_eq!(error.code(), Code::InvalidArgument, "{error:?}");
+        }
+    });
+}
+
 /// Versions of the key go on in every phase, and each has ids of its own.
 #[test]
 fn a_rotation_in_the_first_phase_is_taken_up() {

@@ -39,6 +39,16 @@ fn bug_023_a_misspelt_key_is_never_created() {
             "one key, as before"
         );
         assert_eq!(world.vault.count("/v1/transit/encrypt/"), 0);
+        // It was never good, and is told all the same: once, with what to do.
+        let lines = world.told.lines();
+        let told: Vec<_> = lines
+            .iter()
+            .filter(|line| line.contains("StatusChanged { ok: false"))
+            .collect();
+        let [told] = told[..] else { panic!("{told:?}") };
+        for word in ["kms-kye", "check -transit-mount, -transit-key"] {
+            assert!(told.contains(word), "{told}");
+        }
     });
 }
 

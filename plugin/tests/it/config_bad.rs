@@ -59,7 +59,7 @@ fn the_command_line() {
         (&["-zap-devel"], "-zap-devel", "vault-kube-kms", "-log-format"),
         (&["-adopt="], "-adopt", "is empty", "leave it out"),
         (&["-adopt=falco"], "-adopt", "no plugin that can be taken over from", "community,final"),
-        (&["-adopt=hashicorp"], "-adopt", "not published", "two providers"),
+        (&["-adopt=hashicorp,last"], "-adopt", "no plugin that can be taken over from", "hashicorp,final"),
         (&["-disable-v2"], "-disable-v2", "KMS v2 only", "leave it out"),
         (&["-disable-v2=true"], "-disable-v2", "KMS v2 only", "leave it out"),
         (&["-vault-address"], "-vault-address", "has no value", "-vault-address=VALUE"),

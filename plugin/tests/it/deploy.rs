@@ -114,23 +114,84 @@ fn the_static_pods_arguments_are_the_plugins() {
     }
 }
 
-/// The policy on paper is the one that the program prints.
+/// `config check` on the arguments of a manifest, each after `fill`: exit code and what it said.
+fn checked(manifest: &str, fill: &dyn Fn(&str) -> String) -> (i32, String) {
+    let text = shipped(manifest);
+    let printed = text.lines().filter_map(|line| {
+        let item = line.trim_start().strip_prefix("- ")?.trim_matches('"');
+        item.starts_with('-').then(|| fill(item))
+    });
+    let output = Command::new(BINARY)
+        .args(["config", "check"])
+        .args(printed)
+        .env_clear()
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code().unwrap(), text)
+}
+
+/// The procedure's own manifest: as printed each open placeholder is named; filled in it starts, and what is unwise about it
+/// is said.
+#[test]
+fn the_documented_static_pod_starts_once_it_is_filled_in() {
+    let (code, text) = checked("static-pod-documented.yaml", &str::to_owned);
+    assert_eq!(code, 2);
+    for left in [
+        "-vault-address",
+        "-vault-namespace",
+        "-userpass-username",
+        "-userpass-password",
+    ] {
+        assert!(text.contains(left), "{left} is not named in\n{text}");
+    }
+    let (code, text) = checked("static-pod-documented.yaml", &|arg| {
+        arg.replace(['<', '>'], "")
+    });
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("-userpass-password"), "{text}");
+    assert!(
+        !text.contains("vault_password"),
+        "a secret is shown: {text}"
+    );
+}
+
+/// The operators' sidecar: its words are all known.
+#[test]
+fn the_sidecars_arguments_are_the_plugins() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("secret-id"), "secret").unwrap();
+    let ca = rcgen::generate_simple_self_signed(vec!["vault.example.com".to_owned()]).unwrap();
+    fs::write(folder.path().join("ca-bundle.crt"), ca.cert.pem()).unwrap();
+    let here = folder.path().display().to_string();
+    let (code, text) = checked("openshift-sidecar.yaml", &|arg| {
+        arg.replace(['<', '>'], "")
+            .replace("/var/run/secrets/kms-plugin", &here)
+    });
+    assert_eq!((code, text.as_str()), (0, ""));
+}
+
+/// The lines of a policy that mean something.
+fn rules(text: &str) -> Vec<String> {
+    text.lines()
+        .map(|line| line.trim().to_owned())
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .collect()
+}
+
+/// The policies on paper are the ones that the program prints.
 #[test]
 fn the_policy_is_the_programs() {
-    let rules = |text: &str| -> Vec<String> {
-        text.lines()
-            .map(|line| line.trim().to_owned())
-            .filter(|line| !line.is_empty() && !line.starts_with('#'))
-            .collect()
-    };
     let place = Place {
         namespace: String::new(),
         mount: "transit".to_owned(),
         key: "kms-key".to_owned(),
         epoch: String::new(),
     };
-    let printed = policy::render(&place, &[], "", true);
-    assert_eq!(rules(&shipped("policy.hcl")), rules(&printed));
+    for (file, lookup_self) in [("policy.hcl", true), ("policy-minimal.hcl", false)] {
+        let printed = policy::render(&place, &[], "", lookup_self);
+        assert_eq!(rules(&shipped(file)), rules(&printed), "{file}");
+    }
 }
 
 /// The unit's sandbox must allow what the plugin does at its start.

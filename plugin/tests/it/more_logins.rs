@@ -8,7 +8,7 @@ use tonic::Code;
 use vault_kubernetes_kms::config::{Auth, Credential};
 
 use crate::bugs_security::{Authority, tls_world};
-use crate::world::{Host, World, address, both, sealed, seconds};
+use crate::world::{Host, World, address, answer, both, raw_answer, sealed, seconds};
 
 fn admin(world: &World, path: &str, body: Value) -> Value {
     let (status, answer) = world.vault.admin("POST", path, &body);
@@ -240,6 +240,33 @@ fn sealed_host(flavour: Flavour) -> Host {
     let world = World::new(flavour);
     world.vault.fault(Fault::on("/v1/", sealed()));
     Host::Serves(world.vault)
+}
+
+/// A node that lags behind and stays so, as each server says it: no call waits for it to catch up while another address
+/// serves, and the next ones go there at once.
+#[test]
+fn a_standby_that_does_not_catch_up_is_left_for_another_address() {
+    both(|flavour| async move {
+        let mut world = World::new(flavour);
+        world.config.vault.addresses = vec![address("a.sim", 8200), address("b.sim", 8200)];
+        let behind = World::new(flavour);
+        let lagging = match flavour {
+            Flavour::Vault => answer(412, "required index state not present"),
+            Flavour::OpenBao => raw_answer(429, r#"{"errors":[]}"#),
+        };
+        let lags = behind.vault.fault(Fault::on("/v1/", lagging));
+        let host = Host::Serves(behind.vault.clone());
+        world.network.put("a.sim", 8200, host);
+        let host = Host::Serves(world.vault.clone());
+        world.network.put("b.sim", 8200, host);
+        let mut running = world.start_good().await;
+        for n in 0..20 {
+            running.client.round_trip(&[n; 32]).await;
+            seconds(5).await;
+            running.client.status().await.expect("good");
+        }
+        assert_eq!(behind.vault.hits(lags), 1, "asked once");
+    });
 }
 
 /// The active address fails under load: no call is lost, and none waits for long.
