@@ -218,7 +218,7 @@ impl Library {
         for job in &self.real {
             let applies = match &job.place {
                 Place::Process(parts) => able::applicable(&job.scenario, parts).is_ok(),
-                Place::Sim => false,
+                _ => false,
             };
             if applies {
                 let plan = runs::plan(&job.scenario, job.place.arm(), job.seed);

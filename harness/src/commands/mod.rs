@@ -7,10 +7,14 @@ pub mod chaos;
 pub mod check;
 mod choice;
 mod front;
+pub mod job;
 pub mod judge;
 pub mod library;
 pub mod list;
+mod manifest;
+pub mod rbac;
 pub mod rehearse;
+pub mod relay;
 mod replay;
 pub mod report;
 pub mod run;
@@ -49,6 +53,9 @@ pub fn run(cli: Cli, given: BTreeSet<String>) -> Result<u8, Failure> {
         Command::Zoo(args) => block_without_signals(zoo::zoo(&args)),
         Command::Scenario(command) => scenario::scenario(&command),
         Command::Rehearse(args) => rehearse::rehearse(&args),
+        Command::Rbac(args) => rbac::rbac(&args),
+        Command::Job(args) => job::job(&args),
+        Command::Relay(args) => block_on(async |interrupt| relay::relay(&args, interrupt).await),
         Command::ApiServer(args) => block_on(|interrupt| apiserver::apiserver(*args, interrupt)),
     }
 }

@@ -18,6 +18,8 @@ use kms_scenario::world::{Recorder, World};
 use kms_scenario::{engine, language};
 use tokio::time::Instant;
 
+#[cfg(feature = "kube")]
+use crate::arm::cluster;
 use crate::arm::process::subject::Subject;
 use crate::arm::process::world::ProcessWorld;
 use crate::arm::process::{Parts, able};
@@ -43,6 +45,9 @@ pub enum Place {
     Sim,
     /// With these parts.
     Process(Arc<Parts>),
+    /// On this cluster.
+    #[cfg(feature = "kube")]
+    Cluster(Arc<cluster::Parts>),
 }
 
 impl Place {
@@ -52,6 +57,8 @@ impl Place {
         match self {
             Self::Sim => ArmName::Sim,
             Self::Process(_) => ArmName::Process,
+            #[cfg(feature = "kube")]
+            Self::Cluster(_) => ArmName::Cluster,
         }
     }
 
@@ -157,6 +164,11 @@ pub fn one(job: &Job) -> Ran {
             (ran.history, ran.trouble)
         }
         Place::Process(parts) => in_real_time(&plan, parts),
+        #[cfg(feature = "kube")]
+        Place::Cluster(parts) => on_runtime(async |recorder| {
+            // it is large
+            Box::pin(cluster::world::run(&plan, parts, &recorder)).await
+        }),
     };
     ran.judge(&plan, history, trouble.map(|Trouble(text)| text));
     ran.wall = start.elapsed();
@@ -169,6 +181,11 @@ pub fn plan(scenario: &Scenario, arm: ArmName, seed: u64) -> Plan {
     match arm {
         ArmName::Sim => plan,
         ArmName::Process => plan.scaled(scenario.form.scale.map_or(1.0, |scale| scale.process)),
+        ArmName::Cluster => {
+            let scale = scenario.form.scale;
+            let factor = scale.map(|scale| scale.cluster.unwrap_or(scale.process));
+            plan.scaled(factor.unwrap_or(1.0)).through_one_address()
+        }
     }
 }
 
@@ -207,10 +224,16 @@ impl Ran {
 }
 
 /// Whether a scenario can run in a place.
-fn applicable(scenario: &Scenario, place: &Place) -> Result<(), String> {
+///
+/// # Errors
+/// Why not.
+pub fn applicable(scenario: &Scenario, place: &Place) -> Result<(), String> {
     Plan::runs_in(scenario, place.arm())?;
-    if let Place::Process(parts) = place {
-        return able::applicable(scenario, parts);
+    match place {
+        Place::Sim => {}
+        Place::Process(parts) => return able::applicable(scenario, parts),
+        #[cfg(feature = "kube")]
+        Place::Cluster(parts) => return cluster::able::applicable(scenario, parts),
     }
     let impossible = scenario.faults.iter().find_map(|timed| {
         let why = kms_sim::impossible(timed.fault.kind())?;
@@ -221,6 +244,26 @@ fn applicable(scenario: &Scenario, place: &Place) -> Result<(), String> {
 
 /// A plan with real processes: what happened, and what kept the harness from going on.
 fn in_real_time(plan: &Plan, parts: &Parts) -> (Vec<Entry>, Option<Trouble>) {
+    on_runtime(async |recorder| {
+        let mut faults = plan.faults.iter();
+        let stored = faults.any(|planned| able::needs_storage(&planned.fault));
+        let world = ProcessWorld::start(&plan.world, parts, stored, recorder.clone())
+            .await
+            .map_err(|error| Trouble::new(format!("{error:#}")))?;
+        let world: Arc<dyn World> = Arc::new(world);
+        let ran = engine::run(plan, Arc::clone(&world), recorder).await;
+        if ran.is_err() {
+            // The first error is the one to tell.
+            let _ = world.stop().await;
+        }
+        ran
+    })
+}
+
+/// What a run on a runtime of its own recorded, and what kept the harness from going on.
+fn on_runtime(
+    run: impl AsyncFnOnce(Recorder) -> Result<(), Trouble>,
+) -> (Vec<Entry>, Option<Trouble>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -235,21 +278,7 @@ fn in_real_time(plan: &Plan, parts: &Parts) -> (Vec<Entry>, Option<Trouble>) {
     };
     runtime.block_on(async {
         let recorder = Recorder::start();
-        let run = async {
-            let mut faults = plan.faults.iter();
-            let stored = faults.any(|planned| able::needs_storage(&planned.fault));
-            let world = ProcessWorld::start(&plan.world, parts, stored, recorder.clone())
-                .await
-                .map_err(|error| Trouble::new(format!("{error:#}")))?;
-            let world: Arc<dyn World> = Arc::new(world);
-            let ran = engine::run(plan, Arc::clone(&world), recorder.clone()).await;
-            if ran.is_err() {
-                // The first error is the one to tell.
-                let _ = world.stop().await;
-            }
-            ran
-        };
-        let trouble = run.await.err();
+        let trouble = run(recorder.clone()).await.err();
         (recorder.take(), trouble)
     })
 }
