@@ -16,7 +16,12 @@ const RESULTS: &str = "/results";
 pub fn job(args: &JobArgs) -> Result<u8, Failure> {
     if args.workers > args.seeds {
         let why = "there are more workers than seeds, so some of them had nothing to do";
-        return Err(anyhow!("--workers {} --seeds {}: {why}", args.workers, args.seeds)).or_usage();
+        return Err(anyhow!(
+            "--workers {} --seeds {}: {why}",
+            args.workers,
+            args.seeds
+        ))
+        .or_usage();
     }
     let comment = format!(
         "{0} seeds by {1} workers. When the Job is done, with the volume at hand:\n\

@@ -85,7 +85,10 @@ fn plain(value: &Value) -> String {
 /// A word that YAML takes for nothing else stands as it is.
 fn scalar(text: &str) -> String {
     let word = |letter: char| letter.is_ascii_alphanumeric() || "-_./".contains(letter);
-    let begins = text.chars().next().is_some_and(|first| first.is_ascii_alphabetic());
+    let begins = text
+        .chars()
+        .next()
+        .is_some_and(|first| first.is_ascii_alphabetic());
     let other = ["true", "false", "yes", "no", "on", "off", "null", "y", "n"];
     let meant = other.contains(&text.to_ascii_lowercase().as_str());
     if begins && !meant && text.chars().all(word) {

@@ -36,7 +36,10 @@ fn places(args: &RelayArgs) -> Result<Places> {
     let socket = match (&args.socket, &args.plugin_socket) {
         (Some(front), Some(plugin)) => {
             let (front, plugin) = (socket::parse(front)?, socket::parse(plugin)?);
-            ensure!(front != plugin, "--socket and --plugin-socket are the same path");
+            ensure!(
+                front != plugin,
+                "--socket and --plugin-socket are the same path"
+            );
             Some((front, plugin))
         }
         _ => None,

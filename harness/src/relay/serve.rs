@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{Method, Request, Response, StatusCode, Uri};
@@ -112,10 +113,11 @@ pub async fn start(places: Places) -> Result<Serving> {
         wire = clear.then_some(seen);
     }
     let socket = match &places.socket {
-        Some((listen, plugin)) => Some(
-            SocketProxy::start(listen, plugin)
-                .with_context(|| format!("--socket {}", listen.display()))?,
-        ),
+        Some((listen, plugin)) => {
+            free(listen)?;
+            let proxy = SocketProxy::start(listen, plugin);
+            Some(proxy.with_context(|| format!("--socket {}", listen.display()))?)
+        }
         None => None,
     };
     let listener = TcpListener::bind(places.control)
@@ -133,6 +135,21 @@ pub async fn start(places: Places) -> Result<Serving> {
     let mut tasks = JoinSet::new();
     tasks.spawn(accept(relay, listener));
     Ok(Serving { control, tasks })
+}
+
+/// Takes a socket away that a relay before this one left behind; one that somebody serves stays.
+fn free(listen: &Path) -> Result<()> {
+    match UnixStream::connect(listen) {
+        Ok(_) => bail!(
+            "--socket {}: somebody serves there already",
+            listen.display()
+        ),
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(listen)
+                .with_context(|| format!("take the dead socket {} away", listen.display()))
+        }
+        Err(_) => Ok(()),
+    }
 }
 
 async fn far(vault: &str) -> Result<(SocketAddr, bool)> {
@@ -212,7 +229,10 @@ async fn answer(
     let method = request.method().clone();
     let body = Limited::new(request.into_body(), ORDER).collect().await;
     let Ok(body) = body.map(http_body_util::Collected::to_bytes) else {
-        return Ok(told(StatusCode::BAD_REQUEST, &"the order did not come whole"));
+        return Ok(told(
+            StatusCode::BAD_REQUEST,
+            &"the order did not come whole",
+        ));
     };
     let fault = path.strip_prefix("/v1/faults/").map(str::to_owned);
     Ok(match (method, fault) {
@@ -238,7 +258,10 @@ async fn answer(
 
 /// Compares in a time that does not tell where they differ.
 fn same(shown: &[u8], wanted: &[u8]) -> bool {
-    let differs = shown.iter().zip(wanted).fold(0, |sum, (a, b)| sum | (a ^ b));
+    let differs = shown
+        .iter()
+        .zip(wanted)
+        .fold(0, |sum, (a, b)| sum | (a ^ b));
     shown.len() == wanted.len() && differs == 0
 }
 
@@ -247,7 +270,9 @@ fn told(code: StatusCode, what: &impl Serialize) -> Response<Full<Bytes>> {
     let mut answer = Response::new(Full::new(Bytes::from(text)));
     *answer.status_mut() = code;
     let json = http::HeaderValue::from_static("application/json");
-    answer.headers_mut().insert(http::header::CONTENT_TYPE, json);
+    answer
+        .headers_mut()
+        .insert(http::header::CONTENT_TYPE, json);
     answer
 }
 
@@ -285,7 +310,11 @@ impl Relay {
             "a fault lasts 1 to {LONGEST} ms, not {}",
             order.millis
         );
-        let link = || self.link.as_ref().context("this relay is on no way to Vault");
+        let link = || {
+            self.link
+                .as_ref()
+                .context("this relay is on no way to Vault")
+        };
         let socket = || self.socket.as_ref().context("this relay is on no socket");
         let mut rule = None;
         match &order.deed {
@@ -306,8 +335,14 @@ impl Relay {
             Deed::Calls { .. } => drop(socket()?),
         }
         let mut inner = self.inner();
-        ensure!(inner.faults.len() < FAULTS, "there are {FAULTS} faults already");
-        ensure!(!inner.faults.contains_key(id), "there is a fault {id} already");
+        ensure!(
+            inner.faults.len() < FAULTS,
+            "there are {FAULTS} faults already"
+        );
+        ensure!(
+            !inner.faults.contains_key(id),
+            "there is a fault {id} already"
+        );
         if let Deed::Calls { method, action } = &order.deed {
             rule = Some(socket()?.add(Rule {
                 method: method.clone(),

@@ -8,31 +8,32 @@ use serde_json::Value;
 use crate::world::{Cluster, Parts, Said};
 
 /// What runs on one cluster, one after another.
-pub const GROUPS: [(&str, &[&str]); 6] = [
+pub const GROUPS: [(&str, &[&str]); 7] = [
     (
-        "rights_and_tokens",
-        &["transit/right-to-read-the-key-lost", "auth/tokens-swapped-under-calls"],
+        "quota_and_half_closed",
+        &["transit/quota", "network/half-closed"],
     ),
     (
-        "rights_of_decrypt_and_the_wire",
-        &["transit/right-to-decrypt-lost", "network/connections-reset"],
+        "noticed_and_revoked",
+        &[
+            "rotation/noticed-within-a-poll",
+            "auth/token-revoked-under-load",
+        ],
     ),
     (
-        "soft_deleted_and_half_closed",
-        &["transit/key-soft-deleted", "network/half-closed"],
+        "ten_rotations_and_a_long_way",
+        &["rotation/ten-at-once", "network/long-way"],
     ),
     (
-        "quota_and_rotation",
-        &["transit/quota", "rotation/noticed-within-a-poll"],
+        "slow_and_reset",
+        &["network/slow-vault", "network/connections-reset"],
     ),
     (
-        "identity_and_rotations",
-        &["auth/identity-without-rights", "rotation/ten-at-once"],
+        "right_to_read_lost",
+        &["transit/right-to-read-the-key-lost"],
     ),
-    (
-        "slow_and_revoked",
-        &["network/slow-vault", "network/long-way", "auth/token-revoked-under-load"],
-    ),
+    ("soft_deleted", &["transit/key-soft-deleted"]),
+    ("rights_lost", &["auth/identity-without-rights"]),
 ];
 
 /// Each of them passes, and nothing is left.

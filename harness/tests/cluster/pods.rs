@@ -14,7 +14,7 @@ arms = ["cluster"]
 [phases]
 settle = "1s"
 baseline = "2s"
-fault = "12s"
+fault = "50s"
 heal = "1s"
 liveness = "5s"
 
@@ -23,13 +23,12 @@ id = "cut"
 kind = "net-partition"
 edge = "vault"
 at = "1s"
-for = "6s"
-hits = { at-least = 0 }
+for = "40s"
 
 [[fault]]
 id = "end"
 kind = "plugin-restart"
-at = "9s"
+at = "45s"
 
 [[expect]]
 sometimes = "writes-ok"
@@ -57,7 +56,10 @@ pub async fn ordinary_pods_are_ended_and_cut_off(parts: Parts) -> Result<()> {
     let policies = "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies";
     let mut seen = Value::Null;
     until("the NetworkPolicy", async || {
-        let list = cluster.server.call(Call::new(Method::Get, policies)).await?;
+        let list = cluster
+            .server
+            .call(Call::new(Method::Get, policies))
+            .await?;
         seen = list.items().first().cloned().unwrap_or_default();
         Ok(!seen.is_null())
     })
@@ -68,7 +70,10 @@ pub async fn ordinary_pods_are_ended_and_cut_off(parts: Parts) -> Result<()> {
         "{seen}"
     );
     Said::output(&run.wait_with_output().await?)?.ended(0)?;
-    let list = cluster.server.call(Call::new(Method::Get, policies)).await?;
+    let list = cluster
+        .server
+        .call(Call::new(Method::Get, policies))
+        .await?;
     ensure!(list.items().is_empty(), "{list:?}");
     let pods = "/api/v1/namespaces/default/pods";
     let left = cluster.server.call(Call::new(Method::Get, pods)).await?;
@@ -78,5 +83,8 @@ pub async fn ordinary_pods_are_ended_and_cut_off(parts: Parts) -> Result<()> {
         .filter_map(|pod| pod["metadata"]["name"].as_str())
         .collect();
     ensure!(names == ["other"], "{names:?}");
-    cluster.is_as_before(&cluster.policy().await?).await.context("after the pods")
+    cluster
+        .is_as_before(&cluster.policy().await?)
+        .await
+        .context("after the pods")
 }

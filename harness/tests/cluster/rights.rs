@@ -23,7 +23,11 @@ pub async fn what_rbac_prints_is_enough_and_all_of_it_is_asked_for(parts: Parts)
     for (place, missing) in [
         (
             format!("{rbac}/namespaces/kms-harness/rolebindings/kms-harness"),
-            &["create secrets in kms-harness", "watch configmaps in kms-harness", "update leases"][..],
+            &[
+                "create secrets in kms-harness",
+                "watch configmaps in kms-harness",
+                "update leases",
+            ][..],
         ),
         (
             format!("{rbac}/namespaces/kms-harness-beside/rolebindings/kms-harness"),
@@ -35,9 +39,15 @@ pub async fn what_rbac_prints_is_enough_and_all_of_it_is_asked_for(parts: Parts)
             &["kube-system"][..],
         ),
     ] {
-        let read = cluster.server.call(Call::new(Method::Get, place.clone())).await?;
+        let read = cluster
+            .server
+            .call(Call::new(Method::Get, place.clone()))
+            .await?;
         let mut binding = read.json().clone();
-        let deleted = cluster.server.call(Call::new(Method::Delete, place.clone())).await?;
+        let deleted = cluster
+            .server
+            .call(Call::new(Method::Delete, place.clone()))
+            .await?;
         ensure!(deleted.ok(), "{deleted:?}");
         // the server knows it a moment later
         let mut last = None;
@@ -49,8 +59,16 @@ pub async fn what_rbac_prints_is_enough_and_all_of_it_is_asked_for(parts: Parts)
         })
         .await?;
         last.context("it was not asked")?.tells(missing)?;
-        for field in ["resourceVersion", "uid", "creationTimestamp", "managedFields"] {
-            binding["metadata"].as_object_mut().context("no metadata")?.remove(field);
+        for field in [
+            "resourceVersion",
+            "uid",
+            "creationTimestamp",
+            "managedFields",
+        ] {
+            binding["metadata"]
+                .as_object_mut()
+                .context("no metadata")?
+                .remove(field);
         }
         let made = cluster.create(&binding).await?;
         ensure!(made == 201, "{made}: {binding}");

@@ -18,7 +18,9 @@ use crate::world::{Cluster, Parts, SOON, Said, until};
 
 fn harness() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kms-harness"));
-    command.env_remove("JOB_COMPLETION_INDEX").kill_on_drop(true);
+    command
+        .env_remove("JOB_COMPLETION_INDEX")
+        .kill_on_drop(true);
     command
 }
 
@@ -29,7 +31,14 @@ pub async fn workers_say_together_what_one_says((): ()) -> Result<()> {
     let swarm = |out: &str| {
         let mut command = harness();
         command
-            .args(["swarm", "--seed=5", "--seeds=7", "--jobs=1", "--format=json", "--out"])
+            .args([
+                "swarm",
+                "--seed=5",
+                "--seeds=7",
+                "--jobs=1",
+                "--format=json",
+                "--out",
+            ])
             .arg(path(out));
         command
     };
@@ -48,7 +57,10 @@ pub async fn workers_say_together_what_one_says((): ()) -> Result<()> {
             .filter_map(|row| row["seed"].as_u64())
             .collect();
         let own: u64 = index.parse()?;
-        ensure!(!seeds.is_empty() && seeds.iter().all(|seed| (seed - 5) % 3 == own), "{seeds:?}");
+        ensure!(
+            !seeds.is_empty() && seeds.iter().all(|seed| (seed - 5) % 3 == own),
+            "{seeds:?}"
+        );
     }
     let mut merge = harness();
     merge
@@ -59,15 +71,27 @@ pub async fn workers_say_together_what_one_says((): ()) -> Result<()> {
     let merged = Said::of(merge).await?;
     ensure!(matches!(merged.code, Some(0 | 1)), "{merged:?}");
     let mut digest = harness();
-    digest.args(["report", "digest"]).arg(path("alone")).arg(path("merged")).arg(path("0"));
+    digest
+        .args(["report", "digest"])
+        .arg(path("alone"))
+        .arg(path("merged"))
+        .arg(path("0"));
     let said = Said::of(digest).await?.ended(0)?;
     let digests: Vec<&str> = said
         .out
         .lines()
         .filter_map(|line| line.split_whitespace().next())
         .collect();
-    ensure!(digests.len() == 3 && digests[0] == digests[1], "{}", said.out);
-    ensure!(digests[0] != digests[2], "a part has the digest of the whole: {}", said.out);
+    ensure!(
+        digests.len() == 3 && digests[0] == digests[1],
+        "{}",
+        said.out
+    );
+    ensure!(
+        digests[0] != digests[2],
+        "a part has the digest of the whole: {}",
+        said.out
+    );
 
     for (words, told) in [
         (&["--workers=3"][..], "JOB_COMPLETION_INDEX"),
@@ -84,19 +108,31 @@ pub async fn workers_say_together_what_one_says((): ()) -> Result<()> {
 /// The manifests of `job` are valid to a real server, by a dry run and for good; YAML and JSON say the same to kubectl.
 pub async fn the_job_is_taken_by_a_real_server(parts: Parts) -> Result<()> {
     let cluster = Cluster::start(&parts).await?;
-    let words = ["job", "--seeds=100", "--workers=4", "--parallelism=2", "--image=example/kms-harness:1"];
+    let words = [
+        "job",
+        "--seeds=100",
+        "--workers=4",
+        "--parallelism=2",
+        "--image=example/kms-harness:1",
+    ];
     let mut json = harness();
     json.args(words).arg("--format=json");
     let said = Said::of(json).await?.ended(0)?;
     let list: Value = serde_json::from_str(&said.out)?;
     for object in list["items"].as_array().context("no list")? {
-        for query in ["?dryRun=All&fieldValidation=Strict", "?fieldValidation=Strict"] {
+        for query in [
+            "?dryRun=All&fieldValidation=Strict",
+            "?fieldValidation=Strict",
+        ] {
             let (code, message) = cluster.send(object, query).await?;
             ensure!(code == 201, "{}{query}: {code} {message}", object["kind"]);
         }
     }
     let job = &list["items"][1];
-    ensure!(job["kind"] == "Job" && job["spec"]["completions"] == 4 && job["spec"]["parallelism"] == 2, "{job}");
+    ensure!(
+        job["kind"] == "Job" && job["spec"]["completions"] == 4 && job["spec"]["parallelism"] == 2,
+        "{job}"
+    );
     if let Some(kubectl) = &parts.server.kubectl {
         for words in [&words[..], &["rbac", "--plugin-pods=default"]] {
             let mut yaml = harness();
@@ -110,7 +146,10 @@ pub async fn the_job_is_taken_by_a_real_server(parts: Parts) -> Result<()> {
     }
     let mut many = harness();
     many.args(["job", "--seeds=3", "--workers=4", "--image=i"]);
-    Said::of(many).await?.ended(2)?.tells(&["more workers than seeds"])
+    Said::of(many)
+        .await?
+        .ended(2)?
+        .tells(&["more workers than seeds"])
 }
 
 async fn kubectl_apply(kubectl: &Path, cluster: &Cluster, file: &Path) -> Result<Said> {
@@ -118,7 +157,13 @@ async fn kubectl_apply(kubectl: &Path, cluster: &Cluster, file: &Path) -> Result
     command
         .arg("--kubeconfig")
         .arg(&cluster.server.files().kubeconfig)
-        .args(["apply", "--server-side", "--dry-run=server", "--validate=strict", "-f"])
+        .args([
+            "apply",
+            "--server-side",
+            "--dry-run=server",
+            "--validate=strict",
+            "-f",
+        ])
         .arg(file)
         .env("HOME", cluster.folder.path());
     Said::of(command).await
@@ -130,7 +175,9 @@ pub async fn a_fault_ends_without_its_harness((): ()) -> Result<()> {
     let far = echo.local_addr()?;
     let answering = async move {
         loop {
-            let Ok((mut stream, _)) = echo.accept().await else { return };
+            let Ok((mut stream, _)) = echo.accept().await else {
+                return;
+            };
             let mut byte = [0];
             while stream.read_exact(&mut byte).await.is_ok() {
                 let _ = stream.write_all(&byte).await;
@@ -142,7 +189,10 @@ pub async fn a_fault_ends_without_its_harness((): ()) -> Result<()> {
     let [port] = kms_process::parts::free_ports()?;
     let places = |control: &str, token: &str| {
         Ok::<_, anyhow::Error>(Places {
-            vault: Some((format!("127.0.0.1:{port}").parse()?, format!("http://{far}"))),
+            vault: Some((
+                format!("127.0.0.1:{port}").parse()?,
+                format!("http://{far}"),
+            )),
             socket: None,
             control: control.parse()?,
             token: Zeroizing::new(token.to_owned()),
@@ -182,15 +232,24 @@ pub async fn a_fault_ends_without_its_harness((): ()) -> Result<()> {
         millis: 1500,
     };
     relay.make("cut", &held).await?;
-    ensure!(relay.make("cut", &held).await.is_err(), "one name for two faults");
+    ensure!(
+        relay.make("cut", &held).await.is_err(),
+        "one name for two faults"
+    );
     through.write_all(b"x").await?;
     let mut byte = [0];
     let early = timeout(Duration::from_millis(300), through.read_exact(&mut byte)).await;
     ensure!(early.is_err(), "it passed through a cut way");
     // Nobody ends it.
     timeout(SOON, through.read_exact(&mut byte)).await??;
-    until("the fault's end", async || Ok(relay.state().await?.faults == 0)).await?;
+    until("the fault's end", async || {
+        Ok(relay.state().await?.faults == 0)
+    })
+    .await?;
     let state = relay.state().await?;
-    ensure!(state.vault && !state.socket && state.link_hits > 0, "{state:?}");
+    ensure!(
+        state.vault && !state.socket && state.link_hits > 0,
+        "{state:?}"
+    );
     Ok(())
 }

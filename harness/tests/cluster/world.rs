@@ -386,7 +386,11 @@ pub fn signal(run: &tokio::process::Child, signal: Signal) -> Result<()> {
 pub async fn until(what: &str, mut seen: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
     let start = Instant::now();
     while !seen().await? {
-        ensure!(start.elapsed() < SOON, "{what}: not after {} s", SOON.as_secs());
+        ensure!(
+            start.elapsed() < SOON,
+            "{what}: not after {} s",
+            SOON.as_secs()
+        );
         sleep(Duration::from_millis(200)).await;
     }
     Ok(())

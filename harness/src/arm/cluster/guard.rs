@@ -40,7 +40,11 @@ impl Guard {
     pub async fn start(api: Api, run: &str) -> Result<Self> {
         let (label, value) = LABEL.split_once('=').unwrap_or_default();
         for (resource, kind) in [("secrets", "Secret"), ("configmaps", "ConfigMap")] {
-            let field = if kind == "Secret" { "stringData" } else { "data" };
+            let field = if kind == "Secret" {
+                "stringData"
+            } else {
+                "data"
+            };
             let object = json!({
                 "apiVersion": "v1",
                 "kind": kind,

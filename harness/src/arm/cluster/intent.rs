@@ -95,14 +95,25 @@ pub async fn of(order: &Order, parts: &Parts, api: &Api) -> Result<Intent> {
         }
         Fault::NetHalfClose(Edge::Vault, direction) => {
             let requests = *direction == Direction::Requests;
-            Ok(at_relays(order, parts.on_links(), Deed::HalfClose { requests }, Count::Changed))
+            Ok(at_relays(
+                order,
+                parts.on_links(),
+                Deed::HalfClose { requests },
+                Count::Changed,
+            ))
         }
-        Fault::NetReset(Edge::Vault) => {
-            Ok(at_relays(order, parts.on_links(), Deed::ResetLinks, Count::Changed))
-        }
-        Fault::NetReset(Edge::Socket) => {
-            Ok(at_relays(order, parts.on_sockets(), Deed::ResetCalls, Count::Changed))
-        }
+        Fault::NetReset(Edge::Vault) => Ok(at_relays(
+            order,
+            parts.on_links(),
+            Deed::ResetLinks,
+            Count::Changed,
+        )),
+        Fault::NetReset(Edge::Socket) => Ok(at_relays(
+            order,
+            parts.on_sockets(),
+            Deed::ResetCalls,
+            Count::Changed,
+        )),
         Fault::NetPartition(Edge::Socket) | Fault::NetHold(Edge::Socket) => {
             Ok(calls(order, parts, None, Calls::Hold))
         }
@@ -111,9 +122,12 @@ pub async fn of(order: &Order, parts: &Parts, api: &Api) -> Result<Intent> {
             min,
             max,
         } => Ok(calls(order, parts, None, Calls::Delay(millis(*min + *max)))),
-        Fault::RpcDelay { method, min, max } => {
-            Ok(calls(order, parts, *method, Calls::Delay(millis((*min + *max) / 2))))
-        }
+        Fault::RpcDelay { method, min, max } => Ok(calls(
+            order,
+            parts,
+            *method,
+            Calls::Delay(millis((*min + *max) / 2)),
+        )),
         Fault::RpcHold(method) => Ok(calls(order, parts, *method, Calls::Hold)),
         Fault::RpcStatus {
             method,
@@ -121,7 +135,12 @@ pub async fn of(order: &Order, parts: &Parts, api: &Api) -> Result<Intent> {
             message,
         } => {
             let (code, message) = (*code, message.clone());
-            Ok(calls(order, parts, *method, Calls::Status { code, message }))
+            Ok(calls(
+                order,
+                parts,
+                *method,
+                Calls::Status { code, message },
+            ))
         }
         Fault::RpcCut(method) => Ok(calls(order, parts, *method, Calls::Cut)),
         Fault::RpcSick => Ok(calls(order, parts, Some(Rpc::Status), Calls::Sick)),
@@ -316,7 +335,9 @@ async fn revoke(vault: &Staging, policy: &Policy) -> Result<u64> {
     for accessor in accessors.into_iter().flatten() {
         let body = json!({"accessor": accessor});
         // One that ends just now is unknown.
-        let found = vault.admin.write("auth/token/lookup-accessor", body.clone());
+        let found = vault
+            .admin
+            .write("auth/token/lookup-accessor", body.clone());
         let Ok(token) = found.await else { continue };
         let policies = token.pointer("/data/policies").and_then(Value::as_array);
         let policies: Vec<&str> = policies
@@ -326,7 +347,10 @@ async fn revoke(vault: &Staging, policy: &Policy) -> Result<u64> {
             .collect();
         let only = |name: &&str| **name == *policy.name || **name == *"default";
         if policies.contains(&policy.name.as_str()) && policies.iter().all(only) {
-            vault.admin.write("auth/token/revoke-accessor", body).await?;
+            vault
+                .admin
+                .write("auth/token/revoke-accessor", body)
+                .await?;
             revoked += 1;
         }
     }

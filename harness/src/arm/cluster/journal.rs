@@ -96,7 +96,9 @@ impl Journal {
     /// It cannot be written: then nothing may be done that it would undo.
     pub fn write(&self, what: &str, undo: Undo) -> Result<Kept> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let path = self.folder.join(format!("{}-{number:04}.undo.json", self.run));
+        let path = self
+            .folder
+            .join(format!("{}-{number:04}.undo.json", self.run));
         let entry = Entry {
             format: FORMAT.to_owned(),
             run: self.run.clone(),

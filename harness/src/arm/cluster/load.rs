@@ -34,7 +34,10 @@ pub fn start(
     config_maps: bool,
     tasks: &mut JoinSet<()>,
 ) {
-    let wanted = [(Resource::Secrets, true), (Resource::ConfigMaps, config_maps)];
+    let wanted = [
+        (Resource::Secrets, true),
+        (Resource::ConfigMaps, config_maps),
+    ];
     for (number, (resource, _)) in (1..).zip(wanted.into_iter().filter(|(_, wanted)| *wanted)) {
         let shown = watch::Sender::new(None);
         let one = Watched {

@@ -98,15 +98,25 @@ impl Observer {
     pub async fn look(&self) -> Result<()> {
         let metrics = self.api.get("/metrics").await?;
         let text = metrics.text();
-        let ours = |labels: &BTreeMap<&str, &str>| labels.get("provider_name") == Some(&&*self.provider);
-        let status = newest(text, "apiserver_envelope_encryption_key_id_hash_status_last_timestamp_seconds", ours);
-        let written = newest(text, "apiserver_envelope_encryption_key_id_hash_last_timestamp_seconds", |labels| {
-            ours(labels) && labels.get("transformation_type") == Some(&"to_storage")
-        });
-        let calls = samples(text, "apiserver_envelope_encryption_kms_operations_latency_seconds_count")
-            .filter(|(labels, _)| ours(labels))
-            .map(|(_, count)| count)
-            .sum::<f64>();
+        let ours =
+            |labels: &BTreeMap<&str, &str>| labels.get("provider_name") == Some(&&*self.provider);
+        let status = newest(
+            text,
+            "apiserver_envelope_encryption_key_id_hash_status_last_timestamp_seconds",
+            ours,
+        );
+        let written = newest(
+            text,
+            "apiserver_envelope_encryption_key_id_hash_last_timestamp_seconds",
+            |labels| ours(labels) && labels.get("transformation_type") == Some(&"to_storage"),
+        );
+        let calls = samples(
+            text,
+            "apiserver_envelope_encryption_kms_operations_latency_seconds_count",
+        )
+        .filter(|(labels, _)| ours(labels))
+        .map(|(_, count)| count)
+        .sum::<f64>();
         let mut seen = self.seen();
         for (server, _) in status.iter().take(1) {
             if seen.server.is_empty() {
@@ -120,7 +130,11 @@ impl Observer {
         if let Some(key) = written.get(&server) {
             key.clone_into(&mut seen.written);
         }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a count"
+        )]
         let calls = calls as u64;
         seen.calls = seen.calls.max(calls);
         Ok(())
@@ -238,12 +252,22 @@ async fn provider(api: &Api, resource: &str) -> Result<Option<Provider>> {
 async fn written(api: &Api, resource: &str) -> Result<BTreeMap<String, u64>> {
     let metrics = api.get("/metrics").await?;
     let mut counts = BTreeMap::new();
-    for (labels, count) in samples(metrics.text(), "apiserver_storage_transformation_operations_total") {
+    for (labels, count) in samples(
+        metrics.text(),
+        "apiserver_storage_transformation_operations_total",
+    ) {
         let ours = labels.get("resource").is_none_or(|of| *of == resource);
         let to = labels.get("transformation_type") == Some(&"to_storage");
         if ours && to && labels.get("status") == Some(&"OK") {
-            let prefix = labels.get("transformer_prefix").copied().unwrap_or_default();
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+            let prefix = labels
+                .get("transformer_prefix")
+                .copied()
+                .unwrap_or_default();
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a count"
+            )]
             let count = count as u64;
             *counts.entry(prefix.to_owned()).or_default() += count;
         }

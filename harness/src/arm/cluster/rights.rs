@@ -22,7 +22,7 @@ pub struct Rule {
 }
 
 /// Paths besides resources, all by `get`.
-pub const PATHS: [&str; 4] = ["/readyz", "/readyz/*", "/metrics", "/version"];
+pub const PATHS: [&str; 3] = ["/readyz", "/readyz/*", "/metrics"];
 
 /// All rights, with those on the plugin's pods where there are any.
 #[must_use]
@@ -54,7 +54,6 @@ pub fn rules(pods: Option<&str>) -> Vec<Rule> {
         },
         rule(NAMESPACE, "", "secrets", OBJECTS),
         rule(NAMESPACE, "", "configmaps", OBJECTS),
-        rule(NAMESPACE, "", "events", &["list"]),
         rule(
             NAMESPACE,
             "coordination.k8s.io",
@@ -86,10 +85,7 @@ pub fn rules(pods: Option<&str>) -> Vec<Rule> {
 pub async fn missing(api: &Api, pods: Option<&PluginPods>) -> Result<Vec<String>> {
     let mut missing = Vec::new();
     for rule in rules(pods.map(|pods| pods.namespace.as_str())) {
-        let (resource, sub) = rule
-            .resource
-            .split_once('/')
-            .unwrap_or((rule.resource, ""));
+        let (resource, sub) = rule.resource.split_once('/').unwrap_or((rule.resource, ""));
         for verb in rule.verbs {
             let attributes = json!({"resourceAttributes": {
                 "verb": verb,

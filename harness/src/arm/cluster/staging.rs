@@ -254,7 +254,9 @@ impl Staging {
     async fn alone_in_mount(&self) -> Result<Result<(), String>> {
         let mark = format!("{}{MARK}", self.key);
         let keys = self.list(&format!("{}/keys", self.mount)).await?;
-        let other = keys.into_iter().find(|key| *key != self.key && *key != mark);
+        let other = keys
+            .into_iter()
+            .find(|key| *key != self.key && *key != mark);
         Ok(other.map_or(Ok(()), |other| {
             Err(format!(
                 "it would touch the whole mount {}, which has another key, {other}",
@@ -309,7 +311,10 @@ fn split(key: &str) -> Result<(String, String)> {
 /// The paths that a policy names, in HCL or JSON. Of one that names paths in another way, the strings that look like one.
 fn paths_of(text: &str) -> Vec<String> {
     let parsed: Option<Value> = serde_json::from_str(text).ok();
-    if let Some(paths) = parsed.as_ref().and_then(|policy| policy["path"].as_object()) {
+    if let Some(paths) = parsed
+        .as_ref()
+        .and_then(|policy| policy["path"].as_object())
+    {
         return paths.keys().cloned().collect();
     }
     let mut paths = Vec::new();

@@ -234,8 +234,7 @@ async fn clear(api: &Api, holder: &str) -> Result<()> {
     }
     for namespace in [NAMESPACE, BESIDE] {
         for resource in ["secrets", "configmaps"] {
-            let path =
-                format!("/api/v1/namespaces/{namespace}/{resource}?labelSelector={LABEL}");
+            let path = format!("/api/v1/namespaces/{namespace}/{resource}?labelSelector={LABEL}");
             let answer = api.call(Verb::Delete, &path, None).await?;
             ensure!(
                 answer.ok() || answer.code == 404,

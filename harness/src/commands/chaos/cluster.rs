@@ -17,8 +17,10 @@ use crate::arm::cluster::api::Api;
 use crate::arm::cluster::staging::{self, Staging};
 use crate::arm::cluster::undo::{Hands, Undo};
 use crate::arm::cluster::world::{carry_out, nothing_left};
-use crate::arm::cluster::{Halt, NAMESPACE, Parts, Placed, PluginPods, Why, journal, lease, pods_labels};
-use crate::cli::ChaosArgs;
+use crate::arm::cluster::{
+    Halt, NAMESPACE, Parts, Placed, PluginPods, Why, journal, lease, pods_labels, rights,
+};
+use crate::cli::{ChaosArgs, Format};
 use crate::commands::choice::read_admin_token;
 use crate::console;
 use crate::exit::{self, Failure, OrUsage};
@@ -29,13 +31,26 @@ use crate::vault::admin::Admin;
 pub fn place(args: &ChaosArgs) -> Result<Parts, Failure> {
     block_on(async {
         let (mut parts, api) = reached(args).await?;
+        let missing = rights::missing(&api, parts.pods.as_ref()).await?;
+        if !missing.is_empty() {
+            return Err(Failure::Harness(anyhow!(
+                "the user of {} may not {}: apply what `kms-harness rbac` prints, and use that service account",
+                parts.name,
+                missing.join(", ")
+            )));
+        }
         nothing_left(&parts, &api.identity().await?)?;
         if let Some(place) = vault(args).or_usage()? {
+            // One that does not answer is nobody's wrong usage.
+            let admin = Admin::new(&place.address, place.ca.as_deref(), place.token.clone());
+            admin.or_usage()?.read("sys/seal-status").await?;
             parts.vault = Some(Staging::look(&place).await.or_usage()?);
         }
         for control in &args.cluster.relay {
             let token = args.cluster.relay_token_path.as_deref();
-            let token = token.context("--relay needs --relay-token-path").or_usage()?;
+            let token = token
+                .context("--relay needs --relay-token-path")
+                .or_usage()?;
             let relay = Relay::reach(control, token).or_usage()?;
             let state = relay.state().await?;
             parts.relays.push(Placed { relay, state });
@@ -70,8 +85,7 @@ fn named(args: &ChaosArgs) -> Result<Parts> {
     let file = cluster.kubeconfig.as_deref();
     let file = file.context("--arm cluster needs --kubeconfig FILE")?;
     let name = file.display().to_string();
-    let kubeconfig =
-        Kubeconfig::read_from(file).with_context(|| format!("--kubeconfig {name}"))?;
+    let kubeconfig = Kubeconfig::read_from(file).with_context(|| format!("--kubeconfig {name}"))?;
     let current = kubeconfig.current_context.clone().unwrap_or_default();
     let staging = cluster.staging.as_deref().with_context(|| {
         format!(
@@ -161,7 +175,14 @@ pub fn chaos(
 ) -> Result<u8, Failure> {
     let plan = plan(jobs, parts);
     if args.cluster.dry_run {
-        console::result(&plan).context("print the plan")?;
+        let text = match args.format {
+            Format::Text => plan,
+            Format::Json => {
+                let lines: Vec<&str> = plan.lines().collect();
+                serde_json::json!({"plan": lines}).to_string() + "\n"
+            }
+        };
+        console::result(&text).context("print the plan")?;
         return Ok(exit::HELD);
     }
     for line in plan.lines() {
@@ -196,9 +217,21 @@ fn plan(jobs: &[Job], parts: &Parts) -> String {
         None => text.push_str("Vault: not named, so nothing happens to it\n"),
     }
     for placed in &parts.relays {
-        let places = [("on the way to Vault", placed.state.vault), ("on the socket", placed.state.socket)];
-        let places: Vec<&str> = places.into_iter().filter(|(_, there)| *there).map(|(place, _)| place).collect();
-        let _ = writeln!(text, "relay {}: {}", placed.relay.control, places.join(" and "));
+        let places = [
+            ("on the way to Vault", placed.state.vault),
+            ("on the socket", placed.state.socket),
+        ];
+        let places: Vec<&str> = places
+            .into_iter()
+            .filter(|(_, there)| *there)
+            .map(|(place, _)| place)
+            .collect();
+        let _ = writeln!(
+            text,
+            "relay {}: {}",
+            placed.relay.control,
+            places.join(" and ")
+        );
     }
     for job in jobs {
         let id = &job.scenario.form.id;
@@ -258,13 +291,20 @@ pub fn cleanup(args: &ChaosArgs) -> Result<u8, Failure> {
         // A run whose undo files are elsewhere, or lost: its objects and its lease go, if it does not run.
         let other = lease::holder(&api).await?;
         if let Some(other) = other {
-            return Err(anyhow!("another run works on this cluster: {other}; its objects are left alone").into());
+            return Err(anyhow!(
+                "another run works on this cluster: {other}; its objects are left alone"
+            )
+            .into());
         }
         let rest = Undo::Clear {
             holder: String::new(),
         };
         rest.carry_out(&hands).await?;
-        let told = format!("{} undone; nothing of a run is left in {}\n", left.len(), parts.name);
+        let told = format!(
+            "{} undone; nothing of a run is left in {}\n",
+            left.len(),
+            parts.name
+        );
         console::result(&told).context("print the result")?;
         Ok(exit::HELD)
     })
@@ -285,7 +325,10 @@ pub fn words(args: &ChaosArgs) -> String {
         ("--vault-token-path", path(&args.vault_token_path)),
         ("--staging-vault-key", cluster.staging_vault_key.clone()),
         ("--staging-vault-role", cluster.staging_vault_role.clone()),
-        ("--staging-vault-unseal-key-path", path(&cluster.staging_vault_unseal_key_path)),
+        (
+            "--staging-vault-unseal-key-path",
+            path(&cluster.staging_vault_unseal_key_path),
+        ),
         ("--plugin-pods", cluster.plugin_pods.clone()),
         ("--relay-token-path", path(&cluster.relay_token_path)),
         ("--undo", path(&cluster.undo)),
