@@ -67,7 +67,7 @@ pub enum Command {
     /// One requirement: sentence, grounds, checks
     Explain(ExplainArgs),
     /// Scenarios: something breaks, and what must hold is judged
-    Chaos(ChaosArgs),
+    Chaos(Box<ChaosArgs>),
     /// Scenarios drawn whole from seeds, in search of what breaks
     Swarm(SwarmArgs),
     /// Run one scenario again with one seed and print what happened, event by event

@@ -25,8 +25,11 @@ pub const GROUPS: [(&str, &[&str]); 7] = [
         &["rotation/ten-at-once", "network/long-way"],
     ),
     (
-        "slow_and_reset",
-        &["network/slow-vault", "network/connections-reset"],
+        "many_rotations_and_resets",
+        &[
+            "rotation/again-and-again-under-writes",
+            "network/connections-reset",
+        ],
     ),
     (
         "right_to_read_lost",

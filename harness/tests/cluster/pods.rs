@@ -12,7 +12,7 @@ proves = ["KMS2-RT-01"]
 arms = ["cluster"]
 
 [phases]
-settle = "1s"
+settle = "5s"
 baseline = "2s"
 fault = "50s"
 heal = "1s"

@@ -11,7 +11,8 @@ pub async fn what_rbac_prints_is_enough_and_all_of_it_is_asked_for(parts: Parts)
     let cluster = Cluster::start(&parts).await?;
     let scenario = cluster.scenario(
         "idle",
-        "title = \"T.\"\nproves = [\"KMS2-RT-01\"]\narms = [\"cluster\"]\n\n[phases]\nsettle = \"1s\"\n\
+        "title = \"T.\"\nproves = [\"KMS2-RT-01\"]\narms = [\"cluster\"]\n\
+         waives = [\"key-id-agrees\"]\n\n[phases]\nsettle = \"5s\"\n\
          baseline = \"5s\"\nfault = \"1s\"\nheal = \"1s\"\nliveness = \"1s\"\n\n[[expect]]\nsometimes = \"writes-ok\"\n",
     )?;
     let words = cluster.staged(&[&scenario]);

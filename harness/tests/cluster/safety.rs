@@ -17,7 +17,7 @@ proves = ["KMS2-RT-01"]
 arms = ["cluster"]
 
 [phases]
-settle = "1s"
+settle = "5s"
 baseline = "2s"
 fault = "10m"
 heal = "1s"
@@ -39,7 +39,7 @@ proves = ["KMS2-RT-01"]
 arms = ["cluster"]
 
 [phases]
-settle = "1s"
+settle = "5s"
 baseline = "2s"
 fault = "5s"
 heal = "1s"

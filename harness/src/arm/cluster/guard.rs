@@ -87,7 +87,7 @@ impl Guard {
                 }
                 Err(_) => {}
             }
-            if number % ERRORS_EVERY == 0
+            if number.is_multiple_of(ERRORS_EVERY)
                 && let Ok(now) = self.errors().await
             {
                 if let Some((what, count)) = before.as_ref().and_then(|before| more(before, &now)) {

@@ -40,6 +40,9 @@ pub fn place(args: &ChaosArgs) -> Result<Parts, Failure> {
             )));
         }
         nothing_left(&parts, &api.identity().await?)?;
+        if let Some(other) = lease::holder(&api).await? {
+            return Err(busy(&other));
+        }
         if let Some(place) = vault(args).or_usage()? {
             // One that does not answer is nobody's wrong usage.
             let admin = Admin::new(&place.address, place.ca.as_deref(), place.token.clone());
@@ -57,6 +60,12 @@ pub fn place(args: &ChaosArgs) -> Result<Parts, Failure> {
         }
         Ok(parts)
     })
+}
+
+fn busy(other: &str) -> Failure {
+    Failure::Harness(anyhow!(
+        "another run works on this cluster: {other}; wait until it has ended"
+    ))
 }
 
 /// The cluster of the current context, which is the one that was called staging.
@@ -291,10 +300,7 @@ pub fn cleanup(args: &ChaosArgs) -> Result<u8, Failure> {
         // A run whose undo files are elsewhere, or lost: its objects and its lease go, if it does not run.
         let other = lease::holder(&api).await?;
         if let Some(other) = other {
-            return Err(anyhow!(
-                "another run works on this cluster: {other}; its objects are left alone"
-            )
-            .into());
+            return Err(busy(&other));
         }
         let rest = Undo::Clear {
             holder: String::new(),
