@@ -67,7 +67,7 @@ pub enum Command {
     /// One requirement: sentence, grounds, checks
     Explain(ExplainArgs),
     /// Scenarios: something breaks, and what must hold is judged
-    Chaos(ChaosArgs),
+    Chaos(Box<ChaosArgs>),
     /// Scenarios drawn whole from seeds, in search of what breaks
     Swarm(SwarmArgs),
     /// Run one scenario again with one seed and print what happened, event by event
@@ -87,6 +87,12 @@ pub enum Command {
     Doctor(Box<DoctorArgs>),
     /// Gather the evidence that the doctor looks at, redacted, into a folder that may be handed on
     Collect(Box<CollectArgs>),
+    /// The rights that the cluster arm needs, as manifests
+    Rbac(RbacArgs),
+    /// The swarm as an Indexed Job, as manifests
+    Job(JobArgs),
+    /// Fault proxies beside a plugin in a cluster, told what to do by a harness elsewhere
+    Relay(RelayArgs),
     /// A simulated kube-apiserver, with the real one's flags
     #[command(name = "apiserver")]
     ApiServer(Box<ApiServerArgs>),
@@ -311,6 +317,8 @@ pub enum Arm {
     Sim,
     /// Real processes, in real time.
     Process,
+    /// A staging cluster, in real time.
+    Cluster,
 }
 
 /// Options of `chaos`.
@@ -323,7 +331,8 @@ pub struct ChaosArgs {
     #[arg(long, value_enum, default_value = "sim")]
     pub arm: Arm,
     /// The Vault of the process arm, as `run` has it: `sim` (built in), `openbao` or `vault` (a real server), `container`,
-    /// or somebody's at these addresses, with a comma between them [default: sim]
+    /// or somebody's at these addresses, with a comma between them [default: sim]; of the cluster arm: the staging Vault's
+    /// address
     #[arg(long, value_name = "sim|openbao|vault|container|ADDRESS")]
     pub vault: Option<String>,
     /// The image of `--vault container`
@@ -360,6 +369,51 @@ pub struct ChaosArgs {
     /// Folder for the result and the histories; must not be there yet, or be empty
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// The staging cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// Options of the cluster arm of `chaos`.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Cluster arm")]
+pub struct ClusterArgs {
+    /// How the cluster is reached
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The context that is a staging cluster; nothing starts unless it is the kubeconfig's current one
+    #[arg(long, value_name = "CONTEXT")]
+    pub staging: Option<String>,
+    /// The Transit key that faults may touch, if it carries the mark: a key beside it, KEY-kms-harness-staging
+    #[arg(long, value_name = "[MOUNT/]KEY")]
+    pub staging_vault_key: Option<String>,
+    /// How the plugin logs in, for faults on logins: auth/MOUNT/role/NAME or auth/MOUNT/users/NAME
+    #[arg(long, value_name = "PATH")]
+    pub staging_vault_role: Option<String>,
+    /// File with the key that unseals the staging Vault, for sealing it
+    #[arg(long, value_name = "FILE")]
+    pub staging_vault_unseal_key_path: Option<PathBuf>,
+    /// Control address of a `kms-harness relay` beside a plugin; may be given several times
+    #[arg(long, value_name = "URL", requires = "relay_token_path")]
+    pub relay: Vec<String>,
+    /// File with the relays' token
+    #[arg(long, value_name = "FILE")]
+    pub relay_token_path: Option<PathBuf>,
+    /// The plugin's pods, where a controller keeps them: namespace and labels
+    #[arg(long, value_name = "NAMESPACE/NAME=VALUE")]
+    pub plugin_pods: Option<String>,
+    /// Allow faults that nothing undoes: deleting or trimming the key, sealing Vault
+    #[arg(long)]
+    pub allow_irreversible: bool,
+    /// Say what would be done, and do nothing
+    #[arg(long, conflicts_with = "cleanup")]
+    pub dry_run: bool,
+    /// Undo what a run that was killed left behind, and take its objects away
+    #[arg(long)]
+    pub cleanup: bool,
+    /// Folder of undo files [default: kms-harness/undo in $XDG_STATE_HOME or ~/.local/state]
+    #[arg(long, value_name = "DIR")]
+    pub undo: Option<PathBuf>,
 }
 
 /// Options of `calibrate`.
@@ -411,13 +465,19 @@ pub struct SwarmArgs {
     /// How many
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     pub seeds: u64,
+    /// Workers that share the seeds, each on its own
+    #[arg(long, value_name = "W", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub workers: Option<u64>,
+    /// Which of them this is, from 0 on [default: JOB_COMPLETION_INDEX]
+    #[arg(long, value_name = "N")]
+    pub worker: Option<u64>,
     /// Runs at a time [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
     pub jobs: Option<u16>,
     /// What standard output gets
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
-    /// Folder for the result, and for scenario and history of what is not a pass; must not be there yet, or be empty
+    /// Folder for the result, the report, and scenario and history of what is not a pass; must not be there yet, or be empty
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 }
@@ -590,6 +650,75 @@ fn documents() -> String {
     let rows = kms_doctor::raw::DOCUMENTS.iter();
     let rows = rows.map(|(name, what)| format!("  {name:<40} {what}\n"));
     format!("Documents of --from:\n{}", rows.collect::<String>())
+}
+
+/// Options of `rbac`.
+#[derive(Debug, Args)]
+pub struct RbacArgs {
+    /// Also what is needed for faults on the plugin's pods, in this namespace
+    #[arg(long, value_name = "NAMESPACE")]
+    pub plugin_pods: Option<String>,
+    /// YAML for kubectl, or one JSON list
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+/// Options of `job`.
+#[derive(Debug, Args)]
+pub struct JobArgs {
+    /// First seed
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// How many
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub seeds: u64,
+    /// Pods that share them
+    #[arg(long, value_name = "W", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub workers: u64,
+    /// Pods at a time [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub parallelism: Option<u64>,
+    /// Image whose entry point is kms-harness
+    #[arg(long, value_name = "NAME:TAG")]
+    pub image: String,
+    /// Name of the Job, and of the claim of the volume with the results
+    #[arg(long, value_name = "NAME", default_value = "kms-swarm")]
+    pub name: String,
+    /// Where both lie
+    #[arg(long, value_name = "NAMESPACE", default_value = "kms-harness")]
+    pub namespace: String,
+    /// What a pod asks of a processor
+    #[arg(long, value_name = "QUANTITY", default_value = "1")]
+    pub cpu: String,
+    /// A pod's memory
+    #[arg(long, value_name = "QUANTITY", default_value = "512Mi")]
+    pub memory: String,
+    /// YAML for kubectl, or one JSON list
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+/// Options of `relay`.
+#[derive(Debug, Args)]
+pub struct RelayArgs {
+    /// Where the plugin finds its Vault: its -vault-address names this (with -tls-sni=VAULT'S NAME for https)
+    #[arg(long, value_name = "IP:PORT", requires = "vault")]
+    pub listen: Option<std::net::SocketAddr>,
+    /// The Vault; requests to one with https:// are not counted
+    #[arg(long, value_name = "http[s]://HOST:PORT", requires = "listen")]
+    pub vault: Option<String>,
+    /// Where the API server finds the plugin: its EncryptionConfiguration names this
+    #[arg(long, value_name = "unix:///PATH", requires = "plugin_socket")]
+    pub socket: Option<String>,
+    /// Where the plugin itself listens
+    #[arg(long, value_name = "unix:///PATH", requires = "socket")]
+    pub plugin_socket: Option<String>,
+    /// Where it is told what to do: a loopback address, port 0 for any
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8299")]
+    pub control: std::net::SocketAddr,
+    /// File with the token that whoever tells it must show, at least 16 characters
+    #[arg(long, value_name = "FILE")]
+    pub control_token_path: PathBuf,
 }
 
 /// Options of `apiserver`. Those of the real server that have no meaning here are taken and ignored.

@@ -1,7 +1,7 @@
 //! `kms-harness`: conformance checks for any KMS v2 plugin, and the process arm that runs them.
 //!
 //! In reading order: [`cli`] and [`exit`] (what callers script against), [`commands`] (one module
-//! each), [`arm`] (worlds for scenarios), [`subject`] (the plugin), [`vault`] (what stands behind it), [`child`], [`socket`] and
+//! each), [`arm`] (worlds for scenarios), [`subject`] (the plugin), [`vault`] (what stands behind it), [`relay`] (fault proxies elsewhere), [`child`], [`socket`] and
 //! [`secret_file`] (real processes, and nothing left of them), [`bundle`], [`plan`],
 //! [`environment`], [`evidence`] (what a run leaves), [`console`] and [`interrupt`].
 //!
@@ -21,6 +21,7 @@ pub mod evidence;
 pub mod exit;
 pub mod interrupt;
 pub mod plan;
+pub mod relay;
 pub mod secret_file;
 pub mod socket;
 pub mod subject;

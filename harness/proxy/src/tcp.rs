@@ -42,7 +42,20 @@ impl TcpProxy {
     /// # Errors
     /// No port can be had.
     pub async fn with_tap(server: SocketAddr, seed: u64, tap: Tap) -> io::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        Self::listening(([127, 0, 0, 1], 0).into(), server, seed, tap).await
+    }
+
+    /// The same at an address of the caller's choice.
+    ///
+    /// # Errors
+    /// It cannot be listened at.
+    pub async fn listening(
+        listen: SocketAddr,
+        server: SocketAddr,
+        seed: u64,
+        tap: Tap,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         let rules = watch::Sender::new(Rules::default());
         let resets = watch::Sender::new(());

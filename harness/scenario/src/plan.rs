@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kms_judge::invariant::{Expectation, Mode};
+use kms_judge::invariant::{Claim, Expectation, Mode};
 
 use crate::fault::{Edge, Fault, Kind};
 use crate::language::file::{ArmName, NodeChoice};
@@ -281,6 +281,19 @@ impl Plan {
         self
     }
 
+    /// The same plan for a cluster that is seen through one address: one node, whatever is behind it, and nothing judged
+    /// that only the store, a fresh API server or the plugin's own socket would show ([`seen_through_an_address`]).
+    #[must_use]
+    pub fn through_one_address(mut self) -> Self {
+        self.world.nodes = 1;
+        for fault in &mut self.faults {
+            fault.nodes = vec![0];
+        }
+        self.expectations
+            .retain(|expectation| seen_through_an_address(&expectation.claim));
+        self
+    }
+
     /// Whether a scenario can run in an arm at all.
     ///
     /// # Errors
@@ -294,6 +307,21 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+/// Whether somebody with nothing but a cluster's address can see what a claim is about.
+#[must_use]
+pub fn seen_through_an_address(claim: &Claim) -> bool {
+    !matches!(
+        claim,
+        Claim::ReadableByFreshApiserver
+            | Claim::ObjectsUnreadable
+            | Claim::NoPlaintextAnywhere
+            | Claim::StoredUnderCurrentKey
+            | Claim::StatusTruthful { .. }
+            | Claim::DeadlinesKept { .. }
+            | Claim::NoSecondOwner
+    )
 }
 
 /// Whether a scenario states an invariant with bounds of its own that is judged anyway.

@@ -1,5 +1,7 @@
 //! `chaos`: scenarios, each with some seeds, on one arm.
 
+#[cfg(feature = "kube")]
+mod cluster;
 pub mod files;
 mod place;
 pub mod recorded;
@@ -17,6 +19,9 @@ use crate::exit::{Failure, OrUsage};
 
 /// Runs scenarios and says what came of them.
 pub fn chaos(args: &ChaosArgs) -> Result<u8, Failure> {
+    if args.cluster.cleanup {
+        return place::cleanup(args);
+    }
     let paths = files::chosen(&args.paths).or_usage()?;
     let scenarios = files::read_all(&paths)?;
     let out = show::folder(args.out.as_deref())?;
@@ -26,6 +31,10 @@ pub fn chaos(args: &ChaosArgs) -> Result<u8, Failure> {
         .flat_map(|text| (0..args.seeds).map(move |number| (text, args.seed.wrapping_add(number))))
         .map(|(text, seed)| job(text, &place, args, seed))
         .collect();
+    #[cfg(feature = "kube")]
+    if let Place::Cluster(parts) = &place {
+        return cluster::chaos(&jobs, parts, args, out.as_deref());
+    }
     let ran = runs::all(&jobs, args.jobs, |ran| keep(out.as_deref(), ran))?;
     show::finish(&ran, args.format, out.as_deref())
 }
@@ -41,6 +50,11 @@ fn job(text: &ScenarioText, place: &Place, args: &ChaosArgs, seed: u64) -> Job {
             Place::Process(parts) => format!(
                 "kms-harness chaos {path} --arm process{} --seed {seed}",
                 place::words(args, parts)
+            ),
+            #[cfg(feature = "kube")]
+            Place::Cluster(_) => format!(
+                "kms-harness chaos {path} --arm cluster{} --seed {seed}",
+                cluster::words(args)
             ),
         },
     }

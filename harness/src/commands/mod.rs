@@ -9,11 +9,15 @@ mod choice;
 pub mod collect;
 pub mod doctor;
 mod front;
+pub mod job;
 pub mod judge;
 pub mod library;
 pub mod list;
+mod manifest;
 mod matrix;
+pub mod rbac;
 pub mod rehearse;
+pub mod relay;
 mod replay;
 pub mod report;
 pub mod run;
@@ -54,6 +58,9 @@ pub fn run(cli: Cli, given: BTreeSet<String>) -> Result<u8, Failure> {
         Command::Rehearse(args) => rehearse::rehearse(&args),
         Command::Doctor(args) => block_without_signals(Box::pin(doctor::doctor(&args))),
         Command::Collect(args) => block_without_signals(Box::pin(collect::collect(&args))),
+        Command::Rbac(args) => rbac::rbac(&args),
+        Command::Job(args) => job::job(&args),
+        Command::Relay(args) => block_on(async |interrupt| relay::relay(&args, interrupt).await),
         Command::ApiServer(args) => block_on(|interrupt| apiserver::apiserver(*args, interrupt)),
     }
 }

@@ -71,7 +71,7 @@ pub(super) fn version(binary: &Path) -> Result<Product> {
 
 /// What a server is, by its answer to `sys/seal-status`: the two products tell themselves apart by
 /// the date that they show.
-pub(super) fn product(seal_status: &Value) -> Product {
+pub(crate) fn product(seal_status: &Value) -> Product {
     let shows = |field| seal_status.get(field).is_some();
     let name = match (shows("commit_date"), shows("build_date")) {
         (true, false) => "openbao",

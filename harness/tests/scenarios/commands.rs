@@ -170,6 +170,9 @@ fn wrong_words_for_the_process_arm() {
             &["--arm", "process", "--plugin", "/nowhere/kms"],
             "/nowhere/kms",
         ),
+        (&["--dry-run"], "--arm cluster"),
+        (&["--cleanup"], "--arm cluster"),
+        (&["--arm", "process", "--staging", "here"], "--arm cluster"),
     ] {
         let mut args = vec!["chaos", "scenarios/process"];
         args.extend(words);

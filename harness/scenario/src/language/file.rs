@@ -74,15 +74,21 @@ pub enum ArmName {
     Sim,
     /// Real processes, in real time.
     Process,
+    /// A staging cluster, in real time.
+    Cluster,
 }
 
 impl ArmName {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Sim, Self::Process, Self::Cluster];
+
     /// The name on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Sim => "sim",
             Self::Process => "process",
+            Self::Cluster => "cluster",
         }
     }
 }
@@ -472,4 +478,8 @@ pub enum PhaseName {
 pub struct ScaleTable {
     /// Factor for times in the process arm, above 0 and at most 1.
     pub process: f64,
+    /// The same in the cluster arm; that of the process arm without. There an API server says what it found within the
+    /// last 20 s, so a fault that must show in its health has to last longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<f64>,
 }

@@ -109,15 +109,18 @@ fn head(form: &ScenarioFile, source: &Source<'_>, stem: Option<&str>, problems: 
         arms: &form.arms,
     };
     head.check(source, stem, problems);
-    if let Some(scale) = form.scale
-        && !(scale.process > 0.0 && scale.process <= 1.0)
-    {
-        let path = Path::of(&["scale", "process"]);
-        problems.push(source.problem(
-            &path,
-            format!("{} is no factor", scale.process),
-            "write more than 0 and at most 1",
-        ));
+    let factors = form.scale.into_iter().flat_map(|scale| {
+        let cluster = scale.cluster.map(|factor| ("cluster", factor));
+        [("process", scale.process)].into_iter().chain(cluster)
+    });
+    for (arm, factor) in factors {
+        if !(factor > 0.0 && factor <= 1.0) {
+            problems.push(source.problem(
+                &Path::of(&["scale", arm]),
+                format!("{factor} is no factor"),
+                "write more than 0 and at most 1",
+            ));
+        }
     }
 }
 

@@ -301,6 +301,11 @@ server"#,
         r#"55:11: scale.process: 2 is no factor; write more than 0 and at most 1"#,
     ),
     (
+        "a scale of the cluster above one",
+        &[("process = 0.1", "process = 0.1\ncluster = 2.0")],
+        r#"56:11: scale.cluster: 2 is no factor; write more than 0 and at most 1"#,
+    ),
+    (
         "a waiver of what is not judged",
         &[(
             r#"[world]"#,

@@ -15,7 +15,7 @@ mod plugin;
 mod probe;
 pub mod subject;
 pub mod vault;
-mod wire;
+pub(crate) mod wire;
 pub mod world;
 
 use crate::apiserver::choice::Choice;

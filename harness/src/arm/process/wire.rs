@@ -14,8 +14,9 @@ const KEPT: usize = 64 << 20;
 #[derive(Clone, Default)]
 pub struct Wire(Arc<Mutex<Seen>>);
 
-#[derive(Default)]
 struct Seen {
+    /// Most bytes that are kept.
+    room: usize,
     calls: BTreeMap<VaultPath, u64>,
     total: u64,
     bytes: Vec<u8>,
@@ -23,7 +24,26 @@ struct Seen {
     begun: BTreeMap<u64, Vec<u8>>,
 }
 
+impl Default for Seen {
+    fn default() -> Self {
+        Self {
+            room: KEPT,
+            calls: BTreeMap::new(),
+            total: 0,
+            bytes: Vec::new(),
+            begun: BTreeMap::new(),
+        }
+    }
+}
+
 impl Wire {
+    /// One that counts requests and keeps no byte of them.
+    pub fn counting() -> Self {
+        let wire = Self::default();
+        wire.seen().room = 0;
+        wire
+    }
+
     /// For a proxy. Of several, each needs connection numbers of its own.
     pub fn tap(&self, proxy: u64) -> Tap {
         let wire = self.clone();
@@ -56,7 +76,7 @@ impl Wire {
 
 impl Seen {
     fn take(&mut self, connection: u64, bytes: &[u8]) {
-        let room = KEPT.saturating_sub(self.bytes.len());
+        let room = self.room.saturating_sub(self.bytes.len());
         self.bytes
             .extend_from_slice(&bytes[..bytes.len().min(room)]);
         let begun = self.begun.entry(connection).or_default();

@@ -12,7 +12,7 @@ use crate::arm::process::Parts;
 use crate::arm::process::subject::Subject;
 use crate::arm::process::vault::make::Make;
 use crate::child::find_program;
-use crate::cli::{Arm, ChaosArgs};
+use crate::cli::{Arm, ChaosArgs, ClusterArgs};
 use crate::commands::choice::read_admin_token;
 use crate::console;
 use crate::exit::{Failure, OrUsage};
@@ -23,6 +23,13 @@ use crate::vault::family::Family;
 
 /// Where the runs are made; the parts of the process arm are found or built.
 pub fn place(args: &ChaosArgs) -> Result<Place, Failure> {
+    if args.arm == Arm::Cluster {
+        return cluster(args);
+    }
+    let given = of_cluster(&args.cluster);
+    if let Some(option) = given {
+        return Err(anyhow!("{option} belongs to --arm cluster")).or_usage();
+    }
     if args.arm == Arm::Sim {
         let given = [
             ("--vault", args.vault.is_some()),
@@ -48,6 +55,56 @@ pub fn place(args: &ChaosArgs) -> Result<Place, Failure> {
         apiserver,
     })))
 }
+
+/// An option of the cluster arm that was given.
+fn of_cluster(args: &ClusterArgs) -> Option<&'static str> {
+    let given = [
+        ("--kubeconfig", args.kubeconfig.is_some()),
+        ("--staging", args.staging.is_some()),
+        ("--staging-vault-key", args.staging_vault_key.is_some()),
+        ("--staging-vault-role", args.staging_vault_role.is_some()),
+        (
+            "--staging-vault-unseal-key-path",
+            args.staging_vault_unseal_key_path.is_some(),
+        ),
+        ("--relay", !args.relay.is_empty()),
+        ("--plugin-pods", args.plugin_pods.is_some()),
+        ("--allow-irreversible", args.allow_irreversible),
+        ("--dry-run", args.dry_run),
+        ("--cleanup", args.cleanup),
+        ("--undo", args.undo.is_some()),
+    ];
+    let given = given.into_iter().find(|(_, given)| *given);
+    given.map(|(option, _)| option)
+}
+
+#[cfg(feature = "kube")]
+fn cluster(args: &ChaosArgs) -> Result<Place, Failure> {
+    super::cluster::place(args).map(|parts| Place::Cluster(Arc::new(parts)))
+}
+
+#[cfg(not(feature = "kube"))]
+fn cluster(_: &ChaosArgs) -> Result<Place, Failure> {
+    Err(anyhow!(WITHOUT)).or_usage()
+}
+
+/// Undoes what a killed run on a cluster left behind.
+#[cfg(feature = "kube")]
+pub fn cleanup(args: &ChaosArgs) -> Result<u8, Failure> {
+    if args.arm != Arm::Cluster {
+        return Err(anyhow!("--cleanup belongs to --arm cluster")).or_usage();
+    }
+    super::cluster::cleanup(args)
+}
+
+/// The same in a build that cannot.
+#[cfg(not(feature = "kube"))]
+pub fn cleanup(_: &ChaosArgs) -> Result<u8, Failure> {
+    Err(anyhow!(WITHOUT)).or_usage()
+}
+
+#[cfg(not(feature = "kube"))]
+const WITHOUT: &str = "--arm cluster: build kms-harness with `--features kube`";
 
 fn vault(args: &ChaosArgs) -> Result<Make> {
     let word = args.vault.as_deref().unwrap_or("sim");

@@ -62,8 +62,9 @@ pub fn again(file: &Path) -> Result<Ran> {
         file.display()
     );
     let scenario = scenario(&header.scenario).with_context(about)?;
-    let arms = [ArmName::Sim, ArmName::Process];
-    let arm = arms.into_iter().find(|arm| arm.as_str() == header.arm);
+    let arm = ArmName::ALL
+        .into_iter()
+        .find(|arm| arm.as_str() == header.arm);
     let arm = arm
         .with_context(|| format!("there is no arm {:?}", header.arm))
         .with_context(about)?;

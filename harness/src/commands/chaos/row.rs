@@ -29,6 +29,11 @@ pub fn run_id(ran: &Ran) -> String {
 /// The scenario cannot be written as text, or is one about operators.
 pub fn row(ran: &Ran, history_ref: String) -> Result<ScenarioReport> {
     let simulated = ran.arm == ArmName::Sim;
+    let (arm, determinism) = match ran.arm {
+        ArmName::Sim => (Arm::Sim, Determinism::Exact),
+        ArmName::Process => (Arm::Process, Determinism::Schedule),
+        ArmName::Cluster => (Arm::Cluster, Determinism::None),
+    };
     let scenario = ran.script.plugins();
     let scenario = scenario.context("reports are about plugins: they have no row for operators")?;
     let plan = runs::plan(scenario, ran.arm, ran.seed);
@@ -51,12 +56,8 @@ pub fn row(ran: &Ran, history_ref: String) -> Result<ScenarioReport> {
         run_id: run_id(ran),
         scenario_id: ran.id.clone(),
         spec_digest: sha256(text.as_bytes()),
-        arm: if simulated { Arm::Sim } else { Arm::Process },
-        determinism: if simulated {
-            Determinism::Exact
-        } else {
-            Determinism::Schedule
-        },
+        arm,
+        determinism,
         seed: ran.seed,
         seed_tree_digest: sha256(format!("{plan:?}").as_bytes()),
         verdict: status(ran.verdict),

@@ -20,6 +20,8 @@ use kms_scenario::{engine, language};
 use tokio::time::Instant;
 
 use super::files::Script;
+#[cfg(feature = "kube")]
+use crate::arm::cluster;
 use crate::arm::process::subject::Subject;
 use crate::arm::process::world::ProcessWorld;
 use crate::arm::process::{Parts, able};
@@ -45,6 +47,9 @@ pub enum Place {
     Sim,
     /// With these parts.
     Process(Arc<Parts>),
+    /// On this cluster.
+    #[cfg(feature = "kube")]
+    Cluster(Arc<cluster::Parts>),
 }
 
 impl Place {
@@ -54,6 +59,8 @@ impl Place {
         match self {
             Self::Sim => ArmName::Sim,
             Self::Process(_) => ArmName::Process,
+            #[cfg(feature = "kube")]
+            Self::Cluster(_) => ArmName::Cluster,
         }
     }
 
@@ -148,6 +155,9 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Why other arms have no scenario about operators.
+pub const OPERATORS: &str = "operators are played in the simulation alone";
+
 /// Makes one run.
 pub fn one(job: &Job) -> Ran {
     let start = Instant::now();
@@ -164,7 +174,7 @@ pub fn one(job: &Job) -> Ran {
 fn one_of_operators(job: &Job, row: &Arc<Row>) -> Ran {
     let arm = job.place.arm();
     if arm != ArmName::Sim {
-        return Ran::never(job, "operators are played in the simulation alone");
+        return Ran::never(job, OPERATORS);
     }
     let mut ran = Ran::never(job, "");
     match kms_rehearse::scenario::run::play(row, job.seed) {
@@ -195,6 +205,11 @@ fn one_of_plugins(job: &Job, scenario: &Arc<Scenario>) -> Ran {
             (ran.history, ran.trouble)
         }
         Place::Process(parts) => in_real_time(&plan, parts),
+        #[cfg(feature = "kube")]
+        Place::Cluster(parts) => on_runtime(async |recorder| {
+            // it is large
+            Box::pin(cluster::world::run(&plan, parts, &recorder)).await
+        }),
     };
     ran.judge(&plan, history, trouble.map(|Trouble(text)| text));
     ran
@@ -206,6 +221,11 @@ pub fn plan(scenario: &Scenario, arm: ArmName, seed: u64) -> Plan {
     match arm {
         ArmName::Sim => plan,
         ArmName::Process => plan.scaled(scenario.form.scale.map_or(1.0, |scale| scale.process)),
+        ArmName::Cluster => {
+            let scale = scenario.form.scale;
+            let factor = scale.map(|scale| scale.cluster.unwrap_or(scale.process));
+            plan.scaled(factor.unwrap_or(1.0)).through_one_address()
+        }
     }
 }
 
@@ -245,10 +265,16 @@ impl Ran {
 }
 
 /// Whether a scenario can run in a place.
-fn applicable(scenario: &Scenario, place: &Place) -> Result<(), String> {
+///
+/// # Errors
+/// Why not.
+pub fn applicable(scenario: &Scenario, place: &Place) -> Result<(), String> {
     Plan::runs_in(scenario, place.arm())?;
-    if let Place::Process(parts) = place {
-        return able::applicable(scenario, parts);
+    match place {
+        Place::Sim => {}
+        Place::Process(parts) => return able::applicable(scenario, parts),
+        #[cfg(feature = "kube")]
+        Place::Cluster(parts) => return cluster::able::applicable(scenario, parts),
     }
     let impossible = scenario.faults.iter().find_map(|timed| {
         let why = kms_sim::impossible(timed.fault.kind())?;
@@ -259,6 +285,26 @@ fn applicable(scenario: &Scenario, place: &Place) -> Result<(), String> {
 
 /// A plan with real processes: what happened, and what kept the harness from going on.
 fn in_real_time(plan: &Plan, parts: &Parts) -> (Vec<Entry>, Option<Trouble>) {
+    on_runtime(async |recorder| {
+        let mut faults = plan.faults.iter();
+        let stored = faults.any(|planned| able::needs_storage(&planned.fault));
+        let world = ProcessWorld::start(&plan.world, parts, stored, recorder.clone())
+            .await
+            .map_err(|error| Trouble::new(format!("{error:#}")))?;
+        let world: Arc<dyn World> = Arc::new(world);
+        let ran = engine::run(plan, Arc::clone(&world), recorder).await;
+        if ran.is_err() {
+            // The first error is the one to tell.
+            let _ = world.stop().await;
+        }
+        ran
+    })
+}
+
+/// What a run on a runtime of its own recorded, and what kept the harness from going on.
+fn on_runtime(
+    run: impl AsyncFnOnce(Recorder) -> Result<(), Trouble>,
+) -> (Vec<Entry>, Option<Trouble>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -273,21 +319,7 @@ fn in_real_time(plan: &Plan, parts: &Parts) -> (Vec<Entry>, Option<Trouble>) {
     };
     runtime.block_on(async {
         let recorder = Recorder::start();
-        let run = async {
-            let mut faults = plan.faults.iter();
-            let stored = faults.any(|planned| able::needs_storage(&planned.fault));
-            let world = ProcessWorld::start(&plan.world, parts, stored, recorder.clone())
-                .await
-                .map_err(|error| Trouble::new(format!("{error:#}")))?;
-            let world: Arc<dyn World> = Arc::new(world);
-            let ran = engine::run(plan, Arc::clone(&world), recorder.clone()).await;
-            if ran.is_err() {
-                // The first error is the one to tell.
-                let _ = world.stop().await;
-            }
-            ran
-        };
-        let trouble = run.await.err();
+        let trouble = run(recorder.clone()).await.err();
         (recorder.take(), trouble)
     })
 }

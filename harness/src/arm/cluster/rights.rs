@@ -1,0 +1,124 @@
+//! Everything that a run may do in the cluster: what `kms-harness rbac` prints, and what is asked for before a run.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::api::Api;
+use super::{BESIDE, NAMESPACE, PluginPods};
+
+/// One right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// In this namespace; in none where the resource has none.
+    pub namespace: Option<String>,
+    /// The API group; empty for the core.
+    pub group: &'static str,
+    /// The resource.
+    pub resource: &'static str,
+    /// What is done with it.
+    pub verbs: &'static [&'static str],
+    /// Only with objects of this name.
+    pub name: Option<&'static str>,
+}
+
+/// Paths besides resources, all by `get`.
+pub const PATHS: [&str; 3] = ["/readyz", "/readyz/*", "/metrics"];
+
+/// All rights, with those on the plugin's pods where there are any.
+#[must_use]
+pub fn rules(pods: Option<&str>) -> Vec<Rule> {
+    const OBJECTS: &[&str] = &[
+        "create",
+        "get",
+        "list",
+        "watch",
+        "update",
+        "delete",
+        "deletecollection",
+    ];
+    const CANARIES: &[&str] = &["create", "get", "delete", "deletecollection"];
+    let rule = |namespace: &str, group, resource, verbs| Rule {
+        namespace: Some(namespace.to_owned()),
+        group,
+        resource,
+        verbs,
+        name: None,
+    };
+    let mut rules = vec![
+        Rule {
+            namespace: None,
+            group: "",
+            resource: "namespaces",
+            verbs: &["get"],
+            name: Some("kube-system"),
+        },
+        rule(NAMESPACE, "", "secrets", OBJECTS),
+        rule(NAMESPACE, "", "configmaps", OBJECTS),
+        rule(
+            NAMESPACE,
+            "coordination.k8s.io",
+            "leases",
+            &["create", "get", "update", "delete"],
+        ),
+        rule(BESIDE, "", "secrets", CANARIES),
+        rule(BESIDE, "", "configmaps", CANARIES),
+    ];
+    if let Some(namespace) = pods {
+        rules.extend([
+            rule(namespace, "", "pods", &["list", "delete"]),
+            rule(namespace, "", "pods/eviction", &["create"]),
+            rule(
+                namespace,
+                "networking.k8s.io",
+                "networkpolicies",
+                &["create", "delete"],
+            ),
+        ]);
+    }
+    rules
+}
+
+/// What this user may not do of it, in words; the server is asked.
+///
+/// # Errors
+/// It does not say.
+pub async fn missing(api: &Api, pods: Option<&PluginPods>) -> Result<Vec<String>> {
+    let mut missing = Vec::new();
+    for rule in rules(pods.map(|pods| pods.namespace.as_str())) {
+        let (resource, sub) = rule.resource.split_once('/').unwrap_or((rule.resource, ""));
+        for verb in rule.verbs {
+            let attributes = json!({"resourceAttributes": {
+                "verb": verb,
+                "group": rule.group,
+                "resource": resource,
+                "subresource": sub,
+                "namespace": rule.namespace.as_deref().unwrap_or_default(),
+                "name": rule.name.unwrap_or_default(),
+            }});
+            if !allowed(api, attributes).await? {
+                let place = rule.namespace.as_deref();
+                let place = place.map(|name| format!(" in {name}")).unwrap_or_default();
+                missing.push(format!("{verb} {}{place}", rule.resource));
+            }
+        }
+    }
+    for path in PATHS {
+        let path = path.replace('*', "kms-providers");
+        let attributes = json!({"nonResourceAttributes": {"verb": "get", "path": path}});
+        if !allowed(api, attributes).await? {
+            missing.push(format!("get {path}"));
+        }
+    }
+    Ok(missing)
+}
+
+async fn allowed(api: &Api, spec: Value) -> Result<bool> {
+    let review = json!({
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": spec,
+    });
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let answer = api.create(path, review).await?;
+    Ok(answer.json()["status"]["allowed"] == true)
+}

@@ -1,0 +1,356 @@
+//! The staging Vault: the key that may be broken, its mark, and what was found around it.
+//!
+//! Nothing is done to a key that does not carry the mark: a second Transit key beside it, called like it with
+//! [`MARK`] at the end. Whoever may make keys in that mount can set it, both servers show it, and it is of no use to
+//! anybody:
+//!
+//! ```text
+//! vault write -f transit/keys/KEY-kms-harness-staging
+//! ```
+//!
+//! What others share with the key (a policy that grants more, a mount with other keys or roles) is left alone: faults that
+//! would touch it are not made, with that as the reason.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail, ensure};
+use http::Method;
+use kms_scenario::fault::Right;
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use crate::vault::admin::Admin;
+use crate::vault::family;
+
+/// What the name of the marking key ends with.
+pub const MARK: &str = "-kms-harness-staging";
+/// The mount of a key that is named without one.
+const MOUNT: &str = "transit";
+
+/// Where the Vault is, and what of it belongs to staging.
+pub struct Place {
+    /// `http[s]://HOST:PORT`.
+    pub address: String,
+    /// What its certificate is verified by.
+    pub ca: Option<PathBuf>,
+    /// The administrator's token.
+    pub token: Zeroizing<String>,
+    /// `[MOUNT/]KEY`, as `--staging-vault-key` names it.
+    pub key: String,
+    /// `auth/MOUNT/role/NAME` or `auth/MOUNT/users/NAME`: how the plugin logs in.
+    pub role: Option<String>,
+    /// File with the key that unseals it.
+    pub unseal_key: Option<PathBuf>,
+}
+
+/// The Vault of a staging cluster, looked at.
+#[derive(Clone)]
+pub struct Staging {
+    /// Its administrator.
+    pub admin: Admin,
+    /// Its address.
+    pub address: String,
+    /// What it is: `openbao`, `vault`, or `vault or openbao` where it does not tell.
+    pub product: String,
+    /// The Transit mount.
+    pub mount: String,
+    /// The Transit key.
+    pub key: String,
+    /// The plugin's policy; or why it cannot be changed.
+    pub policy: Result<Policy, String>,
+    /// Whether the mount has no other key; or why what touches the whole mount is not done.
+    pub mount_alone: Result<(), String>,
+    /// How the plugin logs in; or why that is not broken.
+    pub role: Result<Role, String>,
+    /// File with the key that unseals it.
+    pub unseal_key: Option<PathBuf>,
+}
+
+/// The policy of the plugin, which grants nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Its name.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// How the plugin logs in, at a mount where nobody else does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Role {
+    /// The mount, `auth/NAME`.
+    pub mount: String,
+    /// The whole path.
+    pub path: String,
+    /// Whether it is an AppRole.
+    pub approle: bool,
+}
+
+impl fmt::Debug for Staging {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Staging")
+            .field("address", &self.address)
+            .field("mount", &self.mount)
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Staging {
+    /// Looks at it. Nothing is changed.
+    ///
+    /// # Errors
+    /// It does not answer, is sealed, the key is not there, or it is not marked; the text says what to do.
+    pub async fn look(place: &Place) -> Result<Self> {
+        let admin = Admin::new(&place.address, place.ca.as_deref(), place.token.clone())?;
+        let (mount, key) = split(&place.key)?;
+        let status = admin.read("sys/seal-status").await?.ok()?;
+        ensure!(
+            status["sealed"] != Value::Bool(true),
+            "the Vault at {} is sealed",
+            place.address
+        );
+        let found = admin.read(&format!("{mount}/keys/{key}")).await?;
+        ensure!(
+            found.status != 404,
+            "--staging-vault-key {}: there is no key {key} in the mount {mount} of {}",
+            place.key,
+            place.address
+        );
+        found.ok().context("read the staging key")?;
+        let mut staging = Self {
+            admin,
+            address: place.address.clone(),
+            product: family::product(&status).name,
+            mount,
+            key,
+            policy: Err(String::new()),
+            mount_alone: Ok(()),
+            role: Err("nobody said by which role the plugin logs in (--staging-vault-role)".into()),
+            unseal_key: place.unseal_key.clone(),
+        };
+        staging.marked().await?;
+        staging.policy = staging.find_policy().await?;
+        staging.mount_alone = staging.alone_in_mount().await?;
+        if let Some(role) = &place.role {
+            staging.role = staging.find_role(role).await?;
+        }
+        Ok(staging)
+    }
+
+    /// The Transit key's path.
+    #[must_use]
+    pub fn path(&self) -> String {
+        format!("{}/keys/{}", self.mount, self.key)
+    }
+
+    /// Looks for the mark; done again before each fault.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub async fn marked(&self) -> Result<()> {
+        let mark = format!("{}{MARK}", self.path());
+        let found = self.admin.read(&mark).await?;
+        ensure!(
+            found.status != 404,
+            "the key {} of {} is not marked as one that may be broken; if it is, mark it: vault write -f {mark}",
+            self.path(),
+            self.address
+        );
+        found.ok().map(drop).context("read the staging key's mark")
+    }
+
+    /// The key as Vault shows it.
+    ///
+    /// # Errors
+    /// No answer, or no such key.
+    pub async fn read_key(&self) -> Result<Value> {
+        let key = self.admin.read(&self.path()).await?.ok()?;
+        Ok(key["data"].clone())
+    }
+
+    /// The rules of each right, as the operators' procedure has them: path and capability.
+    #[must_use]
+    pub fn rights(&self) -> [(Right, String, &'static str); 5] {
+        let Self { mount, key, .. } = self;
+        [
+            (Right::Encrypt, format!("{mount}/encrypt/{key}"), "update"),
+            (Right::Decrypt, format!("{mount}/decrypt/{key}"), "update"),
+            (Right::KeyRead, format!("{mount}/keys/{key}"), "read"),
+            (Right::Lookup, "auth/token/lookup-self".to_owned(), "read"),
+            (Right::Renew, "auth/token/renew-self".to_owned(), "update"),
+        ]
+    }
+
+    /// The policy's text without these rights; without any if none is named.
+    #[must_use]
+    pub fn without(&self, policy: &Policy, rights: &[Right]) -> String {
+        let has = paths_of(&policy.text);
+        let left = self.rights().into_iter().filter(|(right, path, _)| {
+            let lost = rights.is_empty() || rights.contains(right);
+            !lost && has.contains(path)
+        });
+        let text: String = left
+            .map(|(_, path, may)| format!("path \"{path}\" {{\n  capabilities = [\"{may}\"]\n}}\n"))
+            .collect();
+        if text.is_empty() {
+            // One without any rule is refused.
+            "path \"nothing\" {\n  capabilities = [\"deny\"]\n}\n".to_owned()
+        } else {
+            text
+        }
+    }
+
+    async fn list(&self, path: &str) -> Result<Vec<String>> {
+        let list = Method::from_bytes(b"LIST").expect("a method");
+        let answer = self.admin.call(list, path, Value::Null).await?;
+        if answer.status == 404 {
+            return Ok(Vec::new());
+        }
+        let body = answer.ok()?;
+        let keys = body.pointer("/data/keys").and_then(Value::as_array);
+        let words = keys.into_iter().flatten().filter_map(Value::as_str);
+        Ok(words.map(str::to_owned).collect())
+    }
+
+    async fn find_policy(&self) -> Result<Result<Policy, String>> {
+        let encrypt = format!("{}/encrypt/{}", self.mount, self.key);
+        let mut found = Vec::new();
+        for name in self.list("sys/policies/acl").await? {
+            if name == "root" {
+                continue;
+            }
+            let policy = self.admin.read(&format!("sys/policies/acl/{name}")).await?;
+            let body = policy.ok()?;
+            let text = body.pointer("/data/policy").and_then(Value::as_str);
+            let text = text.unwrap_or_default().to_owned();
+            if paths_of(&text).contains(&encrypt) {
+                found.push(Policy { name, text });
+            }
+        }
+        let one = match found.len() {
+            0 => return Ok(Err(format!("no policy names {encrypt}"))),
+            1 => found.remove(0),
+            several => {
+                return Ok(Err(format!(
+                    "{several} policies name {encrypt}: which one is the plugin's is not known"
+                )));
+            }
+        };
+        let own = self.rights().map(|(_, path, _)| path);
+        let more = paths_of(&one.text)
+            .into_iter()
+            .find(|path| !own.contains(path) && path != "auth/token/revoke-self");
+        Ok(match more {
+            Some(path) => Err(format!(
+                "the policy {} grants {path} as well, which is not the staging key's",
+                one.name
+            )),
+            None => Ok(one),
+        })
+    }
+
+    async fn alone_in_mount(&self) -> Result<Result<(), String>> {
+        let mark = format!("{}{MARK}", self.key);
+        let keys = self.list(&format!("{}/keys", self.mount)).await?;
+        let other = keys
+            .into_iter()
+            .find(|key| *key != self.key && *key != mark);
+        Ok(other.map_or(Ok(()), |other| {
+            Err(format!(
+                "it would touch the whole mount {}, which has another key, {other}",
+                self.mount
+            ))
+        }))
+    }
+
+    async fn find_role(&self, path: &str) -> Result<Result<Role, String>> {
+        let parts: Vec<&str> = path.split('/').collect();
+        let ["auth", mount, kind @ ("role" | "users"), name] = parts[..] else {
+            bail!(
+                "--staging-vault-role {path}: it is auth/MOUNT/role/NAME of an AppRole or auth/MOUNT/users/NAME"
+            );
+        };
+        let others = self.list(&format!("auth/{mount}/{kind}")).await?;
+        ensure!(
+            others.iter().any(|other| other == name),
+            "--staging-vault-role {path}: the Vault at {} has no such role",
+            self.address
+        );
+        Ok(match others.iter().find(|other| *other != name) {
+            Some(other) => Err(format!(
+                "it would touch the whole mount auth/{mount}, where {other} logs in, too"
+            )),
+            None => Ok(Role {
+                mount: format!("auth/{mount}"),
+                path: path.to_owned(),
+                approle: kind == "role",
+            }),
+        })
+    }
+}
+
+fn split(key: &str) -> Result<(String, String)> {
+    let (mount, name) = key.rsplit_once('/').unwrap_or((MOUNT, key));
+    let plain = |word: &str| {
+        let letter = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+        !word.is_empty() && word.chars().all(letter) && !word.starts_with('.')
+    };
+    ensure!(
+        plain(name) && mount.split('/').all(plain),
+        "--staging-vault-key {key}: it is KEY, or MOUNT/KEY"
+    );
+    ensure!(
+        !name.ends_with(MARK),
+        "--staging-vault-key {key}: this is a mark, not a key that a plugin uses"
+    );
+    Ok((mount.to_owned(), name.to_owned()))
+}
+
+/// The paths that a policy names, in HCL or JSON. Of one that names paths in another way, the strings that look like one.
+fn paths_of(text: &str) -> Vec<String> {
+    let parsed: Option<Value> = serde_json::from_str(text).ok();
+    if let Some(paths) = parsed
+        .as_ref()
+        .and_then(|policy| policy["path"].as_object())
+    {
+        return paths.keys().cloned().collect();
+    }
+    let mut paths = Vec::new();
+    for line in text.lines().map(str::trim) {
+        let line = line.split('#').next().unwrap_or_default();
+        for rest in line.split("path").skip(1) {
+            let mut quoted = rest.split('"');
+            if quoted.next().is_some_and(|before| before.trim().is_empty())
+                && let Some(path) = quoted.next()
+            {
+                paths.push(path.to_owned());
+            }
+        }
+    }
+    paths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_named_with_or_without_their_mount() {
+        let of = |key: &str| split(key).ok().map(|(mount, key)| format!("{mount}|{key}"));
+        assert_eq!(of("k").as_deref(), Some("transit|k"));
+        assert_eq!(of("team/transit/k").as_deref(), Some("team/transit|k"));
+        for bad in ["", "a/", "/k", "../k", "a b", "k-kms-harness-staging"] {
+            assert_eq!(of(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn paths_of_policies_in_both_forms() {
+        let hcl = "# path \"old\"\npath \"transit/encrypt/k\" {\n  capabilities = [\"update\"]\n}\npath \"a/*\" { capabilities = [\"read\"] }";
+        assert_eq!(paths_of(hcl), ["transit/encrypt/k", "a/*"]);
+        let json = r#"{"path": {"transit/keys/k": {"capabilities": ["read"]}}}"#;
+        assert_eq!(paths_of(json), ["transit/keys/k"]);
+    }
+}

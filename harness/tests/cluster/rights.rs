@@ -1,0 +1,97 @@
+//! What a run may do is what `kms-harness rbac` prints: every other test here runs with it.
+
+use anyhow::{Context, Result, ensure};
+use kms_apiserver_api::{ApiServer, Call, Method};
+use serde_json::Value;
+
+use crate::world::{Cluster, Parts, Said, until};
+
+/// Every right of the service account is used for something: taken away, a run says that it is missing, and does nothing.
+pub async fn what_rbac_prints_is_enough_and_all_of_it_is_asked_for(parts: Parts) -> Result<()> {
+    let cluster = Cluster::start(&parts).await?;
+    let scenario = cluster.scenario(
+        "idle",
+        "title = \"T.\"\nproves = [\"KMS2-RT-01\"]\narms = [\"cluster\"]\n\
+         waives = [\"key-id-agrees\"]\n\n[phases]\nsettle = \"5s\"\n\
+         baseline = \"5s\"\nfault = \"1s\"\nheal = \"1s\"\nliveness = \"1s\"\n\n[[expect]]\nsometimes = \"writes-ok\"\n",
+    )?;
+    let words = cluster.staged(&[&scenario]);
+    Said::of(cluster.chaos(&words)).await?.ended(0)?;
+    let policy = cluster.policy().await?;
+    cluster.is_as_before(&policy).await?;
+
+    let rbac = "/apis/rbac.authorization.k8s.io/v1";
+    for (place, missing) in [
+        (
+            format!("{rbac}/namespaces/kms-harness/rolebindings/kms-harness"),
+            &[
+                "create secrets in kms-harness",
+                "watch configmaps in kms-harness",
+                "update leases",
+            ][..],
+        ),
+        (
+            format!("{rbac}/namespaces/kms-harness-beside/rolebindings/kms-harness"),
+            &["get secrets in kms-harness-beside"][..],
+        ),
+        (
+            format!("{rbac}/clusterrolebindings/kms-harness"),
+            // the first thing that is asked for
+            &["kube-system"][..],
+        ),
+    ] {
+        let read = cluster
+            .server
+            .call(Call::new(Method::Get, place.clone()))
+            .await?;
+        let mut binding = read.json().clone();
+        let deleted = cluster
+            .server
+            .call(Call::new(Method::Delete, place.clone()))
+            .await?;
+        ensure!(deleted.ok(), "{deleted:?}");
+        // the server knows it a moment later
+        let mut last = None;
+        until(&place, async || {
+            let said = Said::of(cluster.chaos(&words)).await?;
+            let refused = said.code == Some(3);
+            last = Some(said);
+            Ok(refused)
+        })
+        .await?;
+        last.context("it was not asked")?.tells(missing)?;
+        for field in [
+            "resourceVersion",
+            "uid",
+            "creationTimestamp",
+            "managedFields",
+        ] {
+            binding["metadata"]
+                .as_object_mut()
+                .context("no metadata")?
+                .remove(field);
+        }
+        let made = cluster.create(&binding).await?;
+        ensure!(made == 201, "{made}: {binding}");
+    }
+    cluster.is_as_before(&policy).await?;
+    no_wildcards(&cluster).await
+}
+
+/// Nothing is granted by a wildcard, and no Secret outside of the harness's own namespaces.
+async fn no_wildcards(cluster: &Cluster) -> Result<()> {
+    let path = "/apis/rbac.authorization.k8s.io/v1/clusterroles/kms-harness";
+    let role = cluster.server.call(Call::new(Method::Get, path)).await?;
+    let rules = role.json()["rules"].as_array().context("no rules")?.clone();
+    for rule in &rules {
+        let words = |field: &str| -> Vec<String> {
+            let all = rule[field].as_array().into_iter().flatten();
+            all.filter_map(Value::as_str).map(str::to_owned).collect()
+        };
+        let resources = words("resources");
+        ensure!(resources.iter().all(|one| one == "namespaces"), "{rule}");
+        let all = [words("verbs"), words("apiGroups"), resources].concat();
+        ensure!(!all.contains(&"*".to_owned()), "{rule}");
+    }
+    Ok(())
+}
