@@ -177,8 +177,7 @@ impl Core {
         if !matches!(request.method.as_str(), "PUT" | "POST") {
             return self.refuse(Refused::Empty(405));
         }
-        let done =
-            |core: &Self| sys::health::without_index(core.finish(204, bytes::Bytes::new(), true));
+        let done = |core: &Self| core.finish(204, bytes::Bytes::new(), true);
         if self.sealed() {
             return match target {
                 "seal" => done(self),

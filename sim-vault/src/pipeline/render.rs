@@ -15,8 +15,22 @@ use crate::{
 };
 
 impl Core {
-    /// Dresses an outcome as HTTP.
+    /// Dresses an outcome as HTTP. What a mount answers says how current it is, whatever its status; help and refusals do not.
     pub(crate) fn render(&mut self, done: Done) -> Response {
+        let dated = done.mount.is_some() && done.outcome.is_ok();
+        let mut response = self.dress(done);
+        if dated
+            && self.options.storage == Storage::Raft
+            // DOCS-ONLY for Enterprise
+            && (self.flavour.is_openbao() || self.is_enterprise())
+        {
+            let index = ("X-Vault-Index".to_owned(), self.index_header());
+            response.headers.push(index);
+        }
+        response
+    }
+
+    fn dress(&mut self, done: Done) -> Response {
         let mount_type = done
             .mount
             .and_then(|id| self.mount(id))
@@ -110,9 +124,7 @@ impl Core {
             }
             // a standby that forwarded the request makes a success of nothing
             Refused::Panic if self.node.standby => {
-                let mut empty = self.finish(200, Bytes::new(), false);
-                empty.headers.retain(|(name, _)| name != "X-Vault-Index");
-                return empty;
+                return self.finish(200, Bytes::new(), false);
             }
             Refused::Panic => return Response::closed(),
             Refused::Redirect(to) => return self.redirected(url::redirect(&to, false)),
@@ -131,13 +143,6 @@ impl Core {
             "Strict-Transport-Security".to_owned(),
             "max-age=31536000; includeSubDomains".to_owned(),
         ));
-        if self.options.storage == Storage::Raft
-            // DOCS-ONLY for Enterprise
-            && (self.flavour.is_openbao() || self.is_enterprise())
-            && (200..300).contains(&status)
-        {
-            headers.push(("X-Vault-Index".to_owned(), self.index_header()));
-        }
         Response {
             status,
             headers,

@@ -146,7 +146,7 @@ pub(crate) fn answer(core: &Core, request: &Request, target: &Target) -> Respons
     } else {
         serde_json::to_string(&health).unwrap_or_default() + "\n"
     };
-    without_index(core.finish(status, Bytes::from(body), true))
+    core.finish(status, Bytes::from(body), true)
 }
 
 /// The answer of `sys/seal-status` and of every unseal step.
@@ -221,12 +221,7 @@ pub(crate) fn leader(core: &Core, request: &Request) -> Response {
     plain(core, 200, &body)
 }
 
-/// An answer that is no envelope and carries no index.
+/// An answer that is no envelope.
 pub(crate) fn plain(core: &Core, status: u16, body: &Value) -> Response {
-    without_index(core.finish(status, Bytes::from(body.to_string() + "\n"), true))
-}
-
-pub(crate) fn without_index(mut response: Response) -> Response {
-    response.headers.retain(|(name, _)| name != "X-Vault-Index");
-    response
+    core.finish(status, Bytes::from(body.to_string() + "\n"), true)
 }

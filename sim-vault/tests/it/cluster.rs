@@ -52,6 +52,24 @@ async fn a_lagging_standby_uses_the_old_version_and_refuses_the_new_index() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_mount_answers_has_an_index_whatever_its_status_and_a_refusal_has_none() {
+    let (active, _) = cluster(Flavour::OpenBao);
+    let half = json!({ "batch_input": [{ "plaintext": "!!" }, { "plaintext": "aGk=" }] });
+    let whole = json!({ "plaintext": "!!" });
+    for (body, dated) in [(half, true), (whole, false)] {
+        let request = Request::new("POST", "/v1/transit/encrypt/k").token("root");
+        let answer = active.call(&request.json(&body));
+        assert_eq!(
+            (answer.status, answer.get("X-Vault-Index").is_some()),
+            (400, dated),
+            "{body}"
+        );
+    }
+    let help = Request::new("GET", "/v1/transit/keys/k?help=1").token("root");
+    assert!(active.call(&help).get("X-Vault-Index").is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn vaults_standbys_forward_and_never_lag() {
     let (active, standby) = cluster(Flavour::Vault);
     standby.set_node(|n| n.lag = Duration::from_secs(2));
