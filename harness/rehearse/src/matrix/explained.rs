@@ -1,5 +1,6 @@
-//! Cells whose right outcome is not "nothing happened", each with the reason. A cell that shows something which stands
-//! not here fails, and so does an entry that a cell of it does not show.
+//! Cells whose right outcome is not "nothing happened", each with the reason. A cell that shows what does not stand here
+//! fails. So does a cell that does not show what stands here for [`Sureness::Always`], and a sweep over all cells of an
+//! entry for [`Sureness::Sometimes`] of which none shows it.
 
 use super::Cell;
 use super::fault::Fault;
@@ -32,8 +33,19 @@ impl Effect {
     }
 }
 
+/// How sure it is that a cell shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sureness {
+    /// Every one does.
+    Always,
+    /// It depends on who writes what in which second.
+    Sometimes,
+}
+
 /// An explanation.
 pub struct Entry {
+    /// How sure it is.
+    pub sureness: Sureness,
     /// What shows.
     pub effect: Effect,
     /// In cells with one of these faults,
@@ -51,6 +63,7 @@ pub struct Entry {
 /// The table.
 pub const EXPLAINED: &[Entry] = &[
     Entry {
+        sureness: Sureness::Always,
         effect: Effect::Lost,
         faults: &[Fault::KeyDeletedRestarted],
         paths: &[Path::IdentityToKms, Path::AescbcToKms],
@@ -59,12 +72,37 @@ pub const EXPLAINED: &[Entry] = &[
         why: "a node has written with the new key by then: what lies under a deleted key goes with the last process that has its seed in memory, unless the key is restored",
     },
     Entry {
+        sureness: Sureness::Always,
         effect: Effect::Lost,
         faults: &[Fault::KeyDeletedRestarted],
         paths: &[Path::KmsToKms, Path::KmsToIdentity],
         from: Phase::BeforeTheEdit,
         to: Phase::MigrationMiddle,
         why: "what is not rewritten yet lies under the deleted key: it goes with the last process that has its seed in memory, unless the key is restored",
+    },
+    Entry {
+        sureness: Sureness::Sometimes,
+        effect: Effect::Barred,
+        faults: &[
+            Fault::KeyDeleted,
+            Fault::KeyDeletedRestarted,
+            Fault::KeyDeletedRestored,
+            Fault::KeySoftDeleted,
+            Fault::MinVersionRaised,
+            Fault::NodePartitioned,
+            Fault::AllPartitioned,
+            Fault::PluginCrashed,
+            Fault::VaultSealed,
+        ],
+        paths: &[
+            Path::IdentityToKms,
+            Path::AescbcToKms,
+            Path::KmsToKms,
+            Path::KmsToIdentity,
+        ],
+        from: Phase::BeforeTheEdit,
+        to: Phase::PruneConverged,
+        why: "a server goes on writing with the seed that it has, and a server that has not met this seed before the fault cannot have it decrypted: until it is not ready, or, where Status has no reason to fail, as with a raised min_decryption_version, as long as the fault lasts",
     },
 ];
 
@@ -87,6 +125,7 @@ pub fn judge(cell: &Cell, outcome: &Outcome) -> (Vec<String>, Vec<&'static str>)
             .find(|entry| entry.effect == effect && entry.covers(cell));
         match (effect.shows(outcome), entry) {
             (false, None) => {}
+            (false, Some(entry)) if entry.sureness == Sureness::Sometimes => {}
             (true, Some(entry)) => why.push(entry.why),
             (true, None) => {
                 let example = outcome.barred.first().map_or("", String::as_str);
@@ -105,4 +144,24 @@ pub fn judge(cell: &Cell, outcome: &Outcome) -> (Vec<String>, Vec<&'static str>)
         }
     }
     (wrong, why)
+}
+
+/// Entries of which every cell is among these, and none of them shows it.
+pub fn unshown(cells: &[(Cell, Vec<&'static str>)]) -> Vec<String> {
+    let seed = cells.first().map_or(0, |(cell, _)| cell.seed);
+    let all = super::all(seed);
+    let missing = EXPLAINED.iter().filter(|entry| {
+        let played = |cell: &Cell| cells.iter().any(|(other, _)| other == cell);
+        let shown = |(_, why): &(Cell, Vec<&str>)| why.contains(&entry.why);
+        let mut covered = all.iter().filter(|cell| entry.covers(cell));
+        covered.all(played) && !cells.iter().any(shown)
+    });
+    let told = missing.map(|entry| {
+        format!(
+            "the table of explanations says that {} because {}: no cell shows that",
+            entry.effect.word(),
+            entry.why
+        )
+    });
+    told.collect()
 }

@@ -69,6 +69,15 @@ pub struct Wish<'a> {
     pub seed: u64,
 }
 
+/// The whole matrix.
+pub fn all(seed: u64) -> Vec<Cell> {
+    let wish = Wish {
+        seed,
+        ..Wish::default()
+    };
+    cells(&wish).expect("a wish without words names none that there is not")
+}
+
 /// The cells of a wish, in order.
 ///
 /// # Errors

@@ -81,6 +81,8 @@ pub struct Sweep {
     pub held: bool,
     /// Cells by verdict: green, explained, failed.
     pub counts: [usize; 3],
+    /// Explanations that no cell shows, though all of theirs were played.
+    pub unshown: Vec<String>,
     /// The cells, in order.
     pub cells: Vec<Played>,
 }
@@ -91,9 +93,15 @@ impl Sweep {
         let verdicts = [Verdict::Green, Verdict::Explained, Verdict::Failed];
         let counts =
             verdicts.map(|verdict| cells.iter().filter(|cell| cell.verdict == verdict).count());
+        let shown: Vec<_> = cells
+            .iter()
+            .map(|cell| (cell.cell, cell.explained.clone()))
+            .collect();
+        let unshown = explained::unshown(&shown);
         Self {
-            held: counts[2] == 0,
+            held: counts[2] == 0 && unshown.is_empty(),
             counts,
+            unshown,
             cells,
         }
     }
@@ -156,6 +164,9 @@ impl Sweep {
                 out.push_str(&format!("  {text}\n"));
             }
             out.push_str(&format!("  again: {}\n", failed.replay));
+        }
+        for text in &self.unshown {
+            out.push_str(&format!("FAILED {text}\n"));
         }
         let [green, explained, failed] = self.counts;
         let seconds: u64 = self.cells.iter().map(|cell| cell.simulated_seconds).sum();

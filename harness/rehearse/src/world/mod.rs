@@ -5,7 +5,8 @@
 //! its to say: for each there is a server here, which is probed as a kubelet does, and the model is told. The migrator
 //! is its own too, but the objects are rewritten here, through the API.
 //!
-//! In reading order: [`clock`], [`vault`], [`plugin`], [`servers`], [`objects`], [`migrator`], [`state`], `hands`, `pending`.
+//! In reading order: [`clock`], [`vault`], [`plugin`], [`servers`], [`objects`], [`migrator`], [`state`], `hands`, `pending`; and for
+//! operators later than the procedure's [`doors`] and `sidecars` (a plugin for each key), [`health`] and [`remote`] (rotations).
 
 pub mod clock;
 pub mod doors;

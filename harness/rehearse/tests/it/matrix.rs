@@ -7,12 +7,12 @@ use kms_controlplane::encryption_config::{CONFIG_KEY, EncryptionConfiguration, P
 use kms_controlplane::object::MANAGED_NAMESPACE;
 use kms_controlplane::plane::COMPONENTS;
 use kms_rehearse::many;
-use kms_rehearse::matrix::explained::EXPLAINED;
+use kms_rehearse::matrix::explained::{EXPLAINED, unshown};
 use kms_rehearse::matrix::fault::Fault;
 use kms_rehearse::matrix::ledger::Ledger;
 use kms_rehearse::matrix::phase::Phase;
 use kms_rehearse::matrix::report::{Sweep, Verdict};
-use kms_rehearse::matrix::{Cell, Wish, cells};
+use kms_rehearse::matrix::{Cell, Wish, all, cells};
 use kms_rehearse::options::Words as _;
 use kms_rehearse::world::World;
 use kms_rehearse::world::servers::everything;
@@ -62,7 +62,7 @@ fn every_fault_meets_every_path_from_kms_to_identity() {
 
 #[test]
 fn the_matrix_has_its_size_and_every_explanation_its_cells() {
-    let all = wished(None, None, None);
+    let all = all(1);
     assert!(all.len() >= 300, "{} cells", all.len());
     assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
     for entry in EXPLAINED {
@@ -182,6 +182,29 @@ fn a_loss_that_nothing_explains_and_an_explanation_that_does_not_occur_fail() {
     assert!(wrong.is_empty() && why.len() == 1, "{wrong:?}");
     let (wrong, _) = judge(&cell, &Outcome::default());
     assert!(wrong[0].contains("did not happen"), "{wrong:?}");
+}
+
+#[test]
+fn a_seed_that_others_have_not_met_is_closed_to_them_while_the_fault_lasts() {
+    let played = one("identity-to-kms", "min-version-raised", "migration-middle").play();
+    assert_eq!(played.verdict, Verdict::Explained, "{played:?}");
+    assert!(played.barred > 0 && played.lost == 0, "{played:?}");
+}
+
+#[test]
+fn an_explanation_that_no_cell_shows_fails_the_sweep() {
+    let nothing: Vec<(Cell, Vec<&str>)> = all(1).into_iter().map(|cell| (cell, vec![])).collect();
+    assert_eq!(unshown(&nothing).len(), EXPLAINED.len());
+    let shown: Vec<(Cell, Vec<&str>)> = all(1)
+        .into_iter()
+        .map(|cell| {
+            let mine = EXPLAINED.iter().filter(|entry| entry.covers(&cell));
+            (cell, mine.map(|entry| entry.why).collect())
+        })
+        .collect();
+    assert!(unshown(&shown).is_empty());
+    // what was not played says nothing
+    assert!(unshown(&nothing[..10]).is_empty());
 }
 
 #[test]
