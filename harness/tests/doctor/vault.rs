@@ -59,12 +59,24 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// A Vault of its own.
+    /// A Vault of its own. A port that was free a moment ago may not be any more: then it is started on another one.
     pub async fn vault(&self, folder: &Path) -> Result<Box<dyn Breakable>> {
-        Ok(match self.kind {
-            Kind::Sim(flavour) => Box::new(Sim::start(1, flavour, Front::Own).await?),
-            Kind::Server(family) => Box::new(Server::dev(family, &self.binary, folder).await?),
-        })
+        let family = match self.kind {
+            Kind::Sim(flavour) => return Ok(Box::new(Sim::start(1, flavour, Front::Own).await?)),
+            Kind::Server(family) => family,
+        };
+        let mut attempt = 1;
+        loop {
+            let folder = folder.join(format!("vault-{attempt}"));
+            std::fs::create_dir(&folder)?;
+            match Server::dev(family, &self.binary, &folder).await {
+                Ok(server) => return Ok(Box::new(server)),
+                Err(error) if attempt < 5 && format!("{error:#}").contains("already in use") => {
+                    attempt += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 
