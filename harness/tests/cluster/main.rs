@@ -1,6 +1,7 @@
 //! The cluster arm on a real kube-apiserver with its etcd, the plugin, and an OpenBao of its own. A kubelet and controllers
 //! are not there: what needs them is looked at in the API.
 
+mod faults;
 mod library;
 mod pods;
 mod rights;
@@ -33,6 +34,7 @@ fn main() {
         ));
     }
     trial!(
+        faults::each_in_vault_is_made_and_undone,
         safety::nothing_starts_where_it_should_not,
         safety::a_second_run_and_a_killed_one,
         safety::a_lost_connection_heals_and_is_told,
@@ -51,5 +53,5 @@ fn main() {
         Ok::<_, String>(()),
         swarm::a_fault_ends_without_its_harness,
     ));
-    tier::run(trials, 10)
+    tier::run(trials, 18)
 }

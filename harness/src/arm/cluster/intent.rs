@@ -346,7 +346,12 @@ async fn revoke(vault: &Staging, policy: &Policy) -> Result<u64> {
             .filter_map(Value::as_str)
             .collect();
         let only = |name: &&str| **name == *policy.name || **name == *"default";
-        if policies.contains(&policy.name.as_str()) && policies.iter().all(only) {
+        // By its entity it may have rights that are somebody else's.
+        let more = token.pointer("/data/identity_policies");
+        let more = more
+            .and_then(Value::as_array)
+            .is_some_and(|more| !more.is_empty());
+        if policies.contains(&policy.name.as_str()) && policies.iter().all(only) && !more {
             vault
                 .admin
                 .write("auth/token/revoke-accessor", body)

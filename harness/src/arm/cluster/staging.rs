@@ -186,7 +186,7 @@ impl Staging {
     /// The policy's text without these rights; without any if none is named.
     #[must_use]
     pub fn without(&self, policy: &Policy, rights: &[Right]) -> String {
-        let has = paths_of(&policy.text);
+        let has = paths_of(&policy.text).unwrap_or_default();
         let left = self.rights().into_iter().filter(|(right, path, _)| {
             let lost = rights.is_empty() || rights.contains(right);
             !lost && has.contains(path)
@@ -225,8 +225,17 @@ impl Staging {
             let body = policy.ok()?;
             let text = body.pointer("/data/policy").and_then(Value::as_str);
             let text = text.unwrap_or_default().to_owned();
-            if paths_of(&text).contains(&encrypt) {
-                found.push(Policy { name, text });
+            if !text.contains(&encrypt) {
+                continue;
+            }
+            match paths_of(&text) {
+                None => {
+                    return Ok(Err(format!(
+                        "the policy {name} speaks of {encrypt} and cannot be read: it should be path \"…\" {{ … }} alone"
+                    )));
+                }
+                Some(paths) if paths.contains(&encrypt) => found.push(Policy { name, text }),
+                Some(_) => {}
             }
         }
         let one = match found.len() {
@@ -240,6 +249,7 @@ impl Staging {
         };
         let own = self.rights().map(|(_, path, _)| path);
         let more = paths_of(&one.text)
+            .unwrap_or_default()
             .into_iter()
             .find(|path| !own.contains(path) && path != "auth/token/revoke-self");
         Ok(match more {
@@ -308,28 +318,62 @@ fn split(key: &str) -> Result<(String, String)> {
     Ok((mount.to_owned(), name.to_owned()))
 }
 
-/// The paths that a policy names, in HCL or JSON. Of one that names paths in another way, the strings that look like one.
-fn paths_of(text: &str) -> Vec<String> {
-    let parsed: Option<Value> = serde_json::from_str(text).ok();
-    if let Some(paths) = parsed
-        .as_ref()
-        .and_then(|policy| policy["path"].as_object())
-    {
-        return paths.keys().cloned().collect();
+/// The paths of a policy, in HCL or JSON; nothing if it says anything that is not understood here.
+fn paths_of(text: &str) -> Option<Vec<String>> {
+    if let Ok(policy) = serde_json::from_str::<Value>(text) {
+        let fields = policy.as_object()?;
+        let known = fields.keys().all(|name| name == "path" || name == "name");
+        let paths = fields.get("path")?.as_object().filter(|_| known)?;
+        return Some(paths.keys().cloned().collect());
     }
+    let text = without_comments(text);
+    let mut rest = text.trim();
     let mut paths = Vec::new();
-    for line in text.lines().map(str::trim) {
-        let line = line.split('#').next().unwrap_or_default();
-        for rest in line.split("path").skip(1) {
-            let mut quoted = rest.split('"');
-            if quoted.next().is_some_and(|before| before.trim().is_empty())
-                && let Some(path) = quoted.next()
-            {
-                paths.push(path.to_owned());
-            }
+    while !rest.is_empty() {
+        let quoted = rest.strip_prefix("path")?.trim_start().strip_prefix('"')?;
+        let (path, after) = quoted.split_once('"')?;
+        let block = after.trim_start().strip_prefix('{')?;
+        paths.push(path.to_owned());
+        rest = block[end_of_block(block)?..].trim();
+    }
+    Some(paths)
+}
+
+/// Where a block has ended whose opening brace was read: after its closing one.
+fn end_of_block(text: &str) -> Option<usize> {
+    let (mut depth, mut quoted) = (1_u32, false);
+    for (at, letter) in text.char_indices() {
+        match letter {
+            '"' => quoted = !quoted,
+            '{' if !quoted => depth += 1,
+            '}' if !quoted => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return Some(at + 1);
         }
     }
-    paths
+    None
+}
+
+fn without_comments(text: &str) -> String {
+    let (mut left, mut rest, mut quoted) = (String::new(), text, false);
+    while let Some(letter) = rest.chars().next() {
+        let ends = match letter {
+            '#' if !quoted => Some("\n"),
+            '/' if !quoted && rest.starts_with("//") => Some("\n"),
+            '/' if !quoted && rest.starts_with("/*") => Some("*/"),
+            _ => None,
+        };
+        rest = if let Some(end) = ends {
+            rest.split_once(end).map_or("", |(_, after)| after)
+        } else {
+            quoted ^= letter == '"';
+            left.push(letter);
+            &rest[letter.len_utf8()..]
+        };
+    }
+    left
 }
 
 #[cfg(test)]
@@ -348,9 +392,21 @@ mod tests {
 
     #[test]
     fn paths_of_policies_in_both_forms() {
-        let hcl = "# path \"old\"\npath \"transit/encrypt/k\" {\n  capabilities = [\"update\"]\n}\npath \"a/*\" { capabilities = [\"read\"] }";
-        assert_eq!(paths_of(hcl), ["transit/encrypt/k", "a/*"]);
+        let of = |text: &str| paths_of(text).map(|paths| paths.join(" "));
+        let hcl = "# path \"old\" {}\npath \"transit/encrypt/k\" {\n  capabilities = [\"update\"]\n}\n\
+                   /* path \"x\" */ path\n\"a/*\" { capabilities = [\"read\"] allowed_parameters = { \"}\" = [] } } // end";
+        assert_eq!(of(hcl).as_deref(), Some("transit/encrypt/k a/*"));
         let json = r#"{"path": {"transit/keys/k": {"capabilities": ["read"]}}}"#;
-        assert_eq!(paths_of(json), ["transit/keys/k"]);
+        assert_eq!(of(json).as_deref(), Some("transit/keys/k"));
+        // What is not understood is not taken for a policy that grants nothing else.
+        for odd in [
+            "path \"a\" {} other \"b\" {}",
+            "path \"a\" {",
+            "path = \"a\"",
+            r#"{"path": [{"a": {}}]}"#,
+            r#"{"paths": {"a": {}}}"#,
+        ] {
+            assert_eq!(of(odd), None, "{odd}");
+        }
     }
 }

@@ -21,6 +21,8 @@ use crate::vault::admin::Admin;
 
 /// Limit for Vault to move a mount, or to serve after it was unsealed.
 const MOVES: Duration = Duration::from_secs(30);
+/// After this a move that was asked for shows.
+const STILL_MOVES: Duration = Duration::from_secs(2);
 /// How often it is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -172,7 +174,13 @@ impl Undo {
                 let path = format!("sys/quotas/rate-limit/{name}");
                 hands.vault(address)?.delete(&path).await.map(drop)
             }
-            Self::Mount { address, from, to } => moved(hands.vault(address)?, from, to).await,
+            Self::Mount { address, from, to } => {
+                let vault = hands.vault(address)?;
+                moved(vault, from, to).await?;
+                // A move that was asked for just before a crash may still be on its way.
+                sleep(STILL_MOVES).await;
+                moved(vault, from, to).await
+            }
             Self::RoleId { address, path, id } => {
                 let path = format!("{path}/role-id");
                 let body = json!({"role_id": id});
