@@ -18,7 +18,7 @@ use kube::api::{Api, PostParams};
 use tokio::process::Command;
 
 use crate::life::{same, secret, stored};
-use crate::world::{Keeper, Kind, Parts, READY, World, settings, sim};
+use crate::world::{Keeper, Kind, Parts, READY, settings, sim};
 
 const PREFIX: &str = "k8s:enc:kms:v2:vault:";
 /// Where the shipped files have the socket.
@@ -42,9 +42,22 @@ fn shipped(name: &str) -> Result<String> {
 
 /// With strict validation and everything that a server checks before it stores: an unknown or misplaced field is refused.
 pub async fn the_server_takes_each_pod(parts: Parts) -> Result<()> {
-    let world = World::on_sim(Kind::Real, &parts).await?;
-    kubectl(&parts, &world, "create namespace openshift-kube-apiserver").await?;
-    let place = world.folder.path();
+    let folder = tempfile::Builder::new().prefix("kms-").tempdir()?;
+    let place = folder.path();
+    let etcd = Etcd::start(&parts.server.etcd, place).await?;
+    let mut settings = settings(&etcd, None);
+    // As every control plane has it.
+    settings.more.push("--allow-privileged=true".to_owned());
+    let program = Kind::Real.program(&parts);
+    let server = Launched::start(&program, &settings, &place.join("server")).await?;
+    server.ready(READY).await?;
+    kubectl(
+        &parts,
+        &server,
+        place,
+        "create namespace openshift-kube-apiserver",
+    )
+    .await?;
     for name in [
         "static-pod.yaml",
         "static-pod-documented.yaml",
@@ -57,13 +70,13 @@ pub async fn the_server_takes_each_pod(parts: Parts) -> Result<()> {
             file.display()
         );
         fs::write(&file, &text)?;
-        let said = kubectl(&parts, &world, &apply)
+        let said = kubectl(&parts, &server, place, &apply)
             .await
             .with_context(|| name.to_owned())?;
         ensure!(said.starts_with("pod/"), "{name}: {said}");
         // The server looks: a field of another name is told.
         fs::write(&file, text.replace("volumeMounts:", "volumeMount:"))?;
-        let refused = kubectl(&parts, &world, &apply).await;
+        let refused = kubectl(&parts, &server, place, &apply).await;
         let refused = refused
             .err()
             .with_context(|| format!("{name}: anything goes"))?;
@@ -75,14 +88,14 @@ pub async fn the_server_takes_each_pod(parts: Parts) -> Result<()> {
     Ok(())
 }
 
-async fn kubectl(parts: &Parts, world: &World, words: &str) -> Result<String> {
+async fn kubectl(parts: &Parts, server: &Launched, home: &Path, words: &str) -> Result<String> {
     let program = parts.server.kubectl.as_ref().context("no kubectl")?;
     let output = Command::new(program)
         .arg("--kubeconfig")
-        .arg(&world.server.files().kubeconfig)
+        .arg(&server.files().kubeconfig)
         .args(words.split(' '))
         .env_clear()
-        .env("HOME", world.folder.path())
+        .env("HOME", home)
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output()

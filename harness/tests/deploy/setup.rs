@@ -113,7 +113,7 @@ impl Scene {
             .split(' ')
             .map(|word| match word.split_once('=') {
                 // Paths on the page are relative to the folder.
-                Some((name, file)) if place.join(file).is_file() => {
+                Some((name, file)) if name.ends_with("-path") || name.starts_with("-tls-") => {
                     format!("{name}={}", place.join(file).display())
                 }
                 _ => word.to_owned(),

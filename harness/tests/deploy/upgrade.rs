@@ -14,7 +14,7 @@ use kms_harness::vault::provision::Wanted;
 use kms_harness::vault::server::Server;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::common::kms::{Kms, Sealed};
 use crate::page;
@@ -61,9 +61,11 @@ pub async fn another_program_takes_over_and_gives_back(parts: Parts) -> Result<(
     let look = Look::new(&parts.plugin, &newer, &describe(&newer)?, &values)?;
     look.before(folder.path()).await?;
 
-    let (stop, calls) = calls(first.socket().to_owned());
+    let mut calls = Calls::start(first.socket().to_owned());
+    calls.go_on().await?;
     let mut second = hand_over(&mut first, describe(&newer)?, &values, folder.path()).await?;
     look.after(folder.path(), &before.answer.key_id).await?;
+    calls.go_on().await?;
     let kms = Kms::connect(second.socket()).await?;
     kms.opens(&before).await.context("the old one's value")?;
     let between = kms.round_trip(&[2; 32]).await?;
@@ -72,7 +74,7 @@ pub async fn another_program_takes_over_and_gives_back(parts: Parts) -> Result<(
         "another key_id after the upgrade"
     );
 
-    let _third = hand_over(
+    let third = hand_over(
         &mut second,
         describe(&parts.plugin)?,
         &values,
@@ -80,12 +82,9 @@ pub async fn another_program_takes_over_and_gives_back(parts: Parts) -> Result<(
     )
     .await?;
     look.after(folder.path(), &before.answer.key_id).await?;
-    let kms = Kms::connect(_third.socket()).await?;
+    let kms = Kms::connect(third.socket()).await?;
     kms.opens(&between).await.context("the new one's value")?;
-    stop.send(true)?;
-    let made = calls.await??;
-    ensure!(made > 20, "only {made} calls were made meanwhile");
-    Ok(())
+    calls.go_on().await
 }
 
 /// Starts the next one, which waits, and stops the one that serves; the next one serves.
@@ -114,31 +113,65 @@ async fn hand_over(
     }
 }
 
-/// Calls without a pause until told to stop, each on a connection of its own; how many. One that fails is an error.
-fn calls(socket: PathBuf) -> (watch::Sender<bool>, JoinHandle<Result<u32>>) {
-    let (stop, stopped) = watch::channel(false);
-    let work = async move {
-        let mut made = 0;
-        let mut last: Option<Sealed> = None;
-        while !*stopped.borrow() {
-            let deadline = Instant::now() + CALL;
-            let kms = loop {
-                match Kms::connect(&socket).await {
-                    Ok(kms) => break kms,
-                    Err(error) if Instant::now() >= deadline => bail!("{error:#}"),
-                    Err(_) => sleep(Duration::from_millis(5)).await,
+/// Calls without a pause, each on a connection of its own, until dropped. One that fails ends them.
+struct Calls {
+    made: watch::Receiver<u32>,
+    task: Option<JoinHandle<Result<()>>>,
+}
+
+impl Calls {
+    fn start(socket: PathBuf) -> Self {
+        let (count, made) = watch::channel(0);
+        let work = async move {
+            let mut last: Option<Sealed> = None;
+            loop {
+                let kms = connected(&socket).await?;
+                if let Some(sealed) = &last {
+                    kms.opens(sealed).await.context("under calls")?;
                 }
-            };
-            if let Some(sealed) = &last {
-                kms.opens(sealed).await.context("under calls")?;
+                last = Some(kms.encrypt(&[3; 32]).await.context("under calls")?);
+                count.send_modify(|made| *made += 1);
+                sleep(Duration::from_millis(10)).await;
             }
-            last = Some(kms.encrypt(&[3; 32]).await.context("under calls")?);
-            made += 1;
-            sleep(Duration::from_millis(10)).await;
+        };
+        Self {
+            made,
+            task: Some(tokio::spawn(work)),
         }
-        Ok(made)
-    };
-    (stop, tokio::spawn(work))
+    }
+
+    /// Waits until some more were made, none of which failed.
+    async fn go_on(&mut self) -> Result<()> {
+        let wanted = *self.made.borrow() + 3;
+        let enough = timeout(START, self.made.wait_for(|made| *made >= wanted));
+        if let Ok(Ok(_)) = enough.await {
+            return Ok(());
+        }
+        match self.task.take().filter(JoinHandle::is_finished) {
+            Some(ended) => ended.await?,
+            None => bail!("no call was answered for {} s", START.as_secs()),
+        }
+    }
+}
+
+impl Drop for Calls {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+/// A connection, once the socket is there: API servers wait for it, too.
+async fn connected(socket: &Path) -> Result<Kms> {
+    let deadline = Instant::now() + CALL;
+    loop {
+        match Kms::connect(socket).await {
+            Ok(kms) => return Ok(kms),
+            Err(error) if Instant::now() >= deadline => return Err(error),
+            Err(_) => sleep(Duration::from_millis(5)).await,
+        }
+    }
 }
 
 /// What the page has an operator look at.

@@ -146,6 +146,11 @@ fn wrong_usage() {
             &["--other-socket", "unix:///"],
         ),
         (
+            &["check", "--socket", "unix:///a", "--image", "/nowhere.tar"],
+            &["/nowhere.tar", "ci/image", "docker save"],
+        ),
+        (&["run", "--image", "/nowhere.tar"], &["--subject"]),
+        (
             &["check", "--socket", "unix:///a", "--profile", "gold"],
             &["core"],
         ),
