@@ -316,7 +316,7 @@ impl Row {
             return Some(INVISIBLE.to_owned());
         }
         let all_seen = |parts: &&[Part]| parts.iter().all(|part| part.is_seen(seen));
-        if self.needs.iter().any(|parts| all_seen(&parts)) {
+        if self.needs.iter().any(all_seen) {
             return None;
         }
         let ways: Vec<String> = self

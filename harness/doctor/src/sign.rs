@@ -235,7 +235,7 @@ pub fn signs(text: &str) -> Vec<Sign> {
     let fits = |words: &&[&str]| words.iter().all(|word| text.contains(word));
     let mut found: Vec<Sign> = WORDS
         .iter()
-        .filter(|(_, any)| any.iter().any(|words| fits(words)))
+        .filter(|(_, any)| any.iter().any(&fits))
         .map(|(sign, _)| *sign)
         .collect();
     // the narrower one says it all
