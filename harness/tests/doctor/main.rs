@@ -1,9 +1,5 @@
-//! `doctor` and `collect` on real parts: real Vaults, the plugin's socket, a real kube-apiserver.
-//!
-//! Names begin with the kind of Vault, or `cluster::`.
+//! `doctor` and `collect` on real parts: real Vaults and the plugin's socket. Names begin with the kind of Vault.
 
-#[cfg(feature = "kube")]
-mod cluster;
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "../common/plugin.rs"]
@@ -31,8 +27,6 @@ fn main() {
     ] {
         trials.extend(of(kind, &plugin));
     }
-    #[cfg(feature = "kube")]
-    trials.extend(cluster::trials(&plugin));
     tier::run(trials, 6)
 }
 

@@ -91,7 +91,7 @@ async fn may_not_be_used(socket: &Path, url: &str) -> Result<()> {
         return Ok(());
     };
     let before = fs::metadata(socket)?.permissions();
-    fs::set_permissions(socket, fs::Permissions::from_mode(0))?;
+    fs::set_permissions(socket, fs::Permissions::from_mode(0o000))?;
     let mut command = Command::new(setpriv);
     if nix::unistd::geteuid().is_root() {
         command.args(["--bounding-set=-all", "--inh-caps=-all"]);

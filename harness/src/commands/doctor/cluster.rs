@@ -38,28 +38,38 @@ const OBJECT: &str =
 /// Most objects of a resource that are read.
 const MOST: usize = 2000;
 
-/// By component: its operator's resource and namespace, and its resources with their paths.
-const OPERATORS: [(&str, &str, &[(&str, &str)]); 3] = [
-    (
-        "kubeapiservers",
-        "openshift-kube-apiserver-operator",
-        &[
+/// What belongs to a component.
+struct Operator {
+    /// Plural name of the operator's resource.
+    plural: &'static str,
+    /// The operator's namespace.
+    namespace: &'static str,
+    /// What the component encrypts, with the paths of lists.
+    resources: &'static [(&'static str, &'static str)],
+}
+
+/// In the order of [`components`].
+const OPERATORS: [Operator; 3] = [
+    Operator {
+        plural: "kubeapiservers",
+        namespace: "openshift-kube-apiserver-operator",
+        resources: &[
             ("secrets", "/api/v1/secrets"),
             ("configmaps", "/api/v1/configmaps"),
         ],
-    ),
-    (
-        "openshiftapiservers",
-        "openshift-apiserver-operator",
-        &[(
+    },
+    Operator {
+        plural: "openshiftapiservers",
+        namespace: "openshift-apiserver-operator",
+        resources: &[(
             "routes.route.openshift.io",
             "/apis/route.openshift.io/v1/routes",
         )],
-    ),
-    (
-        "authentications",
-        "openshift-authentication-operator",
-        &[
+    },
+    Operator {
+        plural: "authentications",
+        namespace: "openshift-authentication-operator",
+        resources: &[
             (
                 "oauthaccesstokens.oauth.openshift.io",
                 "/apis/oauth.openshift.io/v1/oauthaccesstokens",
@@ -69,7 +79,7 @@ const OPERATORS: [(&str, &str, &[(&str, &str)]); 3] = [
                 "/apis/oauth.openshift.io/v1/oauthauthorizetokens",
             ),
         ],
-    ),
+    },
 ];
 
 const MANAGED: &str = "/api/v1/namespaces/openshift-config-managed/secrets";
@@ -95,10 +105,12 @@ pub(super) async fn look(file: &Path, raw: &mut Raw) -> Result<(), Failure> {
         .map_err(|trouble| anyhow!("reach the cluster of {shown}: {trouble}"))?;
     let cluster = Cluster(caller.client());
     cluster.objects(raw).await;
-    for (component, (operator, namespace, resources)) in components().zip(OPERATORS) {
-        cluster.operator(component, operator, namespace, raw).await;
+    for (component, operator) in components().zip(OPERATORS) {
+        cluster.operator(component, &operator, raw).await;
         cluster.pods(component, raw).await;
-        cluster.server(component, &host, resources, raw).await;
+        cluster
+            .server(component, &host, operator.resources, raw)
+            .await;
     }
     Ok(())
 }
@@ -174,7 +186,10 @@ impl Cluster {
         serde_json::to_vec(&list).map_err(|_| Why::Unreadable)
     }
 
-    async fn operator(&self, component: &str, plural: &str, namespace: &str, raw: &mut Raw) {
+    async fn operator(&self, component: &str, operator: &Operator, raw: &mut Raw) {
+        let Operator {
+            plural, namespace, ..
+        } = operator;
         let resource = format!("/apis/operator.openshift.io/v1/{plural}/cluster");
         raw.add(
             format!("cluster/operators/{component}.json"),
