@@ -193,7 +193,7 @@ pub async fn a_fault_ends_without_its_harness((): ()) -> Result<()> {
     };
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(answering);
-    let [port] = kms_process::parts::free_ports()?;
+    let [port] = kms_process::ports::free_ports()?;
     let places = |control: &str, token: &str| {
         Ok::<_, anyhow::Error>(Places {
             vault: Some((

@@ -20,7 +20,7 @@ use kms_harness::vault::admin::Admin;
 use kms_harness::vault::family::Family;
 use kms_harness::vault::provision::{Access, Wanted};
 use kms_harness::vault::server::Server;
-use kms_process::parts::free_ports;
+use kms_process::ports::free_ports;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};

@@ -8,7 +8,7 @@ use kms_doctor::raw::Raw;
 use kms_doctor::{Diagnosis, intake};
 use kms_rehearse::fault;
 use kms_rehearse::options::Mode;
-use kms_rehearse::scenario::library;
+use kms_rehearse::scenario;
 use kms_rehearse::world::{Plan, World};
 use serde_json::{Map, Value};
 use sim_vault::Flavour;
@@ -35,7 +35,7 @@ fn documents() -> Raw {
         1,
         Box::pin(async {
             let mut world = cluster().await;
-            let row = library::find("OCP-FAULT-13").unwrap();
+            let row = scenario::find("OCP-FAULT-13").unwrap();
             let at = row.at;
             fault::inject(&mut world, row, at).await.unwrap();
             world.pass(Duration::from_secs(300)).await;

@@ -7,7 +7,7 @@ use kms_doctor::Diagnosis;
 use kms_doctor::rows::{INVISIBLE, ROWS};
 use kms_rehearse::fault;
 use kms_rehearse::options::{Mode, Procedure};
-use kms_rehearse::scenario::{Row, library};
+use kms_rehearse::scenario::{self, Row};
 use kms_rehearse::world::{Plan, World};
 
 use crate::gather;
@@ -89,7 +89,7 @@ fn patience(id: &str) -> (u64, bool) {
 }
 
 async fn found(id: &str) -> Vec<String> {
-    let row = library::find(id).unwrap();
+    let row = scenario::find(id).unwrap();
     let mut world = stage(&row).await;
     fault::inject(&mut world, row.clone(), row.at)
         .await
@@ -160,7 +160,7 @@ fn a_row_that_nothing_shows_says_so() {
     kms_sim::run::virtual_time(
         1,
         Box::pin(async {
-            let row = library::find("OCP-FAULT-01").unwrap();
+            let row = scenario::find("OCP-FAULT-01").unwrap();
             let mut world = stage(&row).await;
             fault::inject(&mut world, row.clone(), row.at)
                 .await
@@ -183,12 +183,12 @@ fn a_row_that_nothing_shows_says_so() {
 fn the_table_has_the_rehearsal_s_rows() {
     let here: BTreeSet<&str> = ROWS.iter().map(|row| row.id).collect();
     // public bugs of operators have rows of the fault table, or none
-    let there = library::ROWS.iter().map(|row| row.id());
+    let there = scenario::ROWS.iter().map(|row| row.id());
     let there: BTreeSet<&str> = there.filter(|id| id.starts_with("OCP-")).collect();
     assert_eq!(here, there);
     assert!(
         ROWS.iter()
             .all(|row| !row.means.is_empty() && !row.remedy.is_empty())
     );
-    assert_eq!(Mode::Seed, library::find("OCP-FAULT-13").unwrap().mode());
+    assert_eq!(Mode::Seed, scenario::find("OCP-FAULT-13").unwrap().mode());
 }
