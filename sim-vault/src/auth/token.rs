@@ -15,6 +15,7 @@ use crate::{
 
 mod create;
 mod lookup;
+mod policies;
 mod renew;
 mod roles;
 
