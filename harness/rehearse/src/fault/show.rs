@@ -57,7 +57,7 @@ async fn detect(world: &World, detection: &Detection) -> Result<Detected, Troubl
     let held = found.is_some() && unwanted.is_none();
     let (node, output) = found.unwrap_or(last);
     let quoted = |texts: &[String]| {
-        let texts: Vec<String> = texts.iter().map(|text| format!("{text:?}")).collect();
+        let texts: Vec<String> = texts.iter().map(|text| format!("`{text}`")).collect();
         texts.join(" and ")
     };
     let mut text = String::from("it shows");

@@ -1,4 +1,4 @@
-//! The file's form: what serde reads and schemars describes. What it means is checked in [`super::meaning`].
+//! The file's form: what serde reads and schemars describes. What it means is checked in `meaning`.
 
 use kms_scenario::language::file::ArmName;
 use kms_scenario::language::time::Time;
