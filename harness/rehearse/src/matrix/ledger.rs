@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use kms_apiserver_api::{Answer, Resource, Target, Trouble};
-use kms_controlplane::plane::COMPONENTS;
 use serde_json::{Value, json};
 
 use crate::world::servers::STORAGE;
@@ -89,8 +88,8 @@ impl Ledger {
     pub async fn write(&mut self, world: &mut World) {
         self.writes += 1;
         let number = self.writes;
-        for component in 0..COMPONENTS.len() {
-            let resources = STORAGE[component].resources;
+        for (component, storage) in STORAGE.iter().enumerate() {
+            let resources = storage.resources;
             let resource = resources[usize::from(number.is_multiple_of(2)) % resources.len()].1;
             if let Some(server) = world.ready_server(component) {
                 let target = Target {
