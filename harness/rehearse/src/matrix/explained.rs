@@ -67,9 +67,9 @@ pub const EXPLAINED: &[Entry] = &[
         effect: Effect::Lost,
         faults: &[Fault::KeyDeletedRestarted],
         paths: &[Path::IdentityToKms, Path::AescbcToKms],
-        from: Phase::WriteBetween,
+        from: Phase::ReadConverged,
         to: Phase::PruneConverged,
-        why: "a node has written with the new key by then: what lies under a deleted key goes with the last process that has its seed in memory, unless the key is restored",
+        why: "the two smaller components are ahead of kube-apiserver and have written with the new key by then: what lies under a deleted key goes with the last process that has its seed in memory, unless the key is restored",
     },
     Entry {
         sureness: Sureness::Always,

@@ -31,15 +31,20 @@ impl Doors {
 
     /// One of them leads to another plugin from now on.
     pub fn lead(&self, endpoint: &str, plugin: &NodePlugin) {
-        lock(&self.others).insert(endpoint.to_owned(), door(plugin));
+        lock(&self.others).insert(path(endpoint).to_owned(), door(plugin));
     }
 
     /// The plugin's name in the network; nothing if there is no socket.
     pub fn behind(&self, endpoint: &str) -> Option<String> {
         let others = lock(&self.others);
-        let door = others.get(endpoint).unwrap_or(&self.first);
+        let door = others.get(path(endpoint)).unwrap_or(&self.first);
         door.file.load(Ordering::Relaxed).then(|| door.host.clone())
     }
+}
+
+/// Configurations name a socket as a URL, whoever dials it by its path.
+fn path(endpoint: &str) -> &str {
+    endpoint.strip_prefix("unix://").unwrap_or(endpoint)
 }
 
 fn door(plugin: &NodePlugin) -> Door {

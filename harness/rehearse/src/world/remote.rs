@@ -32,11 +32,11 @@ impl World {
         if self.plan.mode != Mode::Newest {
             return;
         }
-        for (component, (name, ..)) in COMPONENTS.iter().enumerate() {
+        for (component, (namespace, ..)) in COMPONENTS.iter().enumerate() {
             let Some(key) = self.keys(component).pop() else {
                 continue;
             };
-            let name = key_secret_name(name, &key.name);
+            let name = key_secret_name(namespace, &key.name);
             let api = &self.plane.cluster.api;
             let Some(before) = api.cached_secret(MANAGED_NAMESPACE, &name).cloned() else {
                 continue;
