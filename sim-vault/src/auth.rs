@@ -171,8 +171,12 @@ impl Core {
         };
         let auth = auth_block(&entry, granted);
         self.tokens.insert(entry);
-        // failures count until a login gives a token
-        self.lockouts.clear(&accessor, login.alias);
+        // failures count until a login gives a token; a lock that another spelling went around stays
+        let (_, lockout) = self.lockout_of(call);
+        let locked = (self.lockouts).is_locked(&accessor, login.alias, lockout, self.now);
+        if !locked {
+            self.lockouts.clear(&accessor, login.alias);
+        }
         Ok(Some(Reply {
             auth: Some(auth),
             warnings,

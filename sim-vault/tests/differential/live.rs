@@ -115,9 +115,9 @@ impl Server {
         let mut memory = Memory::default();
         let mut wrong = Vec::new();
         for step in &story.steps {
-            let used = memory.fill(&step.call).token;
+            let used = memory.fill(&step.call);
             let said = self.wire.say(&step.call, Ipv4Addr::LOCALHOST, &mut memory);
-            self.wire.await_end_of(&used);
+            self.wire.await_ends(&used);
             let status = said.shape["status"].as_u64().unwrap_or_default();
             let checked = step.check(P::FLAVOUR, status, &said.body);
             wrong.extend(checked.err());
@@ -223,11 +223,11 @@ impl<P: Product> StateMachineTest for Twin<P> {
         call: Call,
     ) -> Live {
         let server = Rc::clone(&live.server);
-        let used = live.memory.fill(&call).token;
+        let used = live.memory.fill(&call);
         let said = server
             .wire
             .say(&call, Ipv4Addr::LOCALHOST, &mut live.memory);
-        server.wire.await_end_of(&used);
+        server.wire.await_ends(&used);
         if model::now().as_secs() != reference.at.as_secs() {
             server.straddled.set(true);
         }

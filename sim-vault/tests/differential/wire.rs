@@ -13,7 +13,7 @@ use tokio::{net::TcpSocket, runtime::Runtime};
 use crate::{
     call::Call,
     client::{self, Answer},
-    memory::Memory,
+    memory::{Filled, Memory},
     shape::{self, Said},
     surface,
 };
@@ -222,9 +222,17 @@ impl Wire {
         }
     }
 
+    /// [`Wire::await_end_of`] the tokens that a call may use up: its caller's, and one that it names.
+    pub fn await_ends(&self, call: &Filled) {
+        self.await_end_of(&call.token);
+        let body = call.body.as_deref().unwrap_or_default();
+        let body: Value = serde_json::from_str(body).unwrap_or_default();
+        self.await_end_of(body["token"].as_str().unwrap_or_default());
+    }
+
     /// A token's last use ends it, but the server revokes it in the background: until then others still see it, with -1
     /// uses left. How many calls later it has gone is chance, so the comparison goes on when it has.
-    pub fn await_end_of(&self, token: &str) {
+    fn await_end_of(&self, token: &str) {
         if ["", "root", "none"].contains(&token) {
             return;
         }

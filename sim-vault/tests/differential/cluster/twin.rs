@@ -205,11 +205,11 @@ impl<P: Product> StateMachineTest for Twin<P> {
         note(|| format!("{:?} {step}", model::now()));
         match step {
             Step::Ask(role, call) => {
-                let used = live.memory.fill(&call).token;
+                let used = live.memory.fill(&call);
                 live.compare(reference, role, &call);
                 if reference.leads {
                     nodes.turn_to_leader();
-                    nodes.wire.await_end_of(&used);
+                    nodes.wire.await_ends(&used);
                     if !matches!(call.method.as_str(), "GET" | "LIST" | "HEAD") {
                         must(nodes.catch_up(votes));
                     }
