@@ -12,6 +12,7 @@ mod differential;
 mod facts;
 mod kubectl;
 mod life;
+mod openshift;
 mod selftest;
 mod shipped;
 mod side;
@@ -120,6 +121,13 @@ fn main() {
         parts.clone(),
         cluster::what_a_user_may_not_do_is_said,
     ));
+    for chain in openshift::CHAINS {
+        trials.push(tier::test(
+            &format!("openshift::{}", chain.name),
+            parts.clone(),
+            move |parts: Parts| openshift::accepted_and_readable(chain, parts),
+        ));
+    }
     let parts = parts.and_then(Parts::with_bao_if_required);
     trials.push(tier::test(
         "differential::the_real_one_agrees_with_itself",

@@ -27,12 +27,6 @@ use crate::world::{Keeper, Parts, READY, settings, sim};
 const SOCKETS: &str = "unix:///var/run/kmsplugin/";
 /// Longest time that a change takes in the model.
 const CHANGE: Duration = Duration::from_secs(12 * 3600);
-/// What the server leaves out here, so that it starts in a moment: everything but Secrets and ConfigMaps.
-const SMALL: [&str; 2] = [
-    "--runtime-config=api/all=false,api/v1=true",
-    "--enable-priority-and-fairness=false",
-];
-
 /// A cluster's life.
 #[derive(Clone, Copy)]
 pub struct Chain {
@@ -221,7 +215,6 @@ pub async fn accepted_and_readable(chain: Chain, parts: Parts) -> Result<()> {
     let etcd = Etcd::start(&parts.server.etcd, folder.path()).await?;
     let mut settings = settings(&etcd, Some(here(&states[0], folder.path())));
     settings.reload = false;
-    settings.more = SMALL.map(str::to_owned).to_vec();
     let program = Program::real(&parts.server.kube_apiserver);
     let server = Launched::start(&program, &settings, &folder.path().join("server")).await?;
     let mut written: BTreeMap<Target, Value> = BTreeMap::new();
