@@ -100,7 +100,7 @@ fn the_walls_between_crates_stand() {
             .map(|dependency| dependency["name"].as_str().unwrap().to_owned())
             .collect()
     };
-    let allowed: [(&str, &[&str]); 16] = [
+    let allowed: [(&str, &[&str]); 17] = [
         ("kms-v2-api", &[]),
         ("vault-kubernetes-kms", &["kms-v2-api"]),
         ("sim-vault", &[]),
@@ -137,6 +137,15 @@ fn the_walls_between_crates_stand() {
                 "kms-planted",
                 "kms-process",
                 "kms-v2-api",
+            ],
+        ),
+        (
+            "kms-doctor",
+            &[
+                "kms-apiserver",
+                "kms-apiserver-api",
+                "kms-controlplane",
+                "kms-report",
             ],
         ),
         ("kms-process", &[]),

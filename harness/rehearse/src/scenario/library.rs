@@ -35,7 +35,7 @@ pub const FILES: &[(&str, &str)] = files! {
     "vault-too-slow"
     "dns-does-not-know-vault"
     "certificate-expired"
-    "one-node-parted"
+    "one-node-without-vault"
     "rotation-not-seen-by-one"
     "another-vault-of-that-name"
     "object-cannot-be-decrypted"
