@@ -11,13 +11,15 @@ use anyhow::{Context, Result};
 /// The first port, and how many there are.
 const FIRST: u32 = 12_000;
 const COUNT: u32 = 20_000;
+/// Ports that one that is handed out stands for.
+const EACH: u32 = 2;
 /// How far apart processes begin to look.
 const APART: u32 = 97;
 
 /// No port is handed out twice by one process before all have been.
 static TURN: AtomicU32 = AtomicU32::new(0);
 
-/// Different ports that nobody listens on.
+/// Different ports that nobody listens on, nor on the one above each: a Vault in dev mode takes that, too.
 ///
 /// # Errors
 /// None of the range is free.
@@ -31,14 +33,13 @@ pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
 
 fn next() -> Result<u16> {
     let start = std::process::id().wrapping_mul(APART);
-    (0..COUNT)
+    let free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+    (0..COUNT / EACH)
         .find_map(|_| {
-            let turn = TURN.fetch_add(1, Ordering::Relaxed);
-            let port = FIRST + start.wrapping_add(turn) % COUNT;
+            let turn = start.wrapping_add(TURN.fetch_add(1, Ordering::Relaxed));
+            let port = FIRST + turn % (COUNT / EACH) * EACH;
             let port = u16::try_from(port).ok()?;
-            TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-                .is_ok()
-                .then_some(port)
+            (free(port) && free(port + 1)).then_some(port)
         })
         .with_context(|| format!("find a free port from {FIRST} on"))
 }
@@ -55,6 +56,8 @@ mod tests {
         all.sort_unstable();
         all.dedup();
         assert_eq!(all.len(), 6);
+        let above = all.windows(2).map(|two| two[1] - two[0]);
+        assert!(above.min().unwrap() > 1, "a neighbour is taken: {all:?}");
         assert!(all.iter().all(|port| u32::from(*port) < FIRST + COUNT));
     }
 }
