@@ -22,6 +22,5 @@ pub mod lent;
 #[cfg(feature = "kube")]
 pub mod parts;
 pub mod passage;
-#[cfg(feature = "kube")]
 pub mod ready;
 pub mod start;
