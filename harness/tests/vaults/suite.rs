@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
+use kms_harness::bundle::{Bundle, holds};
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -79,11 +80,11 @@ pub async fn somebody_elses_vault_is_given_back(parts: Parts, kind: Kind) -> Res
         let now = admin.read(path).await?.ok()?["data"].clone();
         ensure!(now == wanted, "{path} was {wanted}, is {now}");
     }
-    let bundle = folder.path().join("bundle");
-    for file in std::fs::read_dir(bundle)? {
-        let text = std::fs::read(file?.path())?;
+    let bundle = Bundle::at(&folder.path().join("bundle"));
+    for file in bundle.files()? {
+        let text = std::fs::read(bundle.path(&file))?;
         ensure!(
-            !kms_harness::bundle::holds(&text, &[admin.token()]),
+            !holds(&text, &[admin.token()]),
             "the bundle holds the root token"
         );
     }
