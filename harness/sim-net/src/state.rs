@@ -3,12 +3,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{Error, ErrorKind};
-use std::task::Waker;
+use std::pin::Pin;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::Latency;
 use crate::pipe::{Path, Pipe};
@@ -104,6 +105,36 @@ pub struct HostState {
     pub ports: BTreeMap<u16, Port>,
 }
 
+/// Wakes a task at a time that may change.
+#[derive(Default)]
+pub struct Timer {
+    sleep: Option<Pin<Box<Sleep>>>,
+    set: bool,
+}
+
+impl Timer {
+    /// True when the time has come.
+    pub fn poll(&mut self, at: Instant, cx: &mut Context<'_>) -> bool {
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
+        if sleep.deadline() != at {
+            sleep.as_mut().reset(at);
+        }
+        self.set = sleep.as_mut().poll(cx).is_pending();
+        !self.set
+    }
+
+    /// The time at which it wakes whoever polled it last; none when nobody waits for a time.
+    fn set_for(&self) -> Option<Instant> {
+        let sleep = self.sleep.as_ref().filter(|_| self.set)?;
+        Some(sleep.deadline())
+    }
+
+    /// Nobody waits for a time any more; it may still ring once.
+    pub fn unset(&mut self) {
+        self.set = false;
+    }
+}
+
 /// One end of a connection.
 pub struct End {
     pub host: usize,
@@ -115,7 +146,10 @@ pub struct End {
     pub fenced: bool,
     /// From then on, every use fails so; what arrived before can be read.
     pub broken: Option<(Instant, ErrorKind)>,
+    /// Who waits for something to read, woken by the alarm at the latest.
     pub reader: Option<Waker>,
+    pub alarm: Timer,
+    /// Who waits for room to write.
     pub writer: Option<Waker>,
     /// With a read rate: when the program reads again.
     pub reads_at: Instant,
@@ -130,6 +164,7 @@ impl End {
             fenced: false,
             broken: None,
             reader: None,
+            alarm: Timer::default(),
             writer: None,
             reads_at: now,
         }
@@ -141,6 +176,19 @@ impl End {
             .flatten()
         {
             waker.wake();
+        }
+    }
+
+    /// Whoever waits for something to read looks again at this time, if not earlier: cheaper than to wake a whole task
+    /// only for it to learn until when it has to wait.
+    fn look_again(&mut self, at: Instant, now: Instant) {
+        let Some(reader) = &self.reader else {
+            return;
+        };
+        let early = self.alarm.set_for().is_some_and(|before| before <= at);
+        let due = at <= now || !early && self.alarm.poll(at, &mut Context::from_waker(reader));
+        if due && let Some(reader) = self.reader.take() {
+            reader.wake();
         }
     }
 
@@ -160,6 +208,17 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// This side has sent something that arrives at that time, if that is certain.
+    pub fn sent(&mut self, side: usize, arrival: Option<Instant>, now: Instant) {
+        if let Some(arrival) = arrival {
+            self.ends[1 - side].look_again(arrival, now);
+        }
+        // who reads at the sender's end is the one to notice that it was never acknowledged
+        if let Some(since) = self.pipes[side].stuck_since() {
+            self.ends[side].look_again(since + USER_TIMEOUT, now);
+        }
+    }
+
     /// Whether this end's kernel has given up by now.
     pub fn expire(&mut self, side: usize, now: Instant) {
         if let Some(since) = self.pipes[side].stuck_since() {
@@ -325,6 +384,9 @@ impl State {
             }
             let end = &mut connection.ends[side];
             end.dropped = true;
+            end.reader = None;
+            end.writer = None;
+            end.alarm = Timer::default();
             let was_known = std::mem::replace(&mut end.known, false);
             let broken = end.broken.is_some_and(|(at, _)| at <= now);
             if was_known && !broken {

@@ -1,6 +1,10 @@
 //! Bytes on a healthy line: latency, window, rate, a slow reader, the end.
 
+use std::future::{Future, poll_fn};
 use std::io::ErrorKind;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use kms_sim_net::{Latency, WINDOW};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -199,5 +203,34 @@ fn connections_are_forgotten_with_their_ends() {
         assert_eq!(pair.net.connections(), 1);
         drop(pair.right);
         assert_eq!(pair.net.connections(), 0);
+    });
+}
+
+/// Neither what is sent to it nor what its own end sends wakes a reader before something arrives.
+#[test]
+fn a_reader_is_woken_once_for_one_arrival() {
+    virtual_time(async {
+        let mut pair = Pair::new().await;
+        let turns = Arc::new(AtomicU32::new(0));
+        let (mut incoming, mut outgoing) = tokio::io::split(pair.right);
+        let counted = Arc::clone(&turns);
+        let reader = tokio::spawn(async move {
+            let mut text = [0; 4];
+            let mut read = pin!(incoming.read_exact(&mut text));
+            let read = poll_fn(|cx| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                read.as_mut().poll(cx)
+            });
+            read.await.expect("ping");
+        });
+        pause(1).await;
+        outgoing.write_all(b"pong").await.expect("room");
+        pair.left.write_all(b"ping").await.expect("room");
+        reader.await.expect("no panic");
+        assert_eq!(
+            turns.load(Ordering::Relaxed),
+            2,
+            "to begin and at the arrival"
+        );
     });
 }
