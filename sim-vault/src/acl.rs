@@ -58,9 +58,19 @@ impl Core {
         if token.is_root() {
             return true;
         }
-        let acl = self.acl(token);
-        let listing = matches!(asked.op, Op::List | Op::Scan);
-        let Some(found) = acl.permissions(asked.path, listing) else {
+        let exact: Vec<&Rule> = self
+            .rules(token)
+            .filter(|rule| rule.shape == Shape::Exact)
+            .filter(|rule| rule.pattern == asked.path.trim_start_matches('/'))
+            .collect();
+        let found = if exact.is_empty() {
+            let listing = matches!(asked.op, Op::List | Op::Scan);
+            self.acl(token).permissions(asked.path, listing)
+        } else {
+            // they win, whatever the others are: those need not be put in order
+            Some(Permissions::of(&exact))
+        };
+        let Some(found) = found else {
             return false;
         };
         let needed = match asked.op {
@@ -104,19 +114,22 @@ impl Core {
         token.is_root() || self.acl(token).gives_access(path)
     }
 
+    /// The rules of a token's policies, in the order in which they join.
+    fn rules(&self, token: &Entry) -> impl Iterator<Item = &Rule> {
+        let names = token.policies.iter().chain(&token.identity_policies);
+        let space = self.namespace(&token.ns);
+        space.into_iter().flat_map(move |space| {
+            let policies = names.clone().filter_map(|name| space.policies.get(name));
+            policies.flat_map(|policy| &policy.rules)
+        })
+    }
+
     fn acl(&self, token: &Entry) -> Acl<'_> {
         let mut acl = Acl {
             slash_first: self.flavour.is_openbao(),
             ..Acl::default()
         };
-        let Some(space) = self.namespace(&token.ns) else {
-            return acl;
-        };
-        let names = token.policies.iter().chain(&token.identity_policies);
-        for rule in names
-            .filter_map(|name| space.policies.get(name))
-            .flat_map(|p| &p.rules)
-        {
+        for rule in self.rules(token) {
             let tree = match rule.shape {
                 Shape::Exact => &mut acl.exact,
                 Shape::Prefix => &mut acl.prefix,

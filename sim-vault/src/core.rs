@@ -229,16 +229,11 @@ impl Core {
         self.rng.fill_bytes(&mut raw);
         raw[6] = raw[6] & 0x0f | 0x40;
         raw[8] = raw[8] & 0x3f | 0x80;
-        let digits = hex(&raw);
-        let part = |from: usize, to: usize| digits.get(from..to).unwrap_or_default();
-        format!(
-            "{}-{}-{}-{}-{}",
-            part(0, 8),
-            part(8, 12),
-            part(12, 16),
-            part(16, 20),
-            part(20, 32)
-        )
+        let mut text = hex(&raw);
+        for dash in [20, 16, 12, 8] {
+            text.insert(dash, '-');
+        }
+        text
     }
 
     /// Random letters and digits.

@@ -38,9 +38,9 @@ pub(crate) fn decode(body: &[u8], options: &Options) -> Result<Map<String, Value
 }
 
 /// JSON text with `<`, `>` and `&` escaped, as Go writes it.
-pub(crate) fn escape_html(text: &str) -> String {
+pub(crate) fn escape_html(text: String) -> String {
     if !text.contains(['<', '>', '&', '\u{2028}', '\u{2029}']) {
-        return text.to_owned();
+        return text;
     }
     let mut out = String::with_capacity(text.len() + 16);
     for c in text.chars() {

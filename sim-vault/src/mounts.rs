@@ -1,6 +1,6 @@
 //! The mount table: which engine answers below which path.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use serde_json::{Map, Value, json};
 
@@ -266,7 +266,11 @@ impl Core {
 
     /// The mount that answers for a path below a namespace: the longest that fits.
     pub(crate) fn route(&self, ns: &str, path: &str) -> Option<&Mount> {
-        let full = format!("{ns}{path}");
+        let full = if ns.is_empty() {
+            Cow::Borrowed(path)
+        } else {
+            Cow::Owned(format!("{ns}{path}"))
+        };
         let mut end = full.len();
         loop {
             let slash = match full.get(..end)?.rfind('/') {

@@ -75,6 +75,10 @@ impl Core {
     pub(crate) fn resolve_namespace<'p>(&self, base: &str, path: &'p str) -> (String, &'p str) {
         let mut ns = base.to_owned();
         let mut rest = path;
+        if self.namespaces.len() == 1 {
+            // the root alone
+            return (ns, rest);
+        }
         while let Some((head, tail)) = rest.split_once('/') {
             let below = format!("{ns}{head}/");
             if !self.namespaces.contains_key(&below) {

@@ -227,6 +227,11 @@ impl SimVault {
         self.state().log.iter().cloned().collect()
     }
 
+    /// Takes the log: what [`SimVault::log`] shows, forgotten from then on.
+    pub fn take_log(&self) -> Vec<Logged> {
+        std::mem::take(&mut self.state().log).into()
+    }
+
     /// Forgets the log.
     pub fn clear_log(&self) {
         self.state().log.clear();
@@ -272,6 +277,9 @@ impl SimVault {
 
     /// Waits while the connection is frozen.
     async fn thawed(&self, connection: u64) {
+        if !self.inner.freeze.borrow().holds(connection) {
+            return;
+        }
         let mut freeze = self.inner.freeze.subscribe();
         // the sender lives in `self`: the wait cannot fail
         let _ = freeze.wait_for(|f| !f.holds(connection)).await;

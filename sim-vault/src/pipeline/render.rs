@@ -71,7 +71,7 @@ impl Core {
                 self.envelope(&reply, self.flavour.is_vault().then_some(kind))
             }
         };
-        let mut body = json::escape_html(&body);
+        let mut body = json::escape_html(body);
         if !reply.finished && !reply.no_line_end {
             body.push('\n');
         }
@@ -129,7 +129,7 @@ impl Core {
             Refused::Panic => return Response::closed(),
             Refused::Redirect(to) => return self.redirected(url::redirect(&to, false)),
         };
-        let text = json::escape_html(&serde_json::json!({ "errors": errors }).to_string());
+        let text = json::escape_html(serde_json::json!({ "errors": errors }).to_string());
         self.finish(status, Bytes::from(text + "\n"), true)
     }
 

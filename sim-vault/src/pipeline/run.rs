@@ -37,10 +37,8 @@ impl Core {
             return Ok(None);
         };
         let place = (mount.id, mount.path.clone(), inner.to_owned());
-        let mut own = raw.clone();
-        own.retain(|k, _| !self.is_foreign(k, inner));
         let args = self
-            .convert(endpoint.fields, &own, captured)
+            .convert(endpoint.fields, raw, captured, inner)
             .map_err(Refused::bad)?;
         let call = new_call(
             request,
@@ -66,15 +64,17 @@ impl Core {
         ) || name == "associated_data" && inner.starts_with("datakey/")
     }
 
+    /// The parameters that an endpoint below its mount knows.
     pub(super) fn convert(
         &self,
         specs: &[fields::Field],
         raw: &Map<String, Value>,
         captured: Map<String, Value>,
+        inner: &str,
     ) -> Result<Args, String> {
         let mut args = Map::new();
         for (name, kind) in specs {
-            if let Some(value) = raw.get(*name) {
+            if let Some(value) = raw.get(*name).filter(|_| !self.is_foreign(name, inner)) {
                 if value.is_null() && matches!(kind, fields::Kind::Seconds | fields::Kind::Leeway) {
                     // as if it were absent, which no other type takes it for
                     continue;
@@ -135,9 +135,7 @@ impl Core {
             endpoint.fields.iter().any(|(n, _)| *n == "*") && (writes || self.flavour.is_vault());
         let ignored = names(&|k| !open && !known(k) && !captured.contains_key(k));
         let replaced = names(&|k| captured.contains_key(k));
-        let mut own = raw.clone();
-        own.retain(|k, _| !foreign(k));
-        let args = match self.convert(endpoint.fields, &own, captured) {
+        let args = match self.convert(endpoint.fields, &raw, captured, &inner) {
             Ok(args) => args,
             Err(text) => {
                 let login = token.is_none();

@@ -27,6 +27,8 @@ const MAX_HEAD: usize = (1 << 20) + 4096;
 const MAX_BODY: usize = 64 << 20;
 /// What Go reads of a refused body before it closes the connection.
 const DRAINED: usize = 256 << 10;
+/// Room for what is read at a time: more than most requests.
+const READ: usize = 2048;
 /// Bodies above this size go out in chunks.
 const CHUNKED_ABOVE: usize = 2048;
 const MAX_HEADERS: usize = 128;
@@ -45,6 +47,14 @@ pub(super) enum End {
     Closed,
     /// A fault wants it to be reset.
     Reset,
+}
+
+/// What an answer depends on.
+#[derive(Clone, Copy)]
+struct Asked {
+    old: bool,
+    /// Only the head is wanted.
+    bodiless: bool,
 }
 
 struct Head {
@@ -66,6 +76,13 @@ impl Head {
     fn has(&self, name: &str, token: &str) -> bool {
         self.get(name)
             .is_some_and(|v| v.split(',').any(|t| t.trim().eq_ignore_ascii_case(token)))
+    }
+
+    fn asked(&self) -> Asked {
+        Asked {
+            old: self.old,
+            bodiless: self.method == "HEAD",
+        }
     }
 
     /// After this request the server closes.
@@ -123,17 +140,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                 Ok(body) => body,
                 Err(Some(response)) => {
                     let date = self.vault.date();
-                    self.answer(&head, response, &date, Shape::Whole, true)
+                    self.answer(head.asked(), response, &date, Shape::Whole, true)
                         .await?;
                     return Ok(End::Closed);
                 }
                 Err(None) => return Ok(End::Closed),
             };
-            let closes = head.closes();
+            let (closes, asked) = (head.closes(), head.asked());
             let request = Request {
-                method: head.method.clone(),
-                path: head.path.clone(),
-                headers: head.headers.clone(),
+                method: head.method,
+                path: head.path,
+                headers: head.headers,
                 body,
                 peer: self.peer,
                 client_cert: self.cert.clone(),
@@ -158,7 +175,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                 Exchange::Answer(response, date, shape) => {
                     let last = closes || response.get("Connection").is_some_and(|v| v == "close");
                     let gone = response.status == 0;
-                    self.answer(&head, response, &date, shape, last).await?;
+                    self.answer(asked, response, &date, shape, last).await?;
                     if last || gone || !matches!(shape, Shape::Whole) {
                         return Ok(End::Closed);
                     }
@@ -193,6 +210,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                     None => {}
                 }
             }
+            self.read.reserve(READ);
             match timeout_at(deadline, self.io.read_buf(&mut self.read)).await {
                 Err(_) if self.read.is_empty() => return Ok(Next::Close),
                 Err(_) => return Ok(Next::Refuse("400 Bad Request")),
@@ -242,6 +260,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             if out.len() > MAX_BODY || length > DRAINED && self.vault.refuses_early(so_far) {
                 return Ok(Err(None));
             }
+            self.read.reserve(READ);
             match timeout_at(deadline, self.io.read_buf(&mut self.read)).await {
                 Err(_) => {
                     let text = format!("read tcp {}: i/o timeout", self.peer);
@@ -256,7 +275,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
 
     async fn answer(
         &mut self,
-        head: &Head,
+        asked: Asked,
         response: Response,
         date: &str,
         shape: Shape,
@@ -265,7 +284,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         if response.status == 0 {
             return Ok(());
         }
-        let version = if head.old { "1.0" } else { "1.1" };
+        let version = if asked.old { "1.0" } else { "1.1" };
         let reason = http::StatusCode::from_u16(response.status)
             .ok()
             .and_then(|s| s.canonical_reason());
@@ -293,21 +312,21 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             || (100..200).contains(&response.status);
         let chunked = matches!(shape, Shape::Whole)
             && length > CHUNKED_ABOVE
-            && !head.old
+            && !asked.old
             && !response.whole();
         if chunked {
             out.push_str("Transfer-Encoding: chunked\r\n");
-        } else if !bodiless && (length > 0 || head.method != "HEAD") {
+        } else if !bodiless && (length > 0 || !asked.bodiless) {
             let _ = write!(out, "Content-Length: {announced}\r\n");
         }
-        if last && !head.old {
+        if last && !asked.old {
             out.push_str("Connection: close\r\n");
-        } else if head.old && !last {
+        } else if asked.old && !last {
             out.push_str("Connection: keep-alive\r\n");
         }
         out.push_str("\r\n");
-        let mut out = BytesMut::from(out.as_bytes());
-        if head.method != "HEAD" && !bodiless {
+        let mut out = out.into_bytes();
+        if !asked.bodiless && !bodiless {
             match shape {
                 Shape::Cut(n) => {
                     out.extend_from_slice(response.body.get(..n.min(length)).unwrap_or_default())
@@ -357,7 +376,10 @@ fn parse(read: &mut BytesMut) -> Option<Next> {
             .map(|h| {
                 (
                     h.name.to_owned(),
-                    h.value.iter().map(|b| char::from(*b)).collect(),
+                    match std::str::from_utf8(h.value) {
+                        Ok(value) if value.is_ascii() => value.to_owned(),
+                        _ => h.value.iter().map(|b| char::from(*b)).collect(),
+                    },
                 )
             })
             .collect(),

@@ -141,12 +141,11 @@ impl Vaults {
     fn absorb(&self) {
         let mut calls = lock(&self.calls);
         for member in &self.members {
-            for call in member.sim.log() {
+            for call in member.sim.take_log() {
                 *calls.fresh.entry(VaultPath::of(&call.path)).or_default() += 1;
                 calls.all += 1;
                 calls.refused += u64::from(call.status.is_some_and(|status| status >= 400));
             }
-            member.sim.clear_log();
         }
     }
 
