@@ -106,16 +106,17 @@ pub(super) fn no_acknowledged_write_lost(view: &View<'_>) -> Result {
             continue;
         };
         checked += 1;
+        // in the order in which they began; what the read shows was mostly written last
+        let begun = history.partition_point(|op| op.start <= read.end);
+        let history = || history[..begun].iter().rev();
         // the latest acknowledged write that was over before the read began, and that no restore undid
-        let last = history
-            .iter()
+        let last = history()
             .filter(|op| op.acknowledged().is_some_and(|end| end < read.start))
-            .filter(|op| !undone(op, read, &restores))
-            .max_by_key(|op| op.start);
+            .find(|op| !undone(op, read, &restores));
         let Some(last) = last else { continue };
-        let allowed = history.iter().any(|op| {
+        let allowed = history().any(|op| {
             let overwritten = op.acknowledged().is_some_and(|end| end < last.start);
-            op.start <= read.end && !overwritten && op.value == read.value
+            !overwritten && op.value == read.value
         });
         if !allowed {
             let found = read.value.map_or("nothing".to_owned(), |value| {
