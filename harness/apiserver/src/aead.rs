@@ -5,10 +5,11 @@ use aes::cipher::{BlockDecryptMut, BlockEncryptMut, KeyIvInit, block_padding::No
 use aes::{Aes128, Aes192, Aes256};
 use aes_gcm::aead::consts::U12;
 use aes_gcm::aead::{AeadInPlace, KeyInit};
-use aes_gcm::{Aes128Gcm, Aes256Gcm, AesGcm, Nonce, Tag};
+use aes_gcm::{AesGcm, Nonce, Tag};
 use crypto_secretbox::XSalsa20Poly1305;
 use hkdf::Hkdf;
 use rand::Rng;
+use ring::aead::{self, Aad, LessSafeKey, UnboundKey};
 use sha2_v10::Sha256;
 use zeroize::Zeroizing;
 
@@ -27,13 +28,13 @@ pub const INFO: usize = 32;
 pub const FIRST_COUNTER: u64 = 1_000_000_001;
 
 /// AES-GCM with a 12-byte nonce in front: type 0, and the provider `aesgcm`.
-pub enum Gcm {
-    /// With a key of 16 bytes.
-    Aes128(Aes128Gcm),
-    /// With a key of 24 bytes.
+pub struct Gcm(Cipher);
+
+enum Cipher {
+    /// With a key of 16 or 32 bytes, by the faster library.
+    Usual(LessSafeKey),
+    /// With a key of 24 bytes, which that one does not know.
     Aes192(AesGcm<Aes192, U12>),
-    /// With a key of 32 bytes.
-    Aes256(Aes256Gcm),
 }
 
 impl Gcm {
@@ -42,12 +43,14 @@ impl Gcm {
     /// # Errors
     /// With Go's text, if the key is not of 16, 24 or 32 bytes (KMS2-DEC-02).
     pub fn new(key: &[u8]) -> Result<Self, String> {
-        match key.len() {
-            16 => Ok(Gcm::Aes128(Aes128Gcm::new(key.into()))),
-            24 => Ok(Gcm::Aes192(AesGcm::new(key.into()))),
-            32 => Ok(Gcm::Aes256(Aes256Gcm::new(key.into()))),
-            length => Err(format!("crypto/aes: invalid key size {length}")),
-        }
+        let algorithm = match key.len() {
+            16 => &aead::AES_128_GCM,
+            24 => return Ok(Gcm(Cipher::Aes192(AesGcm::new(key.into())))),
+            32 => &aead::AES_256_GCM,
+            length => return Err(format!("crypto/aes: invalid key size {length}")),
+        };
+        let key = UnboundKey::new(algorithm, key).expect("a key of the algorithm's length");
+        Ok(Gcm(Cipher::Usual(LessSafeKey::new(key))))
     }
 
     /// `nonce || ciphertext || tag`, appended to `out`.
@@ -64,15 +67,19 @@ impl Gcm {
         out.extend_from_slice(&nonce);
         let start = out.len();
         out.extend_from_slice(plaintext);
-        let nonce = Nonce::from_slice(&nonce);
         let body = &mut out[start..];
-        let tag = match self {
-            Gcm::Aes128(cipher) => cipher.encrypt_in_place_detached(nonce, aad, body),
-            Gcm::Aes192(cipher) => cipher.encrypt_in_place_detached(nonce, aad, body),
-            Gcm::Aes256(cipher) => cipher.encrypt_in_place_detached(nonce, aad, body),
-        };
-        let tag = tag.map_err(|_| "crypto/cipher: message too large for GCM".to_owned())?;
-        out.extend_from_slice(&tag);
+        let too_long = || "crypto/cipher: message too large for GCM".to_owned();
+        match &self.0 {
+            Cipher::Usual(key) => {
+                let nonce = aead::Nonce::assume_unique_for_key(nonce);
+                let tag = key.seal_in_place_separate_tag(nonce, Aad::from(aad), body);
+                out.extend_from_slice(tag.map_err(|_| too_long())?.as_ref());
+            }
+            Cipher::Aes192(cipher) => {
+                let tag = cipher.encrypt_in_place_detached(&nonce.into(), aad, body);
+                out.extend_from_slice(&tag.map_err(|_| too_long())?);
+            }
+        }
         Ok(())
     }
 
@@ -81,17 +88,28 @@ impl Gcm {
     /// # Errors
     /// With upstream's text, if it is too short or was not sealed with this key and `aad`.
     pub fn open(&self, aad: &[u8], stored: &[u8]) -> Result<Vec<u8>, String> {
-        let (nonce, sealed) = stored.split_at_checked(NONCE).ok_or(TOO_SHORT)?;
-        let body = sealed.len().checked_sub(TAG).ok_or(AUTH_FAILED)?;
-        let (body, tag) = sealed.split_at(body);
-        let (nonce, tag) = (Nonce::from_slice(nonce), Tag::from_slice(tag));
-        let mut plain = body.to_vec();
-        match self {
-            Gcm::Aes128(cipher) => cipher.decrypt_in_place_detached(nonce, aad, &mut plain, tag),
-            Gcm::Aes192(cipher) => cipher.decrypt_in_place_detached(nonce, aad, &mut plain, tag),
-            Gcm::Aes256(cipher) => cipher.decrypt_in_place_detached(nonce, aad, &mut plain, tag),
+        let (nonce, sealed) = stored.split_first_chunk::<NONCE>().ok_or(TOO_SHORT)?;
+        let length = sealed.len().checked_sub(TAG).ok_or(AUTH_FAILED)?;
+        let mut plain = sealed.to_vec();
+        match &self.0 {
+            Cipher::Usual(key) => {
+                let nonce = aead::Nonce::assume_unique_for_key(*nonce);
+                key.open_in_place(nonce, Aad::from(aad), &mut plain)
+                    .map_err(|_| AUTH_FAILED)?;
+            }
+            Cipher::Aes192(cipher) => {
+                let (body, tag) = plain.split_at_mut(length);
+                cipher
+                    .decrypt_in_place_detached(
+                        Nonce::from_slice(nonce),
+                        aad,
+                        body,
+                        Tag::from_slice(tag),
+                    )
+                    .map_err(|_| AUTH_FAILED)?;
+            }
         }
-        .map_err(|_| AUTH_FAILED)?;
+        plain.truncate(length);
         Ok(plain)
     }
 }

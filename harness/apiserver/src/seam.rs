@@ -5,6 +5,7 @@
 //! It keeps every deadline itself: a call that runs out is taken back by [`Action::Cancel`], and an
 //! answer that comes later is ignored.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -238,6 +239,17 @@ impl GroupResource {
         GroupResource {
             group: group.to_owned(),
             resource: resource.to_owned(),
+        }
+    }
+}
+
+impl GroupResource {
+    /// As it is displayed.
+    pub(crate) fn name(&self) -> Cow<'_, str> {
+        if self.group.is_empty() {
+            Cow::Borrowed(&self.resource)
+        } else {
+            Cow::Owned(self.to_string())
         }
     }
 }

@@ -37,14 +37,16 @@ pub(crate) enum Slot {
 impl Generation {
     /// The transformers of a resource: its own, its group's, everybody's, or none (KMS2-CFG-07).
     pub(crate) fn chain(&self, resource: &GroupResource) -> Option<&Chain> {
-        let any = |group: &str| GroupResource {
-            group: group.to_owned(),
-            resource: "*".to_owned(),
+        let any = |group: &str| {
+            // few rules, and asked for each value: no name is made to look for
+            let mut rules = self.table.iter();
+            let rule = rules.find(|(rule, _)| rule.group == group && rule.resource == "*");
+            rule.map(|(_, chain)| chain)
         };
         self.table
             .get(resource)
-            .or_else(|| self.table.get(&any(&resource.group)))
-            .or_else(|| self.table.get(&any("*")))
+            .or_else(|| any(&resource.group))
+            .or_else(|| any("*"))
     }
 
     /// The resources with a rule.

@@ -73,7 +73,7 @@ impl Encryption {
             return Ok(plaintext.to_vec());
         };
         let link = &chain[0];
-        let resource_name = resource.to_string();
+        let resource_name = resource.name();
         let mut stored = Vec::with_capacity(link.prefix.len() + plaintext.len() + 256);
         stored.extend_from_slice(link.prefix.as_bytes());
         let written = match &link.transformer {
@@ -180,7 +180,7 @@ impl Encryption {
             .unwrap_or_else(|| Err(not_loaded()));
         record_after(
             &mut self.metrics,
-            &resource.to_string(),
+            &resource.name(),
             Direction::FromStorage,
             &chain[link].prefix,
             read.as_ref().err(),
@@ -217,7 +217,7 @@ impl Encryption {
         mut errors: Vec<TransformError>,
     ) -> Read {
         let Place { resource, key } = place;
-        let name = resource.to_string();
+        let name = resource.name();
         for (index, link) in chain.iter().enumerate().skip(first) {
             let Some(body) = link.body(stored) else {
                 continue;

@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aes_gcm::KeyInit;
 use rand::Rng;
 use zeroize::Zeroizing;
 
@@ -74,7 +73,7 @@ impl Opener {
     /// Of a type-0 key, for writing.
     pub(super) fn writing_key(key: &[u8; 32]) -> Self {
         Opener::Key {
-            cipher: Box::new(Gcm::Aes256(aes_gcm::Aes256Gcm::new(key.into()))),
+            cipher: Box::new(Gcm::new(key).expect("a key of a length that it takes")),
             nonces: Some(Mutex::new(CounterNonce::default())),
         }
     }
