@@ -6,7 +6,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -17,6 +17,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::TokioIo;
+use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
 use super::tls::TlsSource;
@@ -89,13 +90,15 @@ impl Connection {
         limit: usize,
     ) -> Result<Received, Broken> {
         let Self { send, io, .. } = self;
-        let mut answer = std::pin::pin!(send.send_request(request));
+        // Only the connection makes it ready, and that has just been asked: to be woken for it would
+        // be one turn more for nothing. So it must not say "later" for the sake of other tasks.
+        let mut answer = std::pin::pin!(unconstrained(send.send_request(request)));
         let mut closed = false;
         let response = poll_fn(|cx| {
             if !closed {
                 closed = Pin::new(&mut *io).poll(cx).is_ready();
             }
-            answer.as_mut().poll(cx)
+            answer.as_mut().poll(&mut unwoken())
         })
         .await
         .map_err(|e| Broken::new(text(&e), !e.is_canceled()))?;
@@ -109,13 +112,18 @@ impl Connection {
     }
 
     /// Whether the connection can take another request. Notices that the server has closed it.
-    async fn is_reusable(&mut self) -> bool {
+    fn is_reusable(&mut self) -> bool {
         if self.idle_since.elapsed() > MAX_IDLE {
             return false;
         }
-        let closed = poll_fn(|cx| Poll::Ready(Pin::new(&mut self.io).poll(cx).is_ready())).await;
+        let closed = Pin::new(&mut self.io).poll(&mut unwoken()).is_ready();
         !closed && self.send.is_ready()
     }
+}
+
+/// For a look at what nobody waits for.
+fn unwoken() -> Context<'static> {
+    Context::from_waker(Waker::noop())
 }
 
 async fn collect(
@@ -155,9 +163,9 @@ async fn collect(
             }
         }
     }
-    // Lets the connection take note that the exchange is over.
+    // Lets the connection take note that the exchange is over; whoever uses it next asks it again.
     if !*closed {
-        poll_fn(|cx| Poll::Ready(Pin::new(&mut *io).poll(cx).is_ready())).await;
+        *closed = Pin::new(&mut *io).poll(&mut unwoken()).is_ready();
     }
     let first = first.unwrap_or_default();
     if rest.is_empty() {
@@ -197,10 +205,10 @@ impl Pool {
     }
 
     /// The idle connection used last, if it still lives.
-    pub async fn idle(&self) -> Option<Connection> {
+    pub fn idle(&self) -> Option<Connection> {
         loop {
             let mut connection = self.idle.lock().expect("no panic while locked").pop()?;
-            if connection.is_reusable().await {
+            if connection.is_reusable() {
                 return Some(connection);
             }
         }
@@ -340,4 +348,40 @@ impl Dialer {
 
 fn tls_text(e: &io::Error) -> String {
     format!("TLS: {e}")
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// What passes between the halves of one connection wakes nobody.
+    #[tokio::test]
+    async fn a_request_takes_one_turn_to_go_out_and_one_for_its_answer() {
+        let (ours, mut theirs) = tokio::io::duplex(4096);
+        let server = tokio::spawn(async move {
+            for _ in 0..2 {
+                let asked = theirs.read(&mut [0; 4096]).await.unwrap();
+                assert_ne!(asked, 0);
+                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+                theirs.write_all(answer).await.unwrap();
+            }
+        });
+        let mut connection = Connection::open(Box::new(ours)).await.unwrap();
+        for _ in 0..2 {
+            assert!(connection.is_reusable());
+            let request = Request::get("/v1/x").header("host", "vault");
+            let request = request.body(OutBody::default()).unwrap();
+            let mut turns = 0;
+            let mut call = std::pin::pin!(connection.call(request, 100));
+            let received = poll_fn(|cx| {
+                turns += 1;
+                call.as_mut().poll(cx)
+            });
+            let received = received.await.unwrap();
+            assert_eq!((&received.body[..], turns), (&b"{}"[..], 2));
+        }
+        server.await.unwrap();
+    }
 }

@@ -325,7 +325,7 @@ impl Client {
         let pool = &self.pools[at];
         let mut retried = false;
         if call.is_repeatable()
-            && let Some(connection) = pool.idle().await
+            && let Some(connection) = pool.idle()
         {
             match self.exchange_on(connection, call, at, limit, path).await {
                 Err(Fault::Transport { .. }) => {
