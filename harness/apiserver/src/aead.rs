@@ -30,11 +30,12 @@ pub const FIRST_COUNTER: u64 = 1_000_000_001;
 /// AES-GCM with a 12-byte nonce in front: type 0, and the provider `aesgcm`.
 pub struct Gcm(Cipher);
 
+#[expect(clippy::large_enum_variant, reason = "nearly all are the large one")]
 enum Cipher {
     /// With a key of 16 or 32 bytes, by the faster library.
     Usual(LessSafeKey),
     /// With a key of 24 bytes, which that one does not know.
-    Aes192(AesGcm<Aes192, U12>),
+    Aes192(Box<AesGcm<Aes192, U12>>),
 }
 
 impl Gcm {
@@ -45,7 +46,7 @@ impl Gcm {
     pub fn new(key: &[u8]) -> Result<Self, String> {
         let algorithm = match key.len() {
             16 => &aead::AES_128_GCM,
-            24 => return Ok(Gcm(Cipher::Aes192(AesGcm::new(key.into())))),
+            24 => return Ok(Gcm(Cipher::Aes192(Box::new(AesGcm::new(key.into()))))),
             32 => &aead::AES_256_GCM,
             length => return Err(format!("crypto/aes: invalid key size {length}")),
         };
