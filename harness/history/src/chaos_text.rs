@@ -1,5 +1,6 @@
 //! The text form of a chaos history: one line per event, the same text for the same event, for digests and for eyes.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::chaos::{Digested, Entry, Event, FaultStep, OpEnd, OpKind, RpcEnd, VaultPath};
@@ -141,8 +142,12 @@ fn fault_step(f: &mut fmt::Formatter<'_>, step: &FaultStep) -> fmt::Result {
 }
 
 /// One line of what may have several.
-fn line(text: &str) -> String {
-    text.replace(['\n', '\r'], " ")
+fn line(text: &str) -> Cow<'_, str> {
+    if text.contains(['\n', '\r']) {
+        Cow::Owned(text.replace(['\n', '\r'], " "))
+    } else {
+        Cow::Borrowed(text)
+    }
 }
 
 impl OpKind {
