@@ -21,6 +21,8 @@ use super::intent::{self, Count, Mend};
 use super::journal::{self, Journal, Kept};
 use super::namespaced::Namespaced;
 use super::observe::Observer;
+use super::others::Others;
+use super::store::Canaries;
 use super::undo::{Hands, Undo};
 use super::{Parts, Why, lease, load};
 use crate::commands::session;
@@ -33,6 +35,10 @@ const TRIED: Duration = Duration::from_secs(40);
 const TRY_EVERY: Duration = Duration::from_secs(1);
 /// Between two looks at the relays.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
+/// Limit for what others said to be gathered where a run broke off.
+const GATHERED: Duration = Duration::from_secs(20);
+/// Between two looks at conditions of operators.
+const CONDITIONS_EVERY: Duration = Duration::from_secs(10);
 /// Limit for a fault that is just being made to be there or not, before all are undone.
 const MADE: Duration = Duration::from_secs(30);
 
@@ -52,6 +58,8 @@ struct Inner {
     api: Api,
     hands: Hands,
     observer: Observer,
+    others: Others,
+    canaries: Option<Canaries>,
     journal: Journal,
     clear: Kept,
     recorder: Recorder,
@@ -149,11 +157,16 @@ impl ClusterWorld {
         let begun = async {
             let observer = Observer::start(api.clone()).await?;
             let config_maps = observer.encrypts_config_maps().await?;
+            let canaries = match &parts.etcd {
+                Some(at) => Some(Canaries::find(at, &api).await?),
+                None => None,
+            };
+            let others = Others::start(api.clone(), parts, recorder.clone()).await?;
             let guard = Guard::start(api.clone(), &run).await?;
             observer.look().await?;
-            Ok((observer, config_maps, guard))
+            Ok((observer, config_maps, canaries, others, guard))
         };
-        let (observer, config_maps, guard) = match begun.await {
+        let (observer, config_maps, canaries, others, guard) = match begun.await {
             Ok(begun) => begun,
             Err(error) => {
                 carry_out(&clear, &hands).await?;
@@ -172,6 +185,8 @@ impl ClusterWorld {
             api,
             hands,
             observer,
+            others,
+            canaries,
             journal,
             clear,
             recorder,
@@ -184,6 +199,10 @@ impl ClusterWorld {
         }
         inner.begin(run, guard, config_maps);
         inner.recorder.note(Some(0), Event::ApiServerStarted);
+        if inner.canaries.is_some() {
+            let wanted = Event::Provider(inner.observer.prefix());
+            inner.recorder.note(None, wanted);
+        }
         Ok(Self(inner))
     }
 }
@@ -246,7 +265,16 @@ impl Inner {
                 world.count().await;
             }
         });
-        let server: Arc<dyn ApiServer> = Arc::new(Namespaced(self.api.server()));
+        let world = Arc::downgrade(self);
+        tasks.spawn(async move {
+            while let Some(world) = world.upgrade()
+                && world.others.conditions().await
+            {
+                drop(world);
+                sleep(CONDITIONS_EVERY).await;
+            }
+        });
+        let server = self.server();
         load::start(&server, &self.recorder, config_maps, &mut tasks);
         let known = if config_maps {
             ""
@@ -254,6 +282,11 @@ impl Inner {
             " (ConfigMaps are not encrypted here, and not written)"
         };
         console::tell(&format!("load begins in {}{known}", super::NAMESPACE));
+    }
+
+    fn server(&self) -> Arc<dyn ApiServer> {
+        let server = Namespaced::new(self.api.server(), self.canaries.clone());
+        Arc::new(server)
     }
 
     /// Asks relays what they have seen; one that does not answer leaves the last known.
@@ -387,6 +420,8 @@ impl Inner {
             left = left.and(self.recover(&id).await);
         }
         drop(making);
+        // a run that broke off says most by what others said
+        let _ = timeout(GATHERED, self.others.gather(&[])).await;
         locked(&self.tasks).abort_all();
         left.and(carry_out(&self.clear, &self.hands).await)
     }
@@ -394,7 +429,7 @@ impl Inner {
 
 impl World for ClusterWorld {
     fn apiserver(&self, _node: u32) -> Arc<dyn ApiServer> {
-        Arc::new(Namespaced(self.0.api.server()))
+        self.0.server()
     }
 
     fn fresh_apiserver(&self, node: u32) -> Pending<'_, Arc<dyn ApiServer>> {
@@ -463,8 +498,9 @@ impl World for ClusterWorld {
         }
     }
 
-    fn leaks<'a>(&'a self, _needles: &'a [Vec<u8>]) -> Pending<'a, Vec<String>> {
-        Box::pin(async { Ok(Vec::new()) })
+    /// In what others said; the store is looked at object by object.
+    fn leaks<'a>(&'a self, needles: &'a [Vec<u8>]) -> Pending<'a, Vec<String>> {
+        Box::pin(async { Ok(self.0.others.gather(needles).await) })
     }
 
     fn stop(&self) -> Pending<'_, ()> {
