@@ -30,16 +30,16 @@ pub const PATHS: [&str; 3] = ["/readyz", "/readyz/*", "/metrics"];
 /// and events of pods in another.
 #[must_use]
 pub fn rules(pods: Option<&str>, watched: Option<&str>) -> Vec<Rule> {
-    const OBJECTS: &[&str] = &[
+    const SECRETS: &[&str] = &[
         "create",
         "get",
         "list",
         "watch",
         "update",
-        "delete",
         "deletecollection",
     ];
-    const CANARIES: &[&str] = &["create", "get", "delete", "deletecollection"];
+    const CONFIG_MAPS: &[&str] = &["create", "get", "watch", "update", "deletecollection"];
+    const CANARIES: &[&str] = &["create", "get", "deletecollection"];
     let rule = |namespace: &str, group, resource, verbs| Rule {
         namespace: Some(namespace.to_owned()),
         group,
@@ -60,8 +60,8 @@ pub fn rules(pods: Option<&str>, watched: Option<&str>) -> Vec<Rule> {
         one("config.openshift.io", "clusteroperators", "kube-apiserver"),
         one("operator.openshift.io", "kubeapiservers", "cluster"),
         rule(NAMESPACE, "", "events", &["list"]),
-        rule(NAMESPACE, "", "secrets", OBJECTS),
-        rule(NAMESPACE, "", "configmaps", OBJECTS),
+        rule(NAMESPACE, "", "secrets", SECRETS),
+        rule(NAMESPACE, "", "configmaps", CONFIG_MAPS),
         rule(
             NAMESPACE,
             "coordination.k8s.io",
