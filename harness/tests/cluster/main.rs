@@ -37,18 +37,15 @@ fn main() {
     }
     trial!(
         faults::each_in_vault_is_made_and_undone,
-        node::its_process_is_killed_frozen_and_kept_away,
-        node::what_is_frozen_goes_on_without_the_harness,
+        node::its_process_is_broken_where_both_sides_allow_it,
         others::what_others_say_is_kept_and_what_etcd_holds_is_judged,
         others::etcd_asks_who_looks,
         safety::nothing_starts_where_it_should_not,
         safety::a_second_run_and_a_killed_one,
         safety::a_lost_connection_heals_and_is_told,
         safety::the_guard_and_a_signal_stop_and_heal,
-        safety::a_guard_that_sees_no_errors_stops,
         rights::what_rbac_prints_is_enough_and_all_of_it_is_asked_for,
-        pods::ordinary_pods_are_ended_and_cut_off,
-        pods::an_eviction_heeds_the_budget,
+        pods::ordinary_pods_are_evicted_ended_and_cut_off,
         swarm::the_job_is_taken_by_a_real_server,
     );
     trials.push(tier::test(

@@ -87,13 +87,6 @@ for = "15s"
 sometimes = "writes-ok"
 "#;
 
-fn supervised() -> Wish {
-    Wish {
-        supervised: true,
-        ..Wish::default()
-    }
-}
-
 /// Number and state of the processes with this executable.
 fn processes(executable: &Path) -> Vec<(i32, char)> {
     let mut found = Vec::new();
@@ -116,9 +109,20 @@ fn stands_still(executable: &Path) -> bool {
     processes(executable).iter().any(|(_, state)| *state == 'T')
 }
 
+/// All of it on one cluster.
+pub async fn its_process_is_broken_where_both_sides_allow_it(parts: Parts) -> Result<()> {
+    let wish = Wish {
+        supervised: true,
+        ..Wish::default()
+    };
+    let cluster = Cluster::with(&parts, wish).await?;
+    it_is_killed_frozen_and_kept_away(&cluster).await?;
+    what_is_frozen_goes_on_without_the_harness(&cluster).await?;
+    without_the_mark_nothing_is_frozen(&cluster).await
+}
+
 /// Both sides must allow it; then each fault touches the process, the supervisor starts it again, and all is well.
-pub async fn its_process_is_killed_frozen_and_kept_away(parts: Parts) -> Result<()> {
-    let cluster = Cluster::with(&parts, supervised()).await?;
+async fn it_is_killed_frozen_and_kept_away(cluster: &Cluster) -> Result<()> {
     let policy = cluster.policy().await?;
     let executable = cluster.path("the-plugin");
     let scenario = cluster.scenario("process", SCENARIO)?;
@@ -195,8 +199,7 @@ pub async fn its_process_is_killed_frozen_and_kept_away(parts: Parts) -> Result<
 }
 
 /// Killed outright while the process stands still, the harness thaws nothing: the relay does, at the time it was told.
-pub async fn what_is_frozen_goes_on_without_the_harness(parts: Parts) -> Result<()> {
-    let cluster = Cluster::with(&parts, supervised()).await?;
+async fn what_is_frozen_goes_on_without_the_harness(cluster: &Cluster) -> Result<()> {
     let policy = cluster.policy().await?;
     let executable = cluster.path("the-plugin");
     let scenario = cluster.scenario("frozen", FROZEN)?;
@@ -218,4 +221,31 @@ pub async fn what_is_frozen_goes_on_without_the_harness(parts: Parts) -> Result<
         .ended(0)?
         .tells(&["2 undone"])?;
     cluster.is_as_before(&policy).await
+}
+
+/// The mark is looked for before these faults, too: taken away meanwhile, the process is left alone.
+async fn without_the_mark_nothing_is_frozen(cluster: &Cluster) -> Result<()> {
+    let executable = cluster.path("the-plugin");
+    let short = FROZEN.replace("10m", "4s").replace("for = \"15s\"\n", "");
+    let scenario = cluster.scenario("short", &short.replace("30s", "2s"))?;
+    let relayed = cluster.relayed();
+    let words = cluster.staged(&[&relayed[0], &relayed[1], "--allow-node-faults", &scenario]);
+    let run = cluster.chaos(&words).spawn()?;
+    until("a run's lease", async || {
+        Ok(!cluster.objects().await?.is_empty())
+    })
+    .await?;
+    let mark = "transit/keys/kms-key-kms-harness-staging";
+    let config = serde_json::json!({"deletion_allowed": true});
+    let admin = cluster.admin();
+    admin.write(&format!("{mark}/config"), config).await?;
+    admin.delete(mark).await?;
+    let before = processes(&executable);
+    let said = ended(run).await?.ended(3)?;
+    said.tells(&["\"refused\"", "not marked"])?;
+    ensure!(
+        processes(&executable).len() == 1 && !stands_still(&executable),
+        "{before:?}"
+    );
+    cluster.is_as_before(&cluster.policy().await?).await
 }

@@ -57,10 +57,9 @@ sometimes = "writes-ok"
 "#;
 
 /// An eviction asks pods to end, and a budget that allows none is heeded: the fault is refused then, and nothing ends.
-pub async fn an_eviction_heeds_the_budget(parts: Parts) -> Result<()> {
-    let cluster = Cluster::start(&parts).await?;
-    running(&cluster, "default", "kms-1", "kms").await?;
-    running(&cluster, "default", "other", "other").await?;
+async fn an_eviction_heeds_the_budget(cluster: &Cluster) -> Result<()> {
+    running(cluster, "default", "kms-1", "kms").await?;
+    running(cluster, "default", "other", "other").await?;
     let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
     let budget = json!({
         "apiVersion": "policy/v1",
@@ -140,18 +139,10 @@ pub async fn running(cluster: &Cluster, namespace: &str, name: &str, app: &str) 
 }
 
 /// Pods with the labels go, others stay; the NetworkPolicy is for them alone, and goes again.
-pub async fn ordinary_pods_are_ended_and_cut_off(parts: Parts) -> Result<()> {
+pub async fn ordinary_pods_are_evicted_ended_and_cut_off(parts: Parts) -> Result<()> {
     let cluster = Cluster::start(&parts).await?;
-    for (name, app) in [("kms-1", "kms"), ("kms-2", "kms"), ("other", "other")] {
-        let pod = json!({
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": name, "namespace": "default", "labels": {"app": app}},
-            "spec": {"containers": [{"name": "main", "image": "none"}], "nodeName": "node-1"},
-        });
-        let made = cluster.create(&pod).await?;
-        ensure!(made == 201, "{made}: {pod}");
-    }
+    an_eviction_heeds_the_budget(&cluster).await?;
+    running(&cluster, "default", "kms-2", "kms").await?;
     let scenario = cluster.scenario("pods", SCENARIO)?;
     let without = Said::of(cluster.chaos(&cluster.staged(&[&scenario]))).await?;
     without.ended(3)?.tells(&["not_applicable", "no relay"])?;

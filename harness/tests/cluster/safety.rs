@@ -251,16 +251,15 @@ pub async fn the_guard_and_a_signal_stop_and_heal(parts: Parts) -> Result<()> {
     until("the fault", async || Ok(cluster.policy().await? != policy)).await?;
     signal(&run, Signal::SIGTERM)?;
     ended(run).await?.ended(130)?;
-    cluster.is_as_before(&policy).await
+    cluster.is_as_before(&policy).await?;
+    a_guard_that_sees_no_errors_stops(&cluster, &long).await
 }
 
 /// A guard that cannot see the errors of others knows nothing, and that is no reason to go on: without the right to the
 /// metrics, everything else is as it was.
-pub async fn a_guard_that_sees_no_errors_stops(parts: Parts) -> Result<()> {
-    let cluster = Cluster::start(&parts).await?;
+async fn a_guard_that_sees_no_errors_stops(cluster: &Cluster, long: &str) -> Result<()> {
     let policy = cluster.policy().await?;
-    let long = cluster.scenario("long", LONG)?;
-    let run = cluster.chaos(&cluster.staged(&[&long])).spawn()?;
+    let run = cluster.chaos(&cluster.staged(&[long])).spawn()?;
     until("the fault", async || Ok(cluster.policy().await? != policy)).await?;
     let binding = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/kms-harness";
     let gone = cluster
