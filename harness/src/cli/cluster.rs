@@ -38,8 +38,8 @@ pub struct ClusterArgs {
     /// Pods of the plugin whose logs and events are kept, static ones, too; those of --plugin-pods are anyway
     #[arg(long, value_name = "NAMESPACE/NAME=VALUE")]
     pub plugin_logs: Option<String>,
-    /// The cluster's etcd, http[s]://HOST:PORT: there the run's own Secrets are looked at, whether they are encrypted as
-    /// they should be; nothing is written
+    /// The cluster's etcd, http or https, with its port: there the run's own Secrets are looked at, whether they are
+    /// encrypted as they should be; nothing is written
     #[arg(long, value_name = "ENDPOINT")]
     pub etcd: Option<String>,
     /// What its certificate is verified by

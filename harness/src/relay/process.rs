@@ -40,7 +40,7 @@ impl Process {
     /// The process of this executable, running or not. What a relay before this one froze, and did not come to thaw, goes on.
     ///
     /// # Errors
-    /// The path is not absolute, or there is no `/proc` to look into.
+    /// The path is not absolute, there is no `/proc` to look into, or this user may not signal the process.
     pub fn of(executable: &Path) -> Result<Self> {
         ensure!(
             executable.is_absolute(),
@@ -52,6 +52,7 @@ impl Process {
             kept: Mutex::default(),
         };
         for one in process.all()? {
+            send(one, None)?;
             if stat(one.id).is_some_and(|(_, state)| state == 'T') {
                 send(one, Signal::SIGCONT)?;
             }
@@ -184,7 +185,8 @@ impl Drop for Process {
     }
 }
 
-fn send(one: One, signal: Signal) -> Result<()> {
+/// Sends a signal, or without one looks whether that is allowed. A process that is gone is fine.
+fn send(one: One, signal: impl Into<Option<Signal>>) -> Result<()> {
     if stat(one.id).is_none_or(|(began, _)| began != one.began) {
         return Ok(());
     }
@@ -192,7 +194,7 @@ fn send(one: One, signal: Signal) -> Result<()> {
         Ok(()) | Err(Errno::ESRCH) => Ok(()),
         Err(why) => Err(why).with_context(|| {
             format!(
-                "send {signal} to the plugin's process {}: a relay that may do that runs as its user, or has CAP_KILL",
+                "signal the plugin's process {}: a relay that may do that runs as its user, or has CAP_KILL",
                 one.id
             )
         }),

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::Result;
 use kms_apiserver_api::Method;
@@ -24,6 +25,8 @@ use super::{NAMESPACE, Parts, PluginPods};
 const MOST: usize = 200;
 /// Most pods whose logs are asked for.
 const PODS: usize = 8;
+/// After this no further log is asked for: an API server waits long for a kubelet that is away.
+const GATHERING: Duration = Duration::from_secs(45);
 /// Most bytes of a log that are read.
 const LOG: usize = 256 << 10;
 /// What OpenShift's operators say of API servers.
@@ -129,8 +132,9 @@ impl Others {
         for (namespace, before) in &self.before {
             self.events(namespace, *before, needles, &mut found).await;
         }
+        let until = Instant::now() + GATHERING;
         for pods in &self.pods {
-            self.logs(pods, needles, &mut found).await;
+            self.logs(pods, until, needles, &mut found).await;
         }
         found
     }
@@ -205,7 +209,13 @@ impl Others {
         }
     }
 
-    async fn logs(&self, pods: &PluginPods, needles: &[Vec<u8>], found: &mut Vec<String>) {
+    async fn logs(
+        &self,
+        pods: &PluginPods,
+        until: Instant,
+        needles: &[Vec<u8>],
+        found: &mut Vec<String>,
+    ) {
         let plain = Veil::new(self.salt, []);
         let whole = format!("pods of {}", plain.text(&pods.namespace));
         let all = match listed(&self.api, pods).await {
@@ -231,6 +241,10 @@ impl Others {
                     )
                 });
                 for (path, place) in before.into_iter().chain([(path, place)]) {
+                    if Instant::now() >= until {
+                        self.seen(&place, "not read: others took too long".to_owned());
+                        continue;
+                    }
                     let answer = match self.api.call(Method::Get, &path, None).await {
                         Ok(answer) if answer.ok() => answer,
                         Ok(answer) => {
