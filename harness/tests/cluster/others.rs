@@ -1,7 +1,6 @@
 //! What others say of a run, and what lies in etcd: events, logs behind a kubelet of the test's own, conditions of operators
 //! as OpenShift has them. And that no right of `kms-harness rbac` is left over.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -19,11 +18,11 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
-use tokio::process::Command;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::pods::running;
+use crate::rights::{AUDIT, nothing_is_left_over};
 use crate::world::{Cluster, Parts, Said, Wish, ended, until};
 
 /// In every text of others here, and never to be seen again.
@@ -82,16 +81,6 @@ liveness = "5s"
 [[expect]]
 sometimes = "writes-ok"
 "#;
-
-const AUDIT: &str = "
-apiVersion: audit.k8s.io/v1
-kind: Policy
-omitStages: [RequestReceived]
-rules:
-  - level: Metadata
-    users: [\"system:serviceaccount:kms-harness:kms-harness\"]
-  - level: None
-";
 
 /// Events, logs and conditions are in the history, without what is secret in them; all that was asked of the server is
 /// granted, and all that is granted was asked for. A Secret that etcd holds in clear breaks a run that nothing else breaks.
@@ -173,7 +162,8 @@ pub async fn what_others_say_is_kept_and_what_etcd_holds_is_judged(parts: Parts)
     };
     for (words, least) in [
         (&["events of", "Warning BackOff", "vault is sealed"][..], 3),
-        (&["log of", "vault is sealed"], 2),
+        (&["log of", "before it was ended", "vault is sealed"], 2),
+        (&["log of", "vault is sealed"], 4),
         (&["clusteroperator kube-apiserver", "Degraded=False"], 1),
         (&["clusteroperator kube-apiserver", "Degraded=True"], 1),
         (&["kubeapiserver cluster", "Degraded=False"], 1),
@@ -355,78 +345,6 @@ async fn degrade(cluster: &Cluster) -> Result<()> {
     let call = Call::new(Method::Put, path).with_body(operator);
     let answer = cluster.server.call(call).await?;
     ensure!(answer.ok(), "{answer:?}");
-    Ok(())
-}
-
-/// What was asked is what is granted, neither more nor less.
-async fn nothing_is_left_over(audit: &Path) -> Result<()> {
-    let mut used = BTreeSet::new();
-    for line in std::fs::read_to_string(audit)?.lines() {
-        let event: Value = serde_json::from_str(line)?;
-        ensure!(event["responseStatus"]["code"] != 403, "it may not: {line}");
-        let (verb, object) = (
-            event["verb"].as_str().unwrap_or_default(),
-            &event["objectRef"],
-        );
-        let of = |field: &str| object[field].as_str().unwrap_or_default();
-        let what = match (of("resource"), of("subresource")) {
-            ("", _) => {
-                let uri = event["requestURI"].as_str().unwrap_or_default();
-                let path = uri.split('?').next().unwrap_or_default();
-                path.replace("/readyz/kms-providers", "/readyz/*")
-            }
-            ("selfsubjectaccessreviews", _) => continue,
-            (resource, "") => format!("{}/{resource}", of("apiGroup")),
-            (resource, sub) => format!("{}/{resource}/{sub}", of("apiGroup")),
-        };
-        used.insert(format!("{verb} {what} {}", of("namespace")));
-    }
-    let printed = Command::new(env!("CARGO_BIN_EXE_kms-harness"))
-        .args([
-            "rbac",
-            "--format=json",
-            "--plugin-pods=default",
-            "--plugin-logs=kube-system",
-        ])
-        .output()
-        .await?;
-    let list: Value = serde_json::from_slice(&printed.stdout)?;
-    let mut granted = BTreeSet::new();
-    let words = |rule: &Value, field: &str| -> Vec<String> {
-        let all = rule[field].as_array().into_iter().flatten();
-        all.filter_map(Value::as_str).map(str::to_owned).collect()
-    };
-    for role in list["items"].as_array().context("no list")? {
-        let place = role["metadata"]["namespace"].as_str().unwrap_or_default();
-        for rule in role["rules"].as_array().into_iter().flatten() {
-            for verb in words(rule, "verbs") {
-                granted.extend(
-                    words(rule, "nonResourceURLs")
-                        .iter()
-                        .map(|path| format!("{verb} {path} ")),
-                );
-                for group in words(rule, "apiGroups") {
-                    // a namespace is in itself, as the server has it
-                    let names = words(rule, "resourceNames");
-                    let place = if names == ["kube-system"] {
-                        "kube-system"
-                    } else {
-                        place
-                    };
-                    let resources = words(rule, "resources");
-                    granted.extend(
-                        resources
-                            .iter()
-                            .map(|it| format!("{verb} {group}/{it} {place}")),
-                    );
-                }
-            }
-        }
-    }
-    let over: Vec<&String> = granted.difference(&used).collect();
-    ensure!(over.is_empty(), "granted, and never used: {over:#?}");
-    let beyond: Vec<&String> = used.difference(&granted).collect();
-    ensure!(beyond.is_empty(), "used, and not granted here: {beyond:#?}");
     Ok(())
 }
 

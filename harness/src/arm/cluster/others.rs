@@ -15,7 +15,7 @@ use kms_history::chaos::Event;
 use kms_history::search::holds;
 use kms_scenario::world::Recorder;
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::api::Api;
 use super::pods::listed;
@@ -27,6 +27,8 @@ const MOST: usize = 200;
 const PODS: usize = 8;
 /// After this no further log is asked for: an API server waits long for a kubelet that is away.
 const GATHERING: Duration = Duration::from_secs(45);
+/// Limit for a log to be read before its pod is ended.
+const BEFORE_END: Duration = Duration::from_secs(5);
 /// Most bytes of a log that are read.
 const LOG: usize = 256 << 10;
 /// What OpenShift's operators say of API servers.
@@ -83,6 +85,8 @@ pub struct Others {
 struct Said {
     /// By operator and type, the condition as it was told last.
     conditions: BTreeMap<(usize, String), String>,
+    /// Logs of pods that are gone, by their place.
+    logs: Vec<(String, String)>,
     gathered: bool,
 }
 
@@ -132,9 +136,14 @@ impl Others {
         for (namespace, before) in &self.before {
             self.events(namespace, *before, needles, &mut found).await;
         }
-        let until = Instant::now() + GATHERING;
+        let mut logs = std::mem::take(&mut self.said().logs);
         for pods in &self.pods {
-            self.logs(pods, until, needles, &mut found).await;
+            self.logs(pods, "", &mut logs).await;
+        }
+        for (place, log) in logs {
+            if holds_any(&log, needles) {
+                found.push(place);
+            }
         }
         found
     }
@@ -209,28 +218,32 @@ impl Others {
         }
     }
 
-    async fn logs(
-        &self,
-        pods: &PluginPods,
-        until: Instant,
-        needles: &[Vec<u8>],
-        found: &mut Vec<String>,
-    ) {
+    /// Keeps the logs of pods that a fault is about to end: nobody has them afterwards.
+    pub async fn before_end(&self, pods: &PluginPods) {
+        let mut logs = Vec::new();
+        let reading = self.logs(pods, ", before it was ended", &mut logs);
+        // a fault has its time; what was read until then is kept
+        let _ = timeout(BEFORE_END, reading).await;
+        self.said().logs.extend(logs);
+    }
+
+    /// Tells the logs of pods; and gives them as they are, for the canaries to be looked for.
+    async fn logs(&self, pods: &PluginPods, when: &str, logs: &mut Vec<(String, String)>) {
+        let until = Instant::now() + GATHERING;
         let plain = Veil::new(self.salt, []);
-        let whole = format!("pods of {}", plain.text(&pods.namespace));
-        let all = match listed(&self.api, pods).await {
-            Ok(all) => all,
-            Err(_) => return self.seen(&whole, unread(0)),
+        let Ok(all) = listed(&self.api, pods).await else {
+            let place = format!("pods of {}", plain.text(&pods.namespace));
+            return self.seen(&place, unread(0));
         };
         let nodes = all.iter().map(|pod| text(pod, "/spec/nodeName").to_owned());
         let veil = Veil::new(self.salt, nodes);
-        let since = self.begun.elapsed().as_secs() + 1;
         for pod in all.iter().take(PODS) {
             let name = text(pod, "/metadata/name");
             for (container, restarted) in containers(pod) {
                 let path = format!(
-                    "/api/v1/namespaces/{}/pods/{name}/log?container={container}&sinceSeconds={since}&tailLines={MOST}&limitBytes={LOG}",
-                    pods.namespace
+                    "/api/v1/namespaces/{}/pods/{name}/log?container={container}&sinceSeconds={}&tailLines={MOST}&limitBytes={LOG}",
+                    pods.namespace,
+                    self.begun.elapsed().as_secs() + 1
                 );
                 let place = format!("log of {} {}", veil.text(name), veil.text(container));
                 // what a process said that was killed stands in the one before
@@ -240,28 +253,21 @@ impl Others {
                         format!("{place}, before its last restart"),
                     )
                 });
-                for (path, place) in before.into_iter().chain([(path, place)]) {
+                let now = (path, format!("{place}{when}"));
+                for (path, place) in before.into_iter().chain([now]) {
                     if Instant::now() >= until {
                         self.seen(&place, "not read: others took too long".to_owned());
                         continue;
                     }
-                    let answer = match self.api.call(Method::Get, &path, None).await {
-                        Ok(answer) if answer.ok() => answer,
-                        Ok(answer) => {
-                            self.seen(&place, unread(answer.code));
-                            continue;
+                    match self.api.call(Method::Get, &path, None).await {
+                        Ok(answer) if answer.ok() => {
+                            for line in answer.text().lines() {
+                                self.seen(&place, veil.text(line));
+                            }
+                            logs.push((place, answer.text().to_owned()));
                         }
-                        Err(_) => {
-                            self.seen(&place, unread(0));
-                            continue;
-                        }
-                    };
-                    let log = answer.text();
-                    if holds_any(log, needles) {
-                        found.push(place.clone());
-                    }
-                    for line in log.lines() {
-                        self.seen(&place, veil.text(line));
+                        Ok(answer) => self.seen(&place, unread(answer.code)),
+                        Err(_) => self.seen(&place, unread(0)),
                     }
                 }
             }

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use kms_apiserver_api::{ApiServer, Pending, Trouble};
 use kms_history::chaos::{Event, VaultPath};
 use kms_scenario::engine;
+use kms_scenario::fault::Fault;
 use kms_scenario::plan::Plan;
 use kms_scenario::world::{Order, Probe, Recorder, World};
 use tokio::sync::{RwLock, watch};
@@ -326,6 +327,11 @@ impl Inner {
         let _making = self.making.read().await;
         ensure!(!self.ended.load(Ordering::Relaxed), "the run has ended");
         let intent = intent::of(&order, &self.parts, &self.api).await?;
+        if let Some(pods) = self.parts.pods.as_ref()
+            && matches!(order.fault, Fault::PluginRestart | Fault::PluginStop)
+        {
+            self.others.before_end(pods).await;
+        }
         // what was asked before is no hit; without metrics nothing is counted
         let _ = self.observer.look().await;
         self.count().await;
