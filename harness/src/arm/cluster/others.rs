@@ -187,7 +187,11 @@ impl Others {
         found: &mut Vec<String>,
     ) {
         let veil = Veil::new(self.salt, []);
-        let place = format!("events of {}", veil.text(namespace));
+        let shown = match namespace {
+            NAMESPACE => NAMESPACE.to_owned(),
+            other => veil.text(other),
+        };
+        let place = format!("events of {shown}");
         let path = format!("{}?limit=2000", events_of(namespace));
         let answer = match self.api.call(Method::Get, &path, None).await {
             Ok(answer) if answer.ok() => answer,

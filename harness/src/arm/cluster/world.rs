@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use kms_apiserver_api::{ApiServer, Pending, Trouble};
-use kms_history::chaos::{Event, VaultPath};
+use kms_history::chaos::Event;
 use kms_scenario::engine;
 use kms_scenario::fault::Fault;
 use kms_scenario::plan::Plan;
@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::api::Api;
+use super::counted::{Counted, Seen};
 use super::guard::Guard;
 use super::intent::{self, Count, Mend};
 use super::journal::{self, Journal, Kept};
@@ -74,16 +75,6 @@ struct Active {
     /// What was counted before it.
     before: Counted,
     changed: u64,
-}
-
-/// What relays and API servers have counted.
-#[derive(Clone, Debug, Default)]
-struct Counted {
-    requests: BTreeMap<VaultPath, u64>,
-    noted: BTreeMap<VaultPath, u64>,
-    links: u64,
-    calls: u64,
-    asked: u64,
 }
 
 /// Carries a plan out on the cluster, until it is done, a signal comes, or something says that it must stop. Everything is
@@ -194,10 +185,7 @@ impl ClusterWorld {
         });
         inner.count().await;
         // What was asked before the run is none of it.
-        {
-            let mut counted = locked(&inner.counted);
-            counted.noted = counted.requests.clone();
-        }
+        locked(&inner.counted).new_requests();
         inner.begin(run, guard, config_maps);
         inner.recorder.note(Some(0), Event::ApiServerStarted);
         if inner.canaries.is_some() {
@@ -290,35 +278,15 @@ impl Inner {
         Arc::new(server)
     }
 
-    /// Asks relays what they have seen; one that does not answer leaves the last known.
     async fn count(&self) {
-        let mut requests: Option<BTreeMap<VaultPath, u64>> = None;
-        let (mut links, mut calls, mut all) = (0, 0, true);
-        for placed in &self.parts.relays {
-            match placed.relay.state().await {
-                Ok(state) => {
-                    links += state.link_hits;
-                    calls += state.call_hits;
-                    for (path, count) in state.requests.into_iter().flatten() {
-                        let sum = requests.get_or_insert_default().entry(path).or_default();
-                        *sum += count;
-                    }
-                }
-                Err(_) => all = false,
-            }
-        }
-        if all {
-            let mut counted = locked(&self.counted);
-            counted.links = links;
-            counted.calls = calls;
-            if let Some(requests) = requests {
-                counted.requests = requests;
-            }
-            counted.asked = if self.parts.counts() {
-                counted.requests.values().sum()
-            } else {
-                self.observer.calls()
-            };
+        let seen = Seen::look(&self.parts, &self.observer).await;
+        locked(&self.counted).take(seen);
+    }
+
+    fn hits_of(&self, active: &Active) -> u64 {
+        match active.count {
+            Count::Changed => active.changed,
+            other => locked(&self.counted).since(&active.before, other),
         }
     }
 
@@ -403,16 +371,6 @@ impl Inner {
         healed
     }
 
-    fn hits_of(&self, active: &Active) -> u64 {
-        let now = locked(&self.counted);
-        match active.count {
-            Count::Changed => active.changed,
-            Count::Links => now.links.saturating_sub(active.before.links),
-            Count::Calls => now.calls.saturating_sub(active.before.calls),
-            Count::Asked => now.asked.saturating_sub(active.before.asked),
-        }
-    }
-
     /// Heals everything, and takes everything away. What cannot be done stays in its file.
     async fn leave(&self) -> Result<()> {
         if self.ended.swap(true, Ordering::Relaxed) {
@@ -489,16 +447,7 @@ impl World for ClusterWorld {
         if !self.0.parts.counts() {
             return;
         }
-        let new: BTreeMap<VaultPath, u64> = {
-            let mut counted = locked(&self.0.counted);
-            let new = counted.requests.iter().map(|(path, count)| {
-                let before = counted.noted.get(path).copied().unwrap_or_default();
-                (*path, count.saturating_sub(before))
-            });
-            let new = new.filter(|(_, count)| *count > 0).collect();
-            counted.noted = counted.requests.clone();
-            new
-        };
+        let new = locked(&self.0.counted).new_requests();
         if !new.is_empty() {
             self.0.recorder.note(Some(0), Event::VaultCalls(new));
         }
