@@ -12,8 +12,8 @@
 //! that a run needs. Not for: clusters that somebody lives in. A run wants the name of the context, and a mark on the key.
 //!
 //! Reading order: [`Parts`], [`staging`] (the Vault), [`able`], [`rights`], [`journal`], [`undo`], `intent` (each kind of
-//! fault), `pods`, [`lease`], [`guard`], `namespaced`, `observe`, `store`, `others`,
-//! `load`, `counted`, [`world`].
+//! fault), `pods`, [`lease`], [`guard`], `namespaced`, `observe`, `store`, `others`, `load`,
+//! `counted`, [`world`].
 
 pub mod able;
 pub mod api;
