@@ -166,6 +166,7 @@ const WORDS: &[(Sign, &[&[&str]])] = &[
         &[
             &["failed to create connection to unix socket"],
             &["kms.sock", "no such file"],
+            &["dial unix", "no such file"],
         ],
     ),
     (

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::config::{self, RESOURCES};
 use super::{components, items, log, node_of, seen, sha256, text};
 use crate::evidence::{
-    Metrics, Node, Outcome, Plugin, Pod, Readyz, Seen, Server, Socket, Status, Why,
+    Check, Metrics, Node, Outcome, Plugin, Pod, Readyz, Seen, Server, Socket, Status, Why,
 };
 use crate::raw::Raw;
 use crate::sign::{self, Sign};
@@ -63,6 +63,10 @@ fn server(raw: &Raw, veil: &Veil, at: &str) -> Server {
             raw.text(&format!("{at}.readyz.txt"))
                 .map(|it| readyz(&it, veil)),
         ),
+        check: seen(
+            raw.text(&format!("{at}.check.txt"))
+                .map(|it| check(&it, veil)),
+        ),
         lists: seen(
             raw.json(&format!("{at}.lists.json"))
                 .map(|it| lists(&it, veil)),
@@ -73,7 +77,7 @@ fn server(raw: &Raw, veil: &Veil, at: &str) -> Server {
         ),
         log: seen(
             raw.text(&format!("{at}.log"))
-                .map(|it| log::log(&it, raw.taken, veil)),
+                .map(|it| log::server_log(&it, raw.taken, veil)),
         ),
     }
 }
@@ -138,6 +142,21 @@ fn readyz(body: &str, veil: &Veil) -> Readyz {
     Readyz {
         passes: failed.is_empty() && body.lines().any(good),
         failed,
+    }
+}
+
+/// How plugins say that it is Vault that is slow or not reached, and not they themselves.
+const OF_VAULT: &[&str] = &["reach vault", "from vault", "dial tcp"];
+
+fn check(text: &str, veil: &Veil) -> Check {
+    let mut signs = sign::signs(text);
+    let lower = text.to_lowercase();
+    if !OF_VAULT.iter().any(|words| lower.contains(words)) {
+        signs.retain(|sign| !matches!(sign, Sign::Slow | Sign::Unreachable));
+    }
+    Check {
+        signs,
+        text: veil.text(text),
     }
 }
 

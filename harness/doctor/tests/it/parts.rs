@@ -271,6 +271,53 @@ fn an_api_server_alone_shows_what_it_meets() {
     assert_eq!(ids(&[(at, json!({"secrets": {"code": 200}}))]), [""; 0]);
 }
 
+/// Asked for its check of KMS providers by name, a server repeats what the plugin says.
+#[test]
+fn an_api_server_tells_what_its_plugin_says() {
+    let at = "nodes/a/openshift-kube-apiserver";
+    let found = |why: &str| {
+        let check = format!(
+            "internal server error: kmsv2 Provider vault is not healthy, error: failed to perform status section of the healthz check for KMS Provider vault, error: rpc error: {why}"
+        );
+        ids(&[
+            (
+                &format!("{at}.readyz.txt"),
+                json!("[-]kms-providers failed: reason withheld\nreadyz check failed\n"),
+            ),
+            (&format!("{at}.check.txt"), json!(check)),
+        ])
+    };
+    for (why, id) in [
+        (
+            "code = Unavailable desc = vault is sealed or not initialised (HTTP 503)",
+            "OCP-FAULT-13",
+        ),
+        (
+            "code = FailedPrecondition desc = permission denied on transit/keys/k",
+            "OCP-FAULT-08",
+        ),
+        (
+            "code = Unavailable desc = cannot reach vault at https://v: connection refused",
+            "OCP-FAULT-19",
+        ),
+        // the way to the plugin, not its way to Vault
+        (
+            "code = DeadlineExceeded desc = context deadline exceeded",
+            "OCP-FAULT-05",
+        ),
+        (
+            "code = Unavailable desc = connection error: desc = \"transport: Error while dialing: dial unix /s/kms.sock: connect: connection refused\"",
+            "OCP-FAULT-05",
+        ),
+        (
+            "code = Unavailable desc = connection error: desc = \"transport: Error while dialing: dial unix /s/kms.sock: connect: no such file or directory\"",
+            "OCP-FAULT-04",
+        ),
+    ] {
+        assert_eq!(found(why), [id], "{why}");
+    }
+}
+
 #[test]
 fn a_plugin_that_crashes_is_found_where_api_servers_are_no_pods_of_openshift_s() {
     let pod = |state: Value| {
