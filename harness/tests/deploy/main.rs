@@ -4,6 +4,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[cfg(feature = "kube")]
+mod five;
 #[cfg(feature = "container")]
 mod image;
 mod page;
@@ -25,6 +27,12 @@ fn main() {
     let mut trials = Vec::new();
     image_tests(&mut trials);
     let plugin = Arc::new(plugin::built_first());
+    #[cfg(feature = "kube")]
+    trials.push(tier::test(
+        "five::commands_of_readme_are_carried_out",
+        five::Parts::find(&plugin),
+        five::commands_of_readme_are_carried_out,
+    ));
     for family in [Family::OpenBao, Family::Vault] {
         let found = family.part().find();
         let parts = found
@@ -56,6 +64,19 @@ fn main() {
             upgrade::another_program_takes_over_and_gives_back,
         ));
     }
+    let bao = Family::OpenBao.part().find();
+    let parts = bao
+        .map(|server| setup::Parts {
+            family: Family::OpenBao,
+            server,
+            plugin,
+        })
+        .map_err(|error| format!("{error:#}"));
+    trials.push(tier::test(
+        "unit::a_manager_carries_it_out",
+        parts,
+        unit::a_manager_carries_it_out,
+    ));
     trials.push(tier::test(
         "unit::it_is_well_formed_and_tight",
         unit::find(),

@@ -10,7 +10,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 /// Limit for one block.
-const BLOCK: Duration = Duration::from_secs(120);
+const BLOCK: Duration = Duration::from_secs(300);
 
 /// `plugin/deploy`.
 pub fn folder() -> Result<PathBuf> {
@@ -33,6 +33,20 @@ pub fn blocks(page: &str, heading: &str) -> Result<Vec<String>> {
         .collect();
     ensure!(!blocks.is_empty(), "{page}, {heading}: no block to run");
     Ok(blocks)
+}
+
+/// The commands of a block, one by one: a line that ends in `\` or `&&` goes on, one that begins with `#` is none.
+pub fn commands(block: &str) -> Vec<String> {
+    let mut commands = Vec::new();
+    let mut command = String::new();
+    for line in block.lines().filter(|line| !line.starts_with('#')) {
+        command.push_str(line);
+        command.push('\n');
+        if !line.ends_with(['\\', '&']) {
+            commands.push(std::mem::take(&mut command));
+        }
+    }
+    commands
 }
 
 /// Runs a block in a folder; each of its commands has to work. What it printed.

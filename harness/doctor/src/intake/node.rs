@@ -163,9 +163,11 @@ fn check(text: &str, veil: &Veil) -> Check {
 fn lists(it: &Value, veil: &Veil) -> BTreeMap<String, Vec<Sign>> {
     let all = it.as_object().into_iter().flatten();
     all.map(|(resource, answer)| {
-        let failed = answer["code"].as_u64().is_some_and(|code| code >= 500);
-        let signs = if failed {
-            sign::signs(text(answer, "/message"))
+        let (code, message) = (answer["code"].as_u64(), text(answer, "/message"));
+        // a server that has just started tells what it cannot list as a 429; any other 429 is about the caller
+        let starts = code == Some(429) && message.contains("initializing");
+        let signs = if starts || code.is_some_and(|code| code >= 500) {
+            sign::signs(message)
         } else {
             Vec::new()
         };

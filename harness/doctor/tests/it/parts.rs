@@ -261,6 +261,17 @@ fn an_api_server_alone_shows_what_it_meets() {
         )]),
         ["OCP-FAULT-22"]
     );
+    // so it is told while the server starts; a caller that asks too often is told nothing of the data
+    for (message, found) in [
+        (
+            "storage is (re)initializing: failed to list *core.Secret: unable to transform key \"/x\": failed",
+            vec!["OCP-FAULT-22"],
+        ),
+        ("Too many requests, please try again later.", vec![]),
+    ] {
+        let answer = json!({"secrets": {"code": 429, "message": message}});
+        assert_eq!(ids(&[(at, answer)]), found, "{message}");
+    }
     assert_eq!(
         ids(&[(
             at,

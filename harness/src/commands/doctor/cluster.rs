@@ -372,7 +372,7 @@ impl Cluster {
         let step = names.len().div_ceil(MOST).max(1);
         for name in names.iter().step_by(step) {
             let (code, body) = self.ask(name, OBJECT).await?;
-            if code >= 500 {
+            if code >= 500 || code == 429 {
                 let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
                 return Ok(json!({"code": code, "message": answer["message"]}));
             }

@@ -101,7 +101,7 @@ async fn damaged_data(world: &World, canary: &Target) -> Result<()> {
 async fn wrong_flags(world: &World) -> Result<()> {
     let (key, mount) = ("kms-kye".to_owned(), "transitt".to_owned());
     let nobody = "http://127.0.0.1:9".to_owned();
-    let unknown = "http://vault.invalid:8200".to_owned();
+    let unknown = "https://vault.invalid:8200".to_owned();
     let plugins = [
         (
             "key",
