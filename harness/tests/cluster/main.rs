@@ -2,7 +2,10 @@
 //! are not there: what needs them is looked at in the API.
 
 mod faults;
+mod five;
 mod library;
+#[path = "../deploy/page.rs"]
+mod page;
 mod pods;
 mod rights;
 mod safety;
@@ -33,6 +36,15 @@ fn main() {
             move |parts| library::pass(parts, ids),
         ));
     }
+    let with_kubectl = parts.clone().and_then(|parts| match parts.server.kubectl {
+        Some(_) => Ok(parts),
+        None => Err("no kubectl found: set $KUBECTL, or put it beside kube-apiserver".to_owned()),
+    });
+    trials.push(tier::test(
+        "five::commands_of_readme_are_carried_out",
+        with_kubectl,
+        five::commands_of_readme_are_carried_out,
+    ));
     trial!(
         faults::each_in_vault_is_made_and_undone,
         safety::nothing_starts_where_it_should_not,

@@ -4,8 +4,6 @@
 
 #[path = "../common/mod.rs"]
 mod common;
-#[cfg(feature = "kube")]
-mod five;
 #[cfg(feature = "container")]
 mod image;
 mod page;
@@ -27,12 +25,6 @@ fn main() {
     let mut trials = Vec::new();
     image_tests(&mut trials);
     let plugin = Arc::new(plugin::built_first());
-    #[cfg(feature = "kube")]
-    trials.push(tier::test(
-        "five::commands_of_readme_are_carried_out",
-        five::Parts::find(&plugin),
-        five::commands_of_readme_are_carried_out,
-    ));
     for family in [Family::OpenBao, Family::Vault] {
         let found = family.part().find();
         let parts = found

@@ -35,20 +35,6 @@ pub fn blocks(page: &str, heading: &str) -> Result<Vec<String>> {
     Ok(blocks)
 }
 
-/// The commands of a block, one by one: a line that ends in `\` or `&&` goes on, one that begins with `#` is none.
-pub fn commands(block: &str) -> Vec<String> {
-    let mut commands = Vec::new();
-    let mut command = String::new();
-    for line in block.lines().filter(|line| !line.starts_with('#')) {
-        command.push_str(line);
-        command.push('\n');
-        if !line.ends_with(['\\', '&']) {
-            commands.push(std::mem::take(&mut command));
-        }
-    }
-    commands
-}
-
 /// Runs a block in a folder; each of its commands has to work. What it printed.
 pub async fn run(block: &str, folder: &Path, variables: &[(&str, String)]) -> Result<String> {
     let ended = Command::new("bash")

@@ -26,6 +26,10 @@ pub(super) fn look(view: &View<'_>, down: &BTreeSet<&str>) -> Vec<Finding> {
             texts.entry(sign).or_insert(text);
         }
     }
+    // a Vault that is sealed says nothing of rights and keys: what a plugin says of them it was told before
+    if found.iter().any(|it| it.id == "OCP-FAULT-13") {
+        causes.retain(|sign, _| *sign == Sign::Sealed);
+    }
     if let Some((finding, behind)) = uneven(view) {
         for sign in [Sign::Slow, Sign::Unreachable] {
             if let Some(nodes) = causes.get_mut(&sign) {

@@ -282,6 +282,19 @@ fn an_api_server_alone_shows_what_it_meets() {
     assert_eq!(ids(&[(at, json!({"secrets": {"code": 200}}))]), [""; 0]);
 }
 
+/// A plugin repeats what it was refused last until Vault answers it again.
+#[test]
+fn what_a_plugin_says_of_a_key_is_old_while_vault_is_sealed() {
+    let status = json!({"code": 9, "message": "key kms-key is soft-deleted", "took_ms": 2});
+    let health = json!({"status": 503, "body": {"initialized": true, "sealed": true}});
+    let status = ("nodes/a/plugin.status.json", status);
+    assert_eq!(ids(&[status.clone()]), ["OCP-FAULT-12"]);
+    assert_eq!(
+        ids(&[status, ("vault/health.json", health)]),
+        ["OCP-FAULT-13"]
+    );
+}
+
 /// Asked for its check of KMS providers by name, a server repeats what the plugin says.
 #[test]
 fn an_api_server_tells_what_its_plugin_says() {

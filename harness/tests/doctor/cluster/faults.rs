@@ -10,15 +10,15 @@ use crate::common::kms::Kms;
 use crate::said::say;
 use crate::vault::Fault;
 
-/// Those that Vault's part in it can have, worst last. Where the plugin stays sick between two, nobody waits for
-/// the API server to ask it again.
+/// Those that Vault's part in it can have. Where the plugin stays sick between two, nobody waits for the API server to ask
+/// it again. Sealed comes first: what a plugin was refused it says until Vault answers it again.
 const OF_VAULT: [Fault; 6] = [
+    Fault::Sealed,
     Fault::NoKeyRead,
     Fault::NoEncrypt,
     Fault::NoDecrypt,
     Fault::TokenRevoked,
     Fault::SoftDeleted,
-    Fault::Sealed,
 ];
 
 /// Well; what Vault refuses; flags that are wrong; data that is damaged; a version too old; the plugin gone; the key

@@ -4,7 +4,6 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -12,7 +11,6 @@ use kms_apiserver_api::{ApiServer, Target};
 use kms_harness::apiserver::etcd::Etcd;
 use kms_harness::apiserver::flags::Settings;
 use kms_harness::apiserver::launched::{Launched, Program};
-use kms_harness::apiserver::parts;
 use kms_harness::child::{Child, Launch};
 use kms_harness::vault::VaultBackend;
 use kms_harness::vault::family::Family;
@@ -23,34 +21,13 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use crate::page;
+use crate::world::Parts;
 
 const HEADING: &str = "Five commands to a proven cluster";
 /// Limit for a server to be ready, and for a state that comes soon on a machine that is not loaded.
 const LIMIT: Duration = Duration::from_secs(180);
 /// What a value begins with that the shipped configuration has written.
 const PREFIX: &[u8] = b"k8s:enc:kms:v2:vault:";
-
-#[derive(Clone)]
-pub struct Parts {
-    server: parts::Parts,
-    bao: PathBuf,
-    plugin: Arc<PathBuf>,
-}
-
-impl Parts {
-    pub fn find(plugin: &Arc<PathBuf>) -> Result<Self, String> {
-        let why = |error: anyhow::Error| format!("{error:#}");
-        let server = parts::Parts::find().map_err(why)?;
-        if server.kubectl.is_none() {
-            return Err("no kubectl".to_owned());
-        }
-        Ok(Self {
-            server,
-            bao: Family::OpenBao.part().find().map_err(why)?,
-            plugin: Arc::clone(plugin),
-        })
-    }
-}
 
 /// A node and its control plane. Fields are dropped in this order.
 struct Node {
@@ -70,12 +47,12 @@ pub async fn commands_of_readme_are_carried_out(parts: Parts) -> Result<()> {
     let [once, then] = blocks.as_slice() else {
         anyhow::bail!("README, {HEADING}: {} blocks of commands", blocks.len());
     };
-    let five = page::commands(then);
+    let five = commands(then);
     let [deploy, enable, verify, chaos, publish] = five.as_slice() else {
         anyhow::bail!("README, {HEADING}: {} commands: {five:#?}", five.len());
     };
     let mut node = Node::before(&parts).await?;
-    for command in page::commands(once) {
+    for command in commands(once) {
         node.run(&command).await?;
     }
     let plain = Target::secret("default", "from-before");
@@ -115,6 +92,20 @@ pub async fn commands_of_readme_are_carried_out(parts: Parts) -> Result<()> {
         "{counts}"
     );
     Ok(())
+}
+
+/// The commands of a block, one by one: a line that ends in `\` or `&&` goes on, one that begins with `#` is none.
+fn commands(block: &str) -> Vec<String> {
+    let mut commands = Vec::new();
+    let mut command = String::new();
+    for line in block.lines().filter(|line| !line.starts_with('#')) {
+        command.push_str(line);
+        command.push('\n');
+        if !line.ends_with(['\\', '&']) {
+            commands.push(std::mem::take(&mut command));
+        }
+    }
+    commands
 }
 
 impl Node {
