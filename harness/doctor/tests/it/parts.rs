@@ -288,7 +288,7 @@ fn what_a_plugin_says_of_a_key_is_old_while_vault_is_sealed() {
     let status = json!({"code": 9, "message": "key kms-key is soft-deleted", "took_ms": 2});
     let health = json!({"status": 503, "body": {"initialized": true, "sealed": true}});
     let status = ("nodes/a/plugin.status.json", status);
-    assert_eq!(ids(&[status.clone()]), ["OCP-FAULT-12"]);
+    assert_eq!(ids(std::slice::from_ref(&status)), ["OCP-FAULT-12"]);
     assert_eq!(
         ids(&[status, ("vault/health.json", health)]),
         ["OCP-FAULT-13"]

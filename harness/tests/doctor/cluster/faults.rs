@@ -101,7 +101,6 @@ async fn damaged_data(world: &World, canary: &Target) -> Result<()> {
 async fn wrong_flags(world: &World) -> Result<()> {
     let (key, mount) = ("kms-kye".to_owned(), "transitt".to_owned());
     let nobody = "http://127.0.0.1:9".to_owned();
-    let unknown = "https://vault.invalid:8200".to_owned();
     let plugins = [
         (
             "key",
@@ -123,13 +122,6 @@ async fn wrong_flags(world: &World) -> Result<()> {
                 .started_with("address", |it| drop(it.insert("vault", nobody)))
                 .await?,
             "OCP-FAULT-19",
-        ),
-        (
-            "name",
-            world
-                .started_with("name", |it| drop(it.insert("vault", unknown)))
-                .await?,
-            "OCP-FAULT-17",
         ),
     ];
     for (name, plugin, id) in &plugins {
