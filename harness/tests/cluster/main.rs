@@ -2,9 +2,12 @@
 //! are not there: what needs them is looked at in the API.
 
 mod faults;
+mod five;
 mod library;
 mod node;
 mod others;
+#[path = "../deploy/page.rs"]
+mod page;
 mod pods;
 mod rights;
 mod safety;
@@ -35,6 +38,15 @@ fn main() {
             move |parts| library::pass(parts, ids),
         ));
     }
+    let with_kubectl = parts.clone().and_then(|parts| match parts.server.kubectl {
+        Some(_) => Ok(parts),
+        None => Err("no kubectl found: set $KUBECTL, or put it beside kube-apiserver".to_owned()),
+    });
+    trials.push(tier::test(
+        "five::commands_of_readme_are_carried_out",
+        with_kubectl,
+        five::commands_of_readme_are_carried_out,
+    ));
     trial!(
         faults::each_in_vault_is_made_and_undone,
         node::its_process_is_broken_where_both_sides_allow_it,
