@@ -1,5 +1,7 @@
 //! The command line. Names, values and defaults here are what people script against.
 
+mod cluster;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -10,6 +12,8 @@ use kms_contract::{Minor, Profile, Who};
 use kms_report::Form;
 
 use crate::vault::image::Image;
+
+pub use cluster::{ClusterArgs, JobArgs, RbacArgs, RelayArgs};
 
 /// `kms-harness`.
 #[derive(Debug, Parser)]
@@ -374,48 +378,6 @@ pub struct ChaosArgs {
     pub cluster: ClusterArgs,
 }
 
-/// Options of the cluster arm of `chaos`.
-#[derive(Debug, Default, Args)]
-#[command(next_help_heading = "Cluster arm")]
-pub struct ClusterArgs {
-    /// How the cluster is reached
-    #[arg(long, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
-    /// The context that is a staging cluster; nothing starts unless it is the kubeconfig's current one
-    #[arg(long, value_name = "CONTEXT")]
-    pub staging: Option<String>,
-    /// The Transit key that faults may touch, if it carries the mark: a key beside it, KEY-kms-harness-staging
-    #[arg(long, value_name = "[MOUNT/]KEY")]
-    pub staging_vault_key: Option<String>,
-    /// How the plugin logs in, for faults on logins: auth/MOUNT/role/NAME or auth/MOUNT/users/NAME
-    #[arg(long, value_name = "PATH")]
-    pub staging_vault_role: Option<String>,
-    /// File with the key that unseals the staging Vault, for sealing it
-    #[arg(long, value_name = "FILE")]
-    pub staging_vault_unseal_key_path: Option<PathBuf>,
-    /// Control address of a `kms-harness relay` beside a plugin; may be given several times
-    #[arg(long, value_name = "URL", requires = "relay_token_path")]
-    pub relay: Vec<String>,
-    /// File with the relays' token
-    #[arg(long, value_name = "FILE")]
-    pub relay_token_path: Option<PathBuf>,
-    /// The plugin's pods, where a controller keeps them: namespace and labels
-    #[arg(long, value_name = "NAMESPACE/NAME=VALUE")]
-    pub plugin_pods: Option<String>,
-    /// Allow faults that nothing undoes: deleting or trimming the key, sealing Vault
-    #[arg(long)]
-    pub allow_irreversible: bool,
-    /// Say what would be done, and do nothing
-    #[arg(long, conflicts_with = "cleanup")]
-    pub dry_run: bool,
-    /// Undo what a run that was killed left behind, and take its objects away
-    #[arg(long)]
-    pub cleanup: bool,
-    /// Folder of undo files [default: kms-harness/undo in $XDG_STATE_HOME or ~/.local/state]
-    #[arg(long, value_name = "DIR")]
-    pub undo: Option<PathBuf>,
-}
-
 /// Options of `calibrate`.
 #[derive(Debug, Args)]
 pub struct CalibrateArgs {
@@ -650,75 +612,6 @@ fn documents() -> String {
     let rows = kms_doctor::raw::DOCUMENTS.iter();
     let rows = rows.map(|(name, what)| format!("  {name:<40} {what}\n"));
     format!("Documents of --from:\n{}", rows.collect::<String>())
-}
-
-/// Options of `rbac`.
-#[derive(Debug, Args)]
-pub struct RbacArgs {
-    /// Also what is needed for faults on the plugin's pods, in this namespace
-    #[arg(long, value_name = "NAMESPACE")]
-    pub plugin_pods: Option<String>,
-    /// YAML for kubectl, or one JSON list
-    #[arg(long, value_enum, default_value = "text")]
-    pub format: Format,
-}
-
-/// Options of `job`.
-#[derive(Debug, Args)]
-pub struct JobArgs {
-    /// First seed
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seed: u64,
-    /// How many
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
-    pub seeds: u64,
-    /// Pods that share them
-    #[arg(long, value_name = "W", value_parser = clap::value_parser!(u64).range(1..=100_000))]
-    pub workers: u64,
-    /// Pods at a time [default: all]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
-    pub parallelism: Option<u64>,
-    /// Image whose entry point is kms-harness
-    #[arg(long, value_name = "NAME:TAG")]
-    pub image: String,
-    /// Name of the Job, and of the claim of the volume with the results
-    #[arg(long, value_name = "NAME", default_value = "kms-swarm")]
-    pub name: String,
-    /// Where both lie
-    #[arg(long, value_name = "NAMESPACE", default_value = "kms-harness")]
-    pub namespace: String,
-    /// What a pod asks of a processor
-    #[arg(long, value_name = "QUANTITY", default_value = "1")]
-    pub cpu: String,
-    /// A pod's memory
-    #[arg(long, value_name = "QUANTITY", default_value = "512Mi")]
-    pub memory: String,
-    /// YAML for kubectl, or one JSON list
-    #[arg(long, value_enum, default_value = "text")]
-    pub format: Format,
-}
-
-/// Options of `relay`.
-#[derive(Debug, Args)]
-pub struct RelayArgs {
-    /// Where the plugin finds its Vault: its -vault-address names this (with -tls-sni=VAULT'S NAME for https)
-    #[arg(long, value_name = "IP:PORT", requires = "vault")]
-    pub listen: Option<std::net::SocketAddr>,
-    /// The Vault; requests to one with https:// are not counted
-    #[arg(long, value_name = "http[s]://HOST:PORT", requires = "listen")]
-    pub vault: Option<String>,
-    /// Where the API server finds the plugin: its EncryptionConfiguration names this
-    #[arg(long, value_name = "unix:///PATH", requires = "plugin_socket")]
-    pub socket: Option<String>,
-    /// Where the plugin itself listens
-    #[arg(long, value_name = "unix:///PATH", requires = "socket")]
-    pub plugin_socket: Option<String>,
-    /// Where it is told what to do: a loopback address, port 0 for any
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8299")]
-    pub control: std::net::SocketAddr,
-    /// File with the token that whoever tells it must show, at least 16 characters
-    #[arg(long, value_name = "FILE")]
-    pub control_token_path: PathBuf,
 }
 
 /// Options of `apiserver`. Those of the real server that have no meaning here are taken and ignored.

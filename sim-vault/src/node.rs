@@ -10,6 +10,17 @@ use crate::{
     reply::Refused,
 };
 
+/// What cannot be put aside, and what is said then.
+pub(crate) enum Unwrapped {
+    /// A good answer.
+    Answer(Refused),
+    /// Any request that its token may make.
+    Request(Refused),
+}
+
+/// What wraps the body of its request.
+const WRAP: &str = "sys/wrapping/wrap";
+
 /// How a standby stands to the active node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Leader {
@@ -145,6 +156,29 @@ impl Core {
         }
     }
 
+    /// What comes of an answer that is to be put aside, which is a write, on a standby that answers itself; `None` if the
+    /// active node does all of it. OpenBao passes most requests on beforehand, and of the others their answers are lost.
+    pub(crate) fn unwrapped_here(
+        &self,
+        request: &Request,
+        op: Op,
+        place: &Place,
+    ) -> Option<Unwrapped> {
+        if !self.node.standby || self.forwards_all() || !self.served_locally(request, op, place) {
+            return None;
+        }
+        let kept = ["auth/token/", "sys/leases/lookup/", "sys/metrics"];
+        if place.path == WRAP || kept.iter().any(|path| place.path.starts_with(path)) {
+            let refused = Refused::Plain(500, "internal error".to_owned());
+            return Some(Unwrapped::Answer(refused));
+        }
+        let refused = match self.forwarded(request)? {
+            Answered::Refused(refused) => refused,
+            Answered::Redirect(to) => Refused::Redirect(to),
+        };
+        Some(Unwrapped::Request(refused))
+    }
+
     /// The refusal of a client that has seen more than this node. DOCS-ONLY: 412 in Enterprise.
     fn not_reached(&self) -> Refused {
         if self.is_enterprise() {
@@ -173,6 +207,8 @@ impl Core {
         let harmless = ["encrypt/", "decrypt/", "rewrap/", "datakey/", "random"];
         matches!(op, Op::Read | Op::List | Op::Scan | Op::Header)
             || place.path.ends_with("lookup-self")
+            || place.path == "auth/token/lookup"
+            || place.path == WRAP
             || place.path.starts_with("sys/capabilities")
             || route.is_some_and(|m| {
                 let inner = below(&m.path, &place.path);

@@ -9,7 +9,7 @@ use crate::{
     acl::Asked,
     call::Op,
     mounts::{Backend, MountId},
-    node::Answered,
+    node::{Answered, Unwrapped},
     reply::{Outcome, Refused, Reply},
     sys,
     token::{Entry, TokenKind},
@@ -160,6 +160,7 @@ impl Core {
             Some(Answered::Redirect(to)) => return Done::plain(Refused::Redirect(to)),
             None => {}
         }
+        let unwrapped = self.unwrapped_here(request, op, &place);
         let Place { ns, path } = place;
         if self.audit_broken {
             // the use is counted before the audit device is asked
@@ -174,10 +175,19 @@ impl Core {
         let login = self
             .route(&ns, &path)
             .is_some_and(|m| m.backend.is_login(below(&m.path, &path)));
-        if login {
+        let done = if login {
             self.log_in(request, op, ns, path, raw)
         } else {
             self.with_token(request, op, ns, path, raw)
+        };
+        match unwrapped {
+            Some(Unwrapped::Answer(refused))
+                if done.wrap.is_some() && matches!(done.outcome, Ok(Some(_))) =>
+            {
+                Done::plain(refused)
+            }
+            Some(Unwrapped::Request(refused)) if done.wrap.is_some() => Done::plain(refused),
+            _ => done,
         }
     }
 

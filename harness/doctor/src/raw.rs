@@ -44,6 +44,10 @@ pub const DOCUMENTS: &[(&str, &str)] = &[
         "the EncryptionConfiguration that lies on the node for it",
     ),
     ("nodes/NODE/COMPONENT.readyz.txt", "/readyz?verbose"),
+    (
+        "nodes/NODE/COMPONENT.check.txt",
+        "/readyz/CHECK of the check of KMS providers, while it fails: it says why, which /readyz?verbose does not",
+    ),
     ("nodes/NODE/COMPONENT.metrics.txt", "/metrics"),
     (
         "nodes/NODE/COMPONENT.lists.json",

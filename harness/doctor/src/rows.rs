@@ -18,6 +18,8 @@ pub enum Part {
     Pods,
     /// Socket or Status of a plugin.
     Plugin,
+    /// What API servers say of their providers in `/readyz`.
+    Check,
     /// The log of a plugin, or of an API server.
     Logs,
     /// Lists through API servers.
@@ -48,7 +50,8 @@ pub struct Row {
 }
 
 use Part::{
-    Etcd, Health, Key, Keys, Lists, Logs, Metrics, Migrations, Operators, Plugin, Pods, Spec, Token,
+    Check, Etcd, Health, Key, Keys, Lists, Logs, Metrics, Migrations, Operators, Plugin, Pods,
+    Spec, Token,
 };
 
 /// Why a row without needs is never found.
@@ -84,67 +87,67 @@ pub const ROWS: &[Row] = &[
         id: "OCP-FAULT-05",
         means: "the plugin of this node does not run, though its socket's file may still be there: reads go on from memory, writes end three minutes after its last good answer",
         remedy: "read the end of its log, correct image or flags, and start it again; a spec of another type makes no key while the roll-out is stuck",
-        needs: &[&[Plugin], &[Pods]],
+        needs: &[&[Plugin], &[Check], &[Pods]],
     },
     Row {
         id: "OCP-FAULT-06",
         means: "Vault does not let the plugin encrypt: no new seed can be made, so writes end at the next restart or rotation, or within three minutes",
         remedy: "grant update on MOUNT/encrypt/KEY to the plugin's policy",
-        needs: &[&[Plugin], &[Logs], &[Token]],
+        needs: &[&[Plugin], &[Check], &[Logs], &[Token]],
     },
     Row {
         id: "OCP-FAULT-07",
         means: "Vault does not let the plugin decrypt: what runs reads from memory, and an API server that restarts reads nothing",
         remedy: "grant update on MOUNT/decrypt/KEY to the plugin's policy, and restart no API server before",
-        needs: &[&[Plugin], &[Logs], &[Token]],
+        needs: &[&[Plugin], &[Check], &[Logs], &[Token]],
     },
     Row {
         id: "OCP-FAULT-08",
         means: "Vault does not let the plugin read the key, so it has no key_id to tell: every API server becomes un-ready",
         remedy: "grant read on MOUNT/keys/KEY to the plugin's policy",
-        needs: &[&[Plugin], &[Logs], &[Token]],
+        needs: &[&[Plugin], &[Check], &[Logs], &[Token]],
     },
     Row {
         id: "OCP-FAULT-09",
         means: "Vault refuses the plugin's credential: its token has ended, and no new one is given",
         remedy: "give every node a credential that is valid, and restart plugins that read it at their start only",
-        needs: &[&[Plugin], &[Logs], &[Token]],
+        needs: &[&[Plugin], &[Check], &[Logs], &[Token]],
     },
     Row {
         id: "OCP-FAULT-10",
         means: "the Transit key is gone: what was encrypted can be read only from the memory of API servers that still run",
         remedy: "restart nothing, save what can still be read, and restore the key from Vault's backup; a new key of the same name opens none of the old data",
-        needs: &[&[Key, Spec], &[Plugin], &[Logs]],
+        needs: &[&[Key, Spec], &[Plugin], &[Check], &[Logs]],
     },
     Row {
         id: "OCP-FAULT-11",
         means: "min_decryption_version is above a version that stored data was written with: it is unreadable after a restart, and a migration stops at it",
         remedy: "lower min_decryption_version, rewrite everything that is stored, and raise it after that",
-        needs: &[&[Logs], &[Key, Etcd]],
+        needs: &[&[Lists], &[Logs], &[Key, Etcd]],
     },
     Row {
         id: "OCP-FAULT-12",
         means: "the Transit key is soft-deleted: it can be read, and does not encrypt or decrypt",
         remedy: "write to MOUNT/keys/KEY/soft-delete-restore",
-        needs: &[&[Key], &[Plugin], &[Logs], &[Token]],
+        needs: &[&[Key], &[Plugin], &[Check], &[Logs], &[Token]],
     },
     Row {
         id: "OCP-FAULT-13",
         means: "Vault is sealed: all API servers become un-ready together, and writes end within three minutes",
         remedy: "unseal it; nothing needs a restart",
-        needs: &[&[Health], &[Plugin], &[Logs]],
+        needs: &[&[Health], &[Plugin], &[Check], &[Logs]],
     },
     Row {
         id: "OCP-FAULT-14",
         means: "Vault has no leader: seeds that are in use carry writes for about three minutes",
         remedy: "see that a node of Vault can lead, and let the plugins' address lead to it; a short election needs nothing",
-        needs: &[&[Health], &[Plugin], &[Logs]],
+        needs: &[&[Health], &[Plugin], &[Check], &[Logs]],
     },
     Row {
         id: "OCP-FAULT-15",
         means: "a rate limit of Vault refuses the plugins' requests",
         remedy: "raise the quota on the Transit mount, with room for all nodes to restart at once",
-        needs: &[&[Plugin], &[Logs]],
+        needs: &[&[Plugin], &[Check], &[Logs]],
     },
     Row {
         id: "OCP-FAULT-16",
@@ -156,19 +159,19 @@ pub const ROWS: &[Row] = &[
         id: "OCP-FAULT-17",
         means: "the node's DNS does not know Vault's name",
         remedy: "give the plugin a name that the host's DNS knows, or an address: names of Services are not known on the host network",
-        needs: &[&[Plugin], &[Logs]],
+        needs: &[&[Plugin], &[Check], &[Logs]],
     },
     Row {
         id: "OCP-FAULT-18",
         means: "the plugin does not accept Vault's certificate: it has expired, is of another authority, or for another name",
         remedy: "renew the certificate, or give the plugin the right authority and server name; look at the nodes' clocks",
-        needs: &[&[Plugin], &[Logs]],
+        needs: &[&[Plugin], &[Check], &[Logs]],
     },
     Row {
         id: "OCP-FAULT-19",
         means: "plugins do not reach Vault from their nodes: such a node reads from memory, stops writing within three minutes, and no change of keys makes progress anywhere",
         remedy: "mend route, firewall or proxy between these nodes and Vault; they catch up by themselves",
-        needs: &[&[Plugin], &[Logs]],
+        needs: &[&[Plugin], &[Check], &[Logs]],
     },
     Row {
         id: "OCP-FAULT-20",
@@ -344,6 +347,7 @@ impl Part {
             Self::Migrations => "migrations",
             Self::Pods => "the plugins' pods",
             Self::Plugin => "a plugin's socket and Status",
+            Self::Check => "what API servers say of their providers",
             Self::Logs => "logs of plugins or API servers",
             Self::Lists => "lists through API servers",
             Self::Metrics => "metrics of API servers",
@@ -368,6 +372,9 @@ impl Part {
             Self::Plugin => {
                 nodes.any(|it| it.plugin.status.get().is_some() || it.plugin.socket.get().is_some())
             }
+            // one that passes has nothing more to tell
+            Self::Check => servers
+                .any(|it| it.readyz.get().is_some_and(|it| it.passes) || it.check.get().is_some()),
             Self::Logs => {
                 servers.any(|it| it.log.get().is_some())
                     || nodes.any(|it| it.plugin.log.get().is_some())

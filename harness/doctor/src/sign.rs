@@ -100,6 +100,7 @@ const WORDS: &[(Sign, &[&[&str]])] = &[
         Sign::LoginRefused,
         &[
             &["credential is rejected"],
+            &["token rejected"],
             &["invalid role or secret id"],
             &["invalid username or password"],
             &["refuses the token"],
@@ -166,6 +167,7 @@ const WORDS: &[(Sign, &[&[&str]])] = &[
         &[
             &["failed to create connection to unix socket"],
             &["kms.sock", "no such file"],
+            &["dial unix", "no such file"],
         ],
     ),
     (
@@ -285,6 +287,10 @@ mod tests {
             ),
             ("refusing to use soft-deleted key", Sign::SoftDeleted),
             ("invalid role or secret ID", Sign::LoginRefused),
+            (
+                "no vault token: token rejected, unchanged since; put a live token in its place",
+                Sign::LoginRefused,
+            ),
         ] {
             assert_eq!(signs(text), [sign], "{text}");
         }

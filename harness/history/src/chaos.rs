@@ -264,6 +264,15 @@ pub enum Event {
     Audit(AuditFact),
     /// A canary was found in clear at this place.
     Leak(String),
+    /// What every value of the run must begin with, as the store is looked at: `k8s:enc:kms:v2:NAME:`.
+    Provider(String),
+    /// What others said meanwhile, redacted: an event of the cluster, a line of a log, a condition of an operator.
+    Seen {
+        /// Who or what said it.
+        place: String,
+        /// What.
+        text: String,
+    },
 }
 
 /// One event with time and place.

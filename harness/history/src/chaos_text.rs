@@ -79,6 +79,8 @@ fn event(f: &mut fmt::Formatter<'_>, event: &Event) -> fmt::Result {
             op_end(f, &fact.fresh)
         }
         Event::Leak(place) => write!(f, "LEAK {}", line(place)),
+        Event::Provider(prefix) => write!(f, "provider {}", line(prefix)),
+        Event::Seen { place, text } => write!(f, "seen {}: {}", line(place), line(text)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kms_history::chaos::{Entry, Event};
 use kms_judge::invariant::{Claim, Expectation, Mode};
 
 use crate::fault::{Edge, Fault, Kind};
@@ -294,6 +295,29 @@ impl Plan {
         self
     }
 
+    /// The same plan with what could be judged after all, because somebody looked past the API server: into the store, or
+    /// into logs that held a value. What the scenario waives stays waived.
+    #[must_use]
+    pub fn with_what_was_seen(mut self, scenario: &Scenario, history: &[Entry]) -> Self {
+        let seen = |wanted: fn(&Event) -> bool| history.iter().any(|entry| wanted(&entry.event));
+        let store = seen(|event| matches!(event, Event::Provider(_)));
+        let leak = seen(|event| matches!(event, Event::Leak(_)));
+        for (claim, seen) in [
+            (Claim::NoPlaintextAnywhere, store || leak),
+            (Claim::StoredByProvider, store),
+        ] {
+            let waived = scenario.form.waives.iter();
+            if seen && !waived.clone().any(|waived| waived == claim.name()) {
+                self.expectations.push(Expectation {
+                    mode: Mode::Always { during: None },
+                    claim,
+                    node: None,
+                });
+            }
+        }
+        self
+    }
+
     /// Whether a scenario can run in an arm at all.
     ///
     /// # Errors
@@ -318,6 +342,7 @@ pub fn seen_through_an_address(claim: &Claim) -> bool {
             | Claim::ObjectsUnreadable
             | Claim::NoPlaintextAnywhere
             | Claim::StoredUnderCurrentKey
+            | Claim::StoredByProvider
             | Claim::StatusTruthful { .. }
             | Claim::DeadlinesKept { .. }
             | Claim::NoSecondOwner

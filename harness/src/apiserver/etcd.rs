@@ -4,7 +4,7 @@
 //! is tested here survives a kill of the process, not a loss of power.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -12,6 +12,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use kms_apiserver_api::{Call, Method, StoredValue, Trouble};
 use kube::Config;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -115,15 +117,50 @@ impl Etcd {
     }
 }
 
+/// Where an etcd is, and how it is reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct At {
+    /// `http[s]://HOST:PORT`.
+    pub address: String,
+    /// What its certificate is verified by.
+    pub ca: Option<PathBuf>,
+    /// The certificate that is shown to it, and its private key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
 impl Store {
-    /// The etcd at this address.
+    /// The etcd at this address, which asks nobody who they are.
     pub fn at(address: &str) -> Result<Self> {
+        Self::reach(&At {
+            address: address.to_owned(),
+            ..At::default()
+        })
+    }
+
+    /// The etcd there; no request is made. Must be called within the runtime that uses it.
+    ///
+    /// # Errors
+    /// The address is none, or a file cannot be read.
+    pub fn reach(at: &At) -> Result<Self> {
+        let address = &at.address;
         let uri = address
             .parse()
             .with_context(|| format!("the address of etcd, {address:?}"))?;
-        Caller::new(Config::new(uri))
+        let mut config = Config::new(uri);
+        if let Some(ca) = &at.ca {
+            let about = || format!("read the CA of etcd, {}", ca.display());
+            let all = CertificateDer::pem_file_iter(ca).with_context(about)?;
+            let all = all.map(|one| one.map(|one| one.to_vec()));
+            config.root_cert = Some(all.collect::<Result<_, _>>().with_context(about)?);
+        }
+        if let Some((certificate, key)) = &at.identity {
+            let path = |path: &Path| Some(path.display().to_string());
+            config.auth_info.client_certificate = path(certificate);
+            config.auth_info.client_key = path(key);
+        }
+        Caller::new(config)
             .map(Self)
-            .map_err(|trouble| anyhow!("{trouble}"))
+            .map_err(|trouble| anyhow!("reach etcd at {address}: {trouble}"))
     }
 
     /// The value under a key.

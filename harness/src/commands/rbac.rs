@@ -16,18 +16,23 @@ pub fn rbac(_: &RbacArgs) -> Result<u8, Failure> {
 /// Prints them.
 #[cfg(feature = "kube")]
 pub fn rbac(args: &RbacArgs) -> Result<u8, Failure> {
-    let named = args.plugin_pods.as_deref();
-    if named.is_some_and(|namespace| namespace.is_empty() || namespace.contains('/')) {
-        return Err(anyhow!("--plugin-pods: here it is a namespace alone")).or_usage();
+    let named = [
+        ("--plugin-pods", args.plugin_pods.as_deref()),
+        ("--plugin-logs", args.plugin_logs.as_deref()),
+    ];
+    for (option, namespace) in named {
+        if namespace.is_some_and(|namespace| namespace.is_empty() || namespace.contains('/')) {
+            return Err(anyhow!("{option}: here it is a namespace alone")).or_usage();
+        }
     }
     let comment = "What `kms-harness chaos --arm cluster` may do in a staging cluster:\n\
                    kms-harness rbac | kubectl apply -f -\n\
                    kubectl -n kms-harness create token kms-harness --duration=8h";
-    super::manifest::print(comment, &objects(named), args.format)
+    super::manifest::print(comment, &objects(named[0].1, named[1].1), args.format)
 }
 
 #[cfg(feature = "kube")]
-fn objects(pods: Option<&str>) -> Vec<Value> {
+fn objects(pods: Option<&str>, watched: Option<&str>) -> Vec<Value> {
     use std::collections::BTreeMap;
 
     use crate::arm::cluster::rights::{PATHS, rules};
@@ -52,7 +57,7 @@ fn objects(pods: Option<&str>) -> Vec<Value> {
         "metadata": {"name": NAME, "namespace": NAMESPACE},
     }));
     let mut by_place: BTreeMap<Option<String>, Vec<Value>> = BTreeMap::new();
-    for rule in rules(pods) {
+    for rule in rules(pods, watched) {
         let mut entry = json!({
             "apiGroups": [rule.group],
             "resources": [rule.resource],

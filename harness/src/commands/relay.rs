@@ -47,6 +47,10 @@ fn places(args: &RelayArgs) -> Result<Places> {
     Ok(Places {
         vault,
         socket,
+        process: args
+            .plugin_executable
+            .clone()
+            .filter(|_| args.allow_node_faults),
         control: args.control,
         token: Zeroizing::new(token.trim().to_owned()),
     })

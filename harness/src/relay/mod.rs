@@ -3,12 +3,16 @@
 //! It stands between the plugin and its Vault, between the API server and the plugin's socket, or both, and forwards
 //! faithfully. A harness elsewhere tells it what shall go wrong, over HTTP with a token, on a loopback address
 //! (`kubectl port-forward` reaches it). Every fault has an end that the relay keeps by itself: a harness that is gone, or
-//! cannot reach it any more, leaves no fault behind. Not for: runs on one machine, which have the proxies in process.
+//! cannot reach it any more, leaves no fault behind. Where it is allowed to, it breaks the plugin's process, too, which no
+//! API reaches in a static pod. Not for: runs on one machine, which have the proxies in process.
 //!
-//! Here is what both sides say to each other; [`serve`] is the relay, `client` the other end.
+//! Here is what both sides say to each other; [`serve`] is the relay, `faults` what it does, `process` how it finds the
+//! plugin, `client` the other end.
 
 #[cfg(feature = "kube")]
 pub mod client;
+mod faults;
+mod process;
 pub mod serve;
 
 use std::collections::BTreeMap;
@@ -56,6 +60,22 @@ pub enum Deed {
         /// What.
         action: Calls,
     },
+    /// Something happens to the plugin's process.
+    Process(Harm),
+}
+
+/// What happens to a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Harm {
+    /// SIGKILL. Happens once.
+    Kill,
+    /// SIGSTOP, and SIGCONT at its end.
+    Freeze,
+    /// SIGKILL, whenever it is there again.
+    KeepKilled,
+    /// SIGTERM, whenever it is there again.
+    KeepEnded,
 }
 
 /// What happens to the bytes of one direction.
@@ -101,6 +121,9 @@ pub struct State {
     pub vault: bool,
     /// Whether it stands on a plugin's socket.
     pub socket: bool,
+    /// Whether it breaks the plugin's process.
+    #[serde(default)]
+    pub node_faults: bool,
     /// Requests to Vault since it was started, by what they ask; nothing where they are encrypted.
     pub requests: Option<BTreeMap<VaultPath, u64>>,
     /// What faults touched on the way to Vault.

@@ -8,7 +8,7 @@ use kms_proxy::{Accept, Rules, TcpProxy};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::world::{Cluster, Parts, Said, signal, until};
+use crate::world::{Cluster, Parts, Said, ended, signal, until};
 
 /// The plugin's policy is without rights for far longer than a test takes.
 const LONG: &str = r#"
@@ -243,13 +243,31 @@ pub async fn the_guard_and_a_signal_stop_and_heal(parts: Parts) -> Result<()> {
         .call(Call::new(Method::Delete, canary))
         .await?;
     ensure!(gone.ok(), "{gone:?}");
-    let said = Said::output(&run.wait_with_output().await?)?.ended(3)?;
+    let said = ended(run).await?.ended(3)?;
     said.tells(&["suffers", "kms-harness-canary", "not begun"])?;
     cluster.is_as_before(&policy).await?;
 
     let run = cluster.chaos(&words).spawn()?;
     until("the fault", async || Ok(cluster.policy().await? != policy)).await?;
     signal(&run, Signal::SIGTERM)?;
-    Said::output(&run.wait_with_output().await?)?.ended(130)?;
+    ended(run).await?.ended(130)?;
+    cluster.is_as_before(&policy).await?;
+    a_guard_that_sees_no_errors_stops(&cluster, &long).await
+}
+
+/// A guard that cannot see the errors of others knows nothing, and that is no reason to go on: without the right to the
+/// metrics, everything else is as it was.
+async fn a_guard_that_sees_no_errors_stops(cluster: &Cluster, long: &str) -> Result<()> {
+    let policy = cluster.policy().await?;
+    let run = cluster.chaos(&cluster.staged(&[long])).spawn()?;
+    until("the fault", async || Ok(cluster.policy().await? != policy)).await?;
+    let binding = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/kms-harness";
+    let gone = cluster
+        .server
+        .call(Call::new(Method::Delete, binding))
+        .await?;
+    ensure!(gone.ok(), "{gone:?}");
+    let said = ended(run).await?.ended(3)?;
+    said.tells(&["suffers", "the errors that others get", "/metrics"])?;
     cluster.is_as_before(&policy).await
 }

@@ -201,6 +201,7 @@ pub async fn a_fault_ends_without_its_harness((): ()) -> Result<()> {
                 format!("http://{far}"),
             )),
             socket: None,
+            process: None,
             control: control.parse()?,
             token: Zeroizing::new(token.to_owned()),
         })

@@ -26,12 +26,14 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 /// Limit for a server to be ready: many start at once on few cores.
 const READY: Duration = Duration::from_secs(240);
 /// Limit for a state that comes soon on a machine that is not loaded.
 pub const SOON: Duration = Duration::from_secs(120);
+/// Starts its words again whenever they end, as a kubelet does, if not as slowly.
+const SUPERVISOR: &str = "while :; do \"$@\"; sleep 0.2; done";
 /// The mark's value of the relays' token.
 const RELAY_TOKEN: &str = "relay-token-of-the-test";
 
@@ -68,10 +70,21 @@ impl Parts {
     }
 }
 
+/// What a test wants besides.
+#[derive(Clone, Debug, Default)]
+pub struct Wish {
+    /// The plugin is a process with an executable of its own, which a supervisor starts again, and its relay may break it.
+    pub supervised: bool,
+    /// More flags of the API server.
+    pub flags: Vec<String>,
+    /// More words of `kms-harness rbac`.
+    pub rights: Vec<&'static str>,
+}
+
 /// All of it. Fields are dropped in this order: first the server, then what it leans on.
 pub struct Cluster {
     pub server: Launched,
-    _etcd: Etcd,
+    pub etcd: Etcd,
     _relay: Child,
     pub relay: String,
     _plugin: Running,
@@ -83,6 +96,11 @@ pub struct Cluster {
 impl Cluster {
     /// A cluster whose staging key is marked, with the service account's kubeconfig.
     pub async fn start(parts: &Parts) -> Result<Self> {
+        Self::with(parts, Wish::default()).await
+    }
+
+    /// The same with more.
+    pub async fn with(parts: &Parts, wish: Wish) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("kms-").tempdir()?;
         let vault = Server::dev(Family::OpenBao, &parts.bao, folder.path()).await?;
         let access = Wanted::default()
@@ -98,7 +116,7 @@ impl Cluster {
         let mut given = values(&vault, &access, folder.path());
         place(&mut given, &folder.path().join("plugin"))?;
         let address = vault.addresses().remove(0);
-        let launch = Launch {
+        let mut launch = Launch {
             args: vec![
                 "relay".into(),
                 format!("--listen=127.0.0.1:{to_vault}"),
@@ -114,12 +132,26 @@ impl Cluster {
                 folder.path(),
             )
         };
+        let mut executable = parts.plugin.as_ref().clone();
+        if wish.supervised {
+            // Others run the same binary; this one is nobody else's.
+            executable = folder.path().join("the-plugin");
+            std::fs::copy(parts.plugin.as_ref(), &executable)?;
+            let named = format!("--plugin-executable={}", executable.display());
+            launch.args.extend([named, "--allow-node-faults".into()]);
+        }
         let relay = Child::spawn(&launch)?;
         until("the relay's socket", async || Ok(front.exists())).await?;
 
         given.insert("vault", format!("http://127.0.0.1:{to_vault}"));
-        let subject = own::describe(&parts.plugin, Vocabulary::Sidecar, &given);
-        let subject = own::with_metrics(subject);
+        let subject = own::describe(&executable, Vocabulary::Sidecar, &given);
+        let mut subject = own::with_metrics(subject);
+        if wish.supervised {
+            let words = ["sh", "-c", SUPERVISOR, "supervisor"];
+            let words = words.map(str::parse).into_iter();
+            let words = words.collect::<Result<Vec<_>>>()?;
+            subject.command.splice(0..0, words);
+        }
         let log = folder.path().join("plugin.log");
         let plugin = Running::start(subject, given, log).await?;
 
@@ -129,14 +161,14 @@ impl Cluster {
             etcd_prefix: "/registry".into(),
             encryption: Some(encryption(&front)),
             reload: true,
-            more: Vec::new(),
+            more: wish.flags,
         };
         let program = Program::real(&parts.server.kube_apiserver);
         let server = Launched::start(&program, &settings, &folder.path().join("server")).await?;
         server.ready(READY).await?;
         let cluster = Self {
             server,
-            _etcd: etcd,
+            etcd,
             _relay: relay,
             relay: format!("http://127.0.0.1:{control}"),
             _plugin: plugin,
@@ -144,14 +176,15 @@ impl Cluster {
             vault,
             folder,
         };
-        cluster.apply_rights().await?;
+        cluster.apply_rights(&wish.rights).await?;
         Ok(cluster)
     }
 
     /// Makes what `kms-harness rbac` prints, and a kubeconfig of that service account.
-    async fn apply_rights(&self) -> Result<()> {
+    async fn apply_rights(&self, more: &[&str]) -> Result<()> {
         let printed = Command::new(env!("CARGO_BIN_EXE_kms-harness"))
             .args(["rbac", "--format=json", "--plugin-pods=default"])
+            .args(more)
             .output()
             .await?;
         ensure!(printed.status.success(), "rbac: {printed:?}");
@@ -219,6 +252,10 @@ impl Cluster {
     /// Where undo files lie.
     pub fn undo(&self) -> PathBuf {
         self.path("undo")
+    }
+
+    pub fn vault_address(&self) -> String {
+        self.vault.addresses().remove(0)
     }
 
     pub fn admin(&self) -> Admin {
@@ -380,6 +417,13 @@ impl Said {
 pub fn signal(run: &tokio::process::Child, signal: Signal) -> Result<()> {
     let id = run.id().context("it ended")?;
     Ok(kill(Pid::from_raw(i32::try_from(id)?), signal)?)
+}
+
+/// Waits for a run's end, which must come soon.
+pub async fn ended(run: tokio::process::Child) -> Result<Said> {
+    let output = timeout(SOON, run.wait_with_output()).await;
+    let output = output.with_context(|| format!("it runs on after {} s", SOON.as_secs()))??;
+    Said::output(&output)
 }
 
 /// Waits for a state.

@@ -56,6 +56,19 @@ fn main() {
             upgrade::another_program_takes_over_and_gives_back,
         ));
     }
+    let bao = Family::OpenBao.part().find();
+    let parts = bao
+        .map(|server| setup::Parts {
+            family: Family::OpenBao,
+            server,
+            plugin,
+        })
+        .map_err(|error| format!("{error:#}"));
+    trials.push(tier::test(
+        "unit::a_manager_carries_it_out",
+        parts,
+        unit::a_manager_carries_it_out,
+    ));
     trials.push(tier::test(
         "unit::it_is_well_formed_and_tight",
         unit::find(),

@@ -10,7 +10,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 /// Limit for one block.
-const BLOCK: Duration = Duration::from_secs(120);
+const BLOCK: Duration = Duration::from_secs(300);
 
 /// `plugin/deploy`.
 pub fn folder() -> Result<PathBuf> {

@@ -1,5 +1,8 @@
-//! `doctor` and `collect` on real parts: real Vaults and the plugin's socket. Names begin with the kind of Vault.
+//! `doctor` and `collect` on real parts: real Vaults, the plugin's socket, a real kube-apiserver. Names begin with the
+//! kind of Vault, or with `cluster`.
 
+#[cfg(feature = "kube")]
+mod cluster;
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "../common/plugin.rs"]
@@ -20,6 +23,8 @@ use vault::{Fault, Kind, Parts};
 fn main() {
     let plugin = Arc::new(plugin::built_first());
     let mut trials = Vec::new();
+    #[cfg(feature = "kube")]
+    trials.extend(cluster::trials(&plugin));
     for kind in [
         Kind::Sim(Flavour::OpenBao),
         Kind::Server(Family::OpenBao),

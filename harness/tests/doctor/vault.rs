@@ -116,7 +116,7 @@ impl Fault {
             )
     }
 
-    fn ids(self) -> &'static [&'static str] {
+    pub fn ids(self) -> &'static [&'static str] {
         match self {
             Self::Nothing => &[],
             Self::KeyDeleted => &["OCP-FAULT-10"],
@@ -195,7 +195,35 @@ impl Scene {
             .map(drop)
     }
 
-    async fn make(&mut self, fault: Fault) -> Result<()> {
+    /// Takes back what can be taken back.
+    #[cfg(feature = "kube")]
+    pub async fn mend(&mut self, fault: Fault) -> Result<()> {
+        let admin = self.vault.admin();
+        match fault {
+            Fault::NoEncrypt | Fault::NoDecrypt | Fault::NoKeyRead => {
+                let path = format!("sys/policies/acl/{}", self.access.policy);
+                let policy = json!({"policy": Wanted::default().policy_text()});
+                admin.write(&path, policy).await?;
+            }
+            Fault::TokenRevoked => {
+                self.access.token = self.access.new_token(&admin).await?;
+                kms_harness::secret_file::replace(&self.access.token_file, &self.access.token)?;
+            }
+            Fault::SoftDeleted => {
+                let key = format!("{}/keys/{}", self.access.mount, self.access.key);
+                admin
+                    .write(&format!("{key}/soft-delete-restore"), json!({}))
+                    .await?;
+            }
+            Fault::Sealed => self.vault.unseal().await?,
+            Fault::Nothing | Fault::KeyDeleted | Fault::TokenExpired => {
+                anyhow::bail!("nothing mends {fault:?}")
+            }
+        }
+        Ok(())
+    }
+
+    pub async fn make(&mut self, fault: Fault) -> Result<()> {
         let admin = self.vault.admin();
         let key = format!("{}/keys/{}", self.access.mount, self.access.key);
         match fault {

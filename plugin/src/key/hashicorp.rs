@@ -1,9 +1,16 @@
 //! The key_id of HashiCorp's vault-kube-kms, as far as it is known: base64 of a protobuf that holds, readable, a version
-//! tag, the namespace, Vault's address, the Transit mount, the key's name and the key's version.
+//! tag, the namespaces of login and key, Vault's address, the Transit mount, the key's name and the key's version.
 //!
-//! The numbers of its fields are not published, so a value is taken for what it says and not for where it says it. Seen in
-//! one public log, and unproven until tried on the product itself. Nothing binds such a value to its key_id, so what is
-//! looked at here keeps an operator's mistake from being read with another key, not an attacker out.
+//! The numbers of its fields are not published, so a value is taken for what it says and not for where it says it. Nothing
+//! binds such a value to its key_id, so what is looked at here keeps an operator's mistake from being read with another
+//! key, not an attacker out.
+//!
+//! Known from one public log of a test run: that list of facts, and that the message is neither hashed nor encrypted.
+//! **Not proven**, since the product needs a licence and was not tried: which alphabet of base64 it is and whether the
+//! version is a number or a text (both are read); that no fact lies in a message within the message (it would not be found,
+//! and the value refused); that its ciphertext is Vault's own text, encrypted without associated data, and that it stores
+//! no annotations. A key of the same mount and name in the namespace that was logged in to cannot be told from one in
+//! another namespace; Vault then refuses to decrypt.
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -139,6 +146,29 @@ mod tests {
         texts.push("3");
         let words = Words::of(&STANDARD.encode(message(&texts, 0))).expect("of that form");
         assert!(words.name(&place(), 3), "a version in words");
+    }
+
+    /// Six facts are known to be in it, in an order that is not.
+    #[test]
+    fn facts_are_found_in_any_order_and_none_may_be_missing() {
+        let texts = [
+            "kms-key",
+            "https://vault.example.com:8200",
+            "transit",
+            "admin",
+            "login",
+            "v2",
+        ];
+        for first in 0..texts.len() {
+            let mut turned = texts.to_vec();
+            turned.rotate_left(first);
+            let words = Words::of(&STANDARD.encode(message(&turned, 12))).expect("of that form");
+            assert!(words.name(&place(), 12), "{words:?}");
+            let without: Vec<&str> = turned[1..].to_vec();
+            let words = Words::of(&STANDARD.encode(message(&without, 12))).expect("of that form");
+            let needed = ["kms-key", "transit", "admin"].contains(&turned[0]);
+            assert_eq!(words.name(&place(), 12), !needed, "{words:?}");
+        }
     }
 
     #[test]

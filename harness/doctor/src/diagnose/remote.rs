@@ -26,6 +26,10 @@ pub(super) fn look(view: &View<'_>, down: &BTreeSet<&str>) -> Vec<Finding> {
             texts.entry(sign).or_insert(text);
         }
     }
+    // a Vault that is sealed says nothing of rights and keys: what a plugin says of them it was told before
+    if found.iter().any(|it| it.id == "OCP-FAULT-13") {
+        causes.retain(|sign, _| *sign == Sign::Sealed);
+    }
     if let Some((finding, behind)) = uneven(view) {
         for sign in [Sign::Slow, Sign::Unreachable] {
             if let Some(nodes) = causes.get_mut(&sign) {
@@ -45,14 +49,22 @@ pub(super) fn look(view: &View<'_>, down: &BTreeSet<&str>) -> Vec<Finding> {
     found
 }
 
-/// Why a node's plugin does not work, and the text that says so. What Status says is so now; logs are asked where Status
-/// is good or not seen, and only while something is wrong on the node.
+/// Why a node's plugin does not work, and the text that says so. What Status says is so now, to whoever asks or to an API
+/// server that tells it; logs are asked where Status is good or not seen, and only while something is wrong on the node.
 fn cause<'a>(view: &View<'_>, node: &'a Node) -> Option<(Sign, &'a str)> {
     let status = node.plugin.status.get();
     if let Some(status) = status
         && let Some(sign) = status.signs.iter().find(|sign| is_remote(**sign))
     {
         return Some((*sign, &status.text));
+    }
+    let mut checks = node.servers.values().filter_map(|it| it.check.get());
+    let told = checks.find_map(|it| {
+        let sign = it.signs.iter().find(|sign| is_remote(**sign))?;
+        Some((*sign, it))
+    });
+    if let Some((sign, check)) = told.filter(|_| status.is_none()) {
+        return Some((sign, &check.text));
     }
     if !view.troubled(node) {
         return None;

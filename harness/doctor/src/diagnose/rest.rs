@@ -33,14 +33,21 @@ pub(super) fn look(view: &View<'_>, before: &[Finding]) -> Vec<Finding> {
 /// An API server says that it does not reach its plugin, and nothing else was seen of either.
 fn unready(view: &View<'_>) -> Option<Finding> {
     view.seen.nodes.iter().find_map(|(name, node)| {
-        let plugin = &node.plugin;
-        if plugin.status.get().is_some() || node.servers.values().any(|it| it.pod.get().is_some()) {
+        let asked = node.plugin.status.get().is_some();
+        if asked || node.servers.values().any(|it| it.pod.get().is_some()) {
             return None;
         }
-        let failed = node.servers.values().filter_map(|it| it.readyz.get()).flat_map(|it| &it.failed);
-        let check = failed.into_iter().find(|check| check.starts_with("kms-provider"))?;
-        let saw = format!("readyz of {name} fails in {check}, and the plugin itself was not asked (--socket on its node)");
-        Some(Finding::new("OCP-FAULT-05", saw))
+        node.servers.values().find_map(|server| {
+            let mut failed = server.readyz.get()?.failed.iter();
+            let check = failed.find(|check| check.starts_with("kms-provider"))?;
+            let (missing, says) = match server.check.get() {
+                Some(it) => (it.signs.contains(&Sign::SocketMissing), it.text.as_str()),
+                None => (false, "it does not say why"),
+            };
+            let id = if missing { "OCP-FAULT-04" } else { "OCP-FAULT-05" };
+            let saw = format!("readyz of {name} fails in {check} ({says}), and the plugin itself was not asked (--socket on its node)");
+            Some(Finding::new(id, saw))
+        })
     })
 }
 
@@ -112,12 +119,18 @@ fn damaged(view: &View<'_>) -> Option<Finding> {
     if nodes.is_empty() {
         return None;
     }
+    // the server tells what its plugin said of the value
+    let (id, how) = if lists(view, Sign::TooOld).0.is_empty() {
+        ("OCP-FAULT-22", "cannot be decrypted")
+    } else {
+        ("OCP-FAULT-11", "Vault does not decrypt any more: too old")
+    };
     let saw = format!(
-        "a list of {} through {} meets a value that cannot be decrypted",
+        "a list of {} through {} meets a value that {how}",
         resources.into_iter().collect::<Vec<_>>().join(", "),
         view.on(&nodes)
     );
-    Some(Finding::new("OCP-FAULT-22", saw))
+    Some(Finding::new(id, saw))
 }
 
 /// A migration that has been running for long.

@@ -15,11 +15,13 @@ pub use cluster::{
     Cluster, Component, Condition, Config, Event, Form, KeySecret, Management, Migration, Operator,
     Revision, Spec,
 };
-pub use node::{Line, Log, Metrics, Node, Outcome, Plugin, Pod, Readyz, Server, Socket, Status};
+pub use node::{
+    Check, Line, Log, Metrics, Node, Outcome, Plugin, Pod, Readyz, Server, Socket, Status,
+};
 pub use vault::{Etcd, Health, Key, Try, Vault, Version};
 
 /// The form of [`Evidence`]; a bundle of another one is refused.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// A part of the evidence, or why it is missing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,6 +148,7 @@ impl Evidence {
                 note(format!("{at}/pod"), server.pod.why());
                 note(format!("{at}/config"), server.config.why());
                 note(format!("{at}/readyz"), server.readyz.why());
+                note(format!("{at}/check"), server.check.why());
                 note(format!("{at}/lists"), server.lists.why());
                 note(format!("{at}/metrics"), server.metrics.why());
                 note(format!("{at}/log"), server.log.why());

@@ -27,6 +27,8 @@ pub struct Server {
     pub config: Seen<Config>,
     /// Its answer to `/readyz?verbose`.
     pub readyz: Seen<Readyz>,
+    /// Why its check of the KMS providers fails, asked only when it does.
+    pub check: Seen<Check>,
     /// What came of listing each resource through it.
     pub lists: Seen<BTreeMap<String, Vec<Sign>>>,
     /// Its metrics.
@@ -59,6 +61,16 @@ pub struct Readyz {
     pub passes: bool,
     /// Checks that failed; names that are known.
     pub failed: Vec<String>,
+}
+
+/// What an API server says of its KMS providers, in which the plugin's own words are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Check {
+    /// What its text is known for.
+    pub signs: Vec<Sign>,
+    /// Its text, words that are not known hashed.
+    pub text: String,
 }
 
 /// The metrics that are about KMS.

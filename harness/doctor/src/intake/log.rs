@@ -9,13 +9,37 @@ use crate::veil::Veil;
 /// Most different lines that are kept.
 const MOST: usize = 200;
 
+/// What a line of an API server's log has in it that is about encryption. It speaks of much else that is refused, late,
+/// or not reached.
+const OF_ENCRYPTION: &[&str] = &[
+    "kms",
+    "envelope",
+    "encrypt",
+    "decrypt",
+    "dek",
+    "transform",
+    "matching prefix",
+];
+
 /// The lines that are known for something.
 pub fn log(text: &str, taken: i64, veil: &Veil) -> Log {
+    of(text, taken, veil, |_| true)
+}
+
+/// Those of them that are about encryption, from the log of an API server.
+pub fn server_log(text: &str, taken: i64, veil: &Veil) -> Log {
+    of(text, taken, veil, |line| {
+        let line = line.to_lowercase();
+        OF_ENCRYPTION.iter().any(|word| line.contains(word))
+    })
+}
+
+fn of(text: &str, taken: i64, veil: &Veil, about: impl Fn(&str) -> bool) -> Log {
     let mut log = Log::default();
     let mut known: BTreeMap<String, usize> = BTreeMap::new();
     for line in text.lines() {
         let signs = sign::signs(line);
-        if signs.is_empty() {
+        if signs.is_empty() || !about(line) {
             log.others += 1;
             continue;
         }
@@ -104,6 +128,17 @@ mod tests {
         );
         assert_eq!(log.lines[1].last, Some(TAKEN - 600));
         assert!(!format!("{log:?}").contains("hunter2"));
+    }
+
+    /// A server that is troubled says of a webhook what a plugin says of its Vault.
+    #[test]
+    fn what_an_api_server_says_of_others_is_not_of_its_plugin() {
+        let veil = Veil::new([0; 32], []);
+        let text = "E1231 23:50:00.000001 1 dispatcher.go:1] dial tcp 10.0.0.1:443: connect: connection refused\n\
+                    E1231 23:50:01.000001 1 kmsv2.go:1] Internal error: rpc error: connection refused kms\n";
+        assert_eq!(log(text, TAKEN, &veil).lines.len(), 2);
+        let of_server = server_log(text, TAKEN, &veil);
+        assert_eq!((of_server.lines.len(), of_server.others), (1, 1));
     }
 
     #[test]

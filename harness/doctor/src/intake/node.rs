@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::config::{self, RESOURCES};
 use super::{components, items, log, node_of, seen, sha256, text};
 use crate::evidence::{
-    Metrics, Node, Outcome, Plugin, Pod, Readyz, Seen, Server, Socket, Status, Why,
+    Check, Metrics, Node, Outcome, Plugin, Pod, Readyz, Seen, Server, Socket, Status, Why,
 };
 use crate::raw::Raw;
 use crate::sign::{self, Sign};
@@ -63,6 +63,10 @@ fn server(raw: &Raw, veil: &Veil, at: &str) -> Server {
             raw.text(&format!("{at}.readyz.txt"))
                 .map(|it| readyz(&it, veil)),
         ),
+        check: seen(
+            raw.text(&format!("{at}.check.txt"))
+                .map(|it| check(&it, veil)),
+        ),
         lists: seen(
             raw.json(&format!("{at}.lists.json"))
                 .map(|it| lists(&it, veil)),
@@ -73,7 +77,7 @@ fn server(raw: &Raw, veil: &Veil, at: &str) -> Server {
         ),
         log: seen(
             raw.text(&format!("{at}.log"))
-                .map(|it| log::log(&it, raw.taken, veil)),
+                .map(|it| log::server_log(&it, raw.taken, veil)),
         ),
     }
 }
@@ -141,12 +145,29 @@ fn readyz(body: &str, veil: &Veil) -> Readyz {
     }
 }
 
+/// How plugins say that it is Vault that is slow or not reached, and not they themselves.
+const OF_VAULT: &[&str] = &["reach vault", "from vault", "dial tcp"];
+
+fn check(text: &str, veil: &Veil) -> Check {
+    let mut signs = sign::signs(text);
+    let lower = text.to_lowercase();
+    if !OF_VAULT.iter().any(|words| lower.contains(words)) {
+        signs.retain(|sign| !matches!(sign, Sign::Slow | Sign::Unreachable));
+    }
+    Check {
+        signs,
+        text: veil.text(text),
+    }
+}
+
 fn lists(it: &Value, veil: &Veil) -> BTreeMap<String, Vec<Sign>> {
     let all = it.as_object().into_iter().flatten();
     all.map(|(resource, answer)| {
-        let failed = answer["code"].as_u64().is_some_and(|code| code >= 500);
-        let signs = if failed {
-            sign::signs(text(answer, "/message"))
+        let (code, message) = (answer["code"].as_u64(), text(answer, "/message"));
+        // a server that has just started tells what it cannot list as a 429; any other 429 is about the caller
+        let starts = code == Some(429) && message.contains("initializing");
+        let signs = if starts || code.is_some_and(|code| code >= 500) {
+            sign::signs(message)
         } else {
             Vec::new()
         };

@@ -261,6 +261,17 @@ fn an_api_server_alone_shows_what_it_meets() {
         )]),
         ["OCP-FAULT-22"]
     );
+    // so it is told while the server starts; a caller that asks too often is told nothing of the data
+    for (message, found) in [
+        (
+            "storage is (re)initializing: failed to list *core.Secret: unable to transform key \"/x\": failed",
+            vec!["OCP-FAULT-22"],
+        ),
+        ("Too many requests, please try again later.", vec![]),
+    ] {
+        let answer = json!({"secrets": {"code": 429, "message": message}});
+        assert_eq!(ids(&[(at, answer)]), found, "{message}");
+    }
     assert_eq!(
         ids(&[(
             at,
@@ -269,6 +280,66 @@ fn an_api_server_alone_shows_what_it_meets() {
         ["OCP-FAULT-25"]
     );
     assert_eq!(ids(&[(at, json!({"secrets": {"code": 200}}))]), [""; 0]);
+}
+
+/// A plugin repeats what it was refused last until Vault answers it again.
+#[test]
+fn what_a_plugin_says_of_a_key_is_old_while_vault_is_sealed() {
+    let status = json!({"code": 9, "message": "key kms-key is soft-deleted", "took_ms": 2});
+    let health = json!({"status": 503, "body": {"initialized": true, "sealed": true}});
+    let status = ("nodes/a/plugin.status.json", status);
+    assert_eq!(ids(std::slice::from_ref(&status)), ["OCP-FAULT-12"]);
+    assert_eq!(
+        ids(&[status, ("vault/health.json", health)]),
+        ["OCP-FAULT-13"]
+    );
+}
+
+/// Asked for its check of KMS providers by name, a server repeats what the plugin says.
+#[test]
+fn an_api_server_tells_what_its_plugin_says() {
+    let at = "nodes/a/openshift-kube-apiserver";
+    let found = |why: &str| {
+        let check = format!(
+            "internal server error: kmsv2 Provider vault is not healthy, error: failed to perform status section of the healthz check for KMS Provider vault, error: rpc error: {why}"
+        );
+        ids(&[
+            (
+                &format!("{at}.readyz.txt"),
+                json!("[-]kms-providers failed: reason withheld\nreadyz check failed\n"),
+            ),
+            (&format!("{at}.check.txt"), json!(check)),
+        ])
+    };
+    for (why, id) in [
+        (
+            "code = Unavailable desc = vault is sealed or not initialised (HTTP 503)",
+            "OCP-FAULT-13",
+        ),
+        (
+            "code = FailedPrecondition desc = permission denied on transit/keys/k",
+            "OCP-FAULT-08",
+        ),
+        (
+            "code = Unavailable desc = cannot reach vault at https://v: connection refused",
+            "OCP-FAULT-19",
+        ),
+        // the way to the plugin, not its way to Vault
+        (
+            "code = DeadlineExceeded desc = context deadline exceeded",
+            "OCP-FAULT-05",
+        ),
+        (
+            "code = Unavailable desc = connection error: desc = \"transport: Error while dialing: dial unix /s/kms.sock: connect: connection refused\"",
+            "OCP-FAULT-05",
+        ),
+        (
+            "code = Unavailable desc = connection error: desc = \"transport: Error while dialing: dial unix /s/kms.sock: connect: no such file or directory\"",
+            "OCP-FAULT-04",
+        ),
+    ] {
+        assert_eq!(found(why), [id], "{why}");
+    }
 }
 
 #[test]

@@ -80,6 +80,11 @@ fn file() -> (Header, Vec<Entry>) {
         },
         Event::PluginStarted,
         Event::Audit(fact),
+        Event::Provider("k8s:enc:kms:v2:kms:".to_owned()),
+        Event::Seen {
+            place: "log of kms".to_owned(),
+            text: "vault is sealed".to_owned(),
+        },
     ];
     let entries = (1..).zip(events).map(|(at, event)| Entry {
         at: Duration::from_nanos(at),

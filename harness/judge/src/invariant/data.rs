@@ -287,3 +287,31 @@ pub(super) fn no_plaintext(view: &View<'_>) -> Result {
     }
     Result::Held(format!("{} stored values", facts.len()))
 }
+
+/// Nothing is stored in clear, or by another provider.
+pub(super) fn stored_by_provider(view: &View<'_>) -> Result {
+    let Some(wanted) = view.provider() else {
+        return Result::Nothing("nobody said which provider writes".to_owned());
+    };
+    let facts = view.audit();
+    if facts.is_empty() {
+        return Result::Nothing("nothing was stored, or there was no audit".to_owned());
+    }
+    let bad: Vec<_> = facts
+        .iter()
+        .filter(|(_, fact)| fact.prefix != wanted)
+        .collect();
+    match bad.first() {
+        None => Result::Held(format!("{} objects begin with {wanted}", facts.len())),
+        Some((at, fact)) => Result::Broken {
+            at: *at,
+            text: format!(
+                "{} of {} objects; first {} begins with {:?}, and the provider in use writes {wanted:?}",
+                bad.len(),
+                facts.len(),
+                fact.object,
+                fact.prefix
+            ),
+        },
+    }
+}

@@ -67,6 +67,9 @@ pub enum Claim {
     NoSecondOwner,
     /// Every stored object is under the key that Status names at the end.
     StoredUnderCurrentKey,
+    /// Every stored object begins as the provider in use writes it. Not for scenarios to say: judged where a cluster's store
+    /// is looked at.
+    StoredByProvider,
     /// Some stored object cannot be read by a fresh API server.
     ObjectsUnreadable,
     /// Plugin, API server and clients are well.
@@ -105,6 +108,7 @@ impl Claim {
             Self::VaultRequestsAtMost { .. } => "vault-requests-at-most",
             Self::NoSecondOwner => "no-second-owner",
             Self::StoredUnderCurrentKey => "stored-under-current-key",
+            Self::StoredByProvider => "stored-by-provider",
             Self::ObjectsUnreadable => "objects-unreadable",
             Self::Recovers => "recovers",
             Self::StatusOk => "status-ok",
@@ -193,6 +197,7 @@ pub fn judge(expectation: &Expectation, history: &[Entry]) -> Result {
         Claim::ReadableByFreshApiserver => data::readable_by_fresh(&view),
         Claim::ObjectsUnreadable => data::unreadable(&view),
         Claim::NoPlaintextAnywhere => data::no_plaintext(&view),
+        Claim::StoredByProvider => data::stored_by_provider(&view),
         Claim::StoredUnderCurrentKey => keys::stored_under_current(&view),
         Claim::KeyIdNeverFlaps => keys::never_flaps(&view),
         Claim::KeyIdNeverReturns => keys::never_returns(&view),

@@ -248,6 +248,15 @@ impl<'a> View<'a> {
         self.entries.iter().filter_map(pick).collect()
     }
 
+    /// What every stored value must begin with, if somebody said so.
+    #[must_use]
+    pub fn provider(&self) -> Option<&'a str> {
+        self.entries.iter().find_map(|entry| match &entry.event {
+            Event::Provider(prefix) => Some(prefix.as_str()),
+            _ => None,
+        })
+    }
+
     /// Where canaries were found in clear.
     #[must_use]
     pub fn leaks(&self) -> Vec<(Duration, &'a str)> {

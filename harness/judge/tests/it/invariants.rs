@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kms_history::chaos::{Event, OpEnd, OpKind, Phase};
+use kms_history::chaos::{AuditFact, Event, OpEnd, OpKind, Phase};
 use kms_judge::invariant::{Claim, Expectation, Mode, Result, judge};
 
 use crate::story::{Story, rpc, seconds};
@@ -136,6 +136,30 @@ fn plaintext_is_found_in_the_store_and_elsewhere() {
     good.at(402, Event::Leak("log of node 0".to_owned()))
         .breaks(ALWAYS, claim, "log of node 0");
     Story::new().shows_nothing(ALWAYS, claim);
+}
+
+/// What a cluster's store shows: a value by another provider, or by none at all, is no matter of its key.
+#[test]
+fn values_of_another_provider_are_found() {
+    let claim = Claim::StoredByProvider;
+    let story = |prefix: &str| Story::new().at(1, Event::Provider(prefix.to_owned()));
+    let stored = |story: Story| story.audit(Some("k"), Some("v"), false);
+    stored(story("k8s:enc:kms:v2:kms:")).holds(ALWAYS, claim);
+    stored(story("k8s:enc:kms:v2:other:")).breaks(ALWAYS, claim, "1 of 1 objects");
+    let plain = Event::Audit(AuditFact {
+        object: "b".to_owned(),
+        prefix: "k8s\0".to_owned(),
+        key_id: None,
+        fresh: OpEnd::Ok {
+            value: None,
+            items: None,
+        },
+        clear: true,
+    });
+    let clear = stored(story("k8s:enc:kms:v2:kms:")).at(402, plain);
+    clear.breaks(ALWAYS, claim, "1 of 2 objects");
+    story("k8s:enc:kms:v2:kms:").shows_nothing(ALWAYS, claim);
+    stored(Story::new()).shows_nothing(ALWAYS, claim);
 }
 
 #[test]

@@ -10,7 +10,10 @@ use super::Parts;
 
 const NO_LINK: &str = "no relay stands between the plugin and Vault (kms-harness relay, --relay)";
 const NO_SOCKET: &str = "no relay stands on the plugin's socket (kms-harness relay, --relay)";
-const NO_PODS: &str = "a static pod is out of the API's reach; where the plugin is an ordinary pod, name its labels by --plugin-pods NAMESPACE/SELECTOR";
+const NO_PODS: &str = "name its labels by --plugin-pods NAMESPACE/NAME=VALUE";
+const NO_NODE: &str = "no API reaches the process of a static pod, and no relay breaks it here: start the one on its node with --plugin-executable and --allow-node-faults";
+const NOT_ALLOWED: &str =
+    "it happens to the plugin's process on its node; --allow-node-faults allows it";
 const NODE: &str = "only the node itself could do that";
 
 /// Whether a scenario can run on this cluster.
@@ -126,13 +129,13 @@ pub fn unable(fault: &Fault, parts: &Parts) -> Option<String> {
         | Fault::NetHalfClose(Edge::Socket, _) => {
             Some("the relay on the socket knows calls, not bytes".to_owned())
         }
-        Fault::PluginRestart | Fault::PluginStop => without(pods, NO_PODS),
-        Fault::PluginKill => {
-            Some("a pod's controller starts it again at once, so it cannot be kept away".to_owned())
+        Fault::PluginRestart | Fault::PluginStop if pods => None,
+        Fault::PluginRestart | Fault::PluginStop => {
+            let on_node = on_node(parts);
+            on_node.map(|why| format!("{why}. Or, if it is an ordinary pod, {NO_PODS}"))
         }
-        Fault::PluginFreeze
-        | Fault::PluginStaleSocket
-        | Fault::CredentialsChanged
+        Fault::PluginKill | Fault::PluginFreeze | Fault::PluginStaleSocket => on_node(parts),
+        Fault::CredentialsChanged
         | Fault::CredentialsRemoved
         | Fault::CredentialsDamaged
         | Fault::CaChanged
@@ -144,6 +147,17 @@ pub fn unable(fault: &Fault, parts: &Parts) -> Option<String> {
         ),
         other => in_vault(other, parts),
     }
+}
+
+/// Why nobody breaks the plugin's process on its node.
+fn on_node(parts: &Parts) -> Option<String> {
+    let there = parts.on_nodes().next().is_some();
+    let why = match (there, parts.node_faults) {
+        (true, true) => return None,
+        (true, false) => NOT_ALLOWED,
+        (false, _) => NO_NODE,
+    };
+    Some(why.to_owned())
 }
 
 fn in_vault(fault: &Fault, parts: &Parts) -> Option<String> {
@@ -206,7 +220,10 @@ mod tests {
             vault: None,
             relays: Vec::new(),
             pods: None,
+            watched: None,
+            etcd: None,
             irreversible: false,
+            node_faults: false,
             undo: PathBuf::new(),
             halt: Halt::default(),
         }
@@ -252,7 +269,9 @@ mod tests {
             ("kind = 'net-partition'\nedge = 'vault'", "--relay"),
             ("kind = 'rpc-hold'", "--relay"),
             ("kind = 'plugin-restart'", "--plugin-pods"),
-            ("kind = 'plugin-freeze'", "node"),
+            ("kind = 'plugin-restart'", "--allow-node-faults"),
+            ("kind = 'plugin-freeze'", "--plugin-executable"),
+            ("kind = 'ca-changed'", "node"),
             ("kind = 'apiserver-restart'", "kubeconfig"),
             ("kind = 'vault-error'\nstatus = 500", "--vault"),
         ] {

@@ -76,8 +76,25 @@ impl Guard {
         let mut number = 0_u32;
         loop {
             sleep(EVERY).await;
-            number = number.wrapping_add(1);
-            match self.look().await {
+            number += 1;
+            let mut looked = self.look().await;
+            // Errors that could not be read are read at the next look, and until then nothing is known to be well.
+            if looked.is_ok() && number >= ERRORS_EVERY {
+                match self.errors().await {
+                    Ok(now) => {
+                        let more = before.as_ref().and_then(|before| more(before, &now));
+                        if let Some((what, count)) = more {
+                            return format!(
+                                "others get errors from this cluster: {count} on {what}"
+                            );
+                        }
+                        before = Some(now);
+                        number = 0;
+                    }
+                    Err(error) => looked = Err(error.context("the errors that others get")),
+                }
+            }
+            match looked {
                 Ok(()) => well = Instant::now(),
                 Err(suffers) if well.elapsed() >= PATIENCE => {
                     return format!(
@@ -86,14 +103,6 @@ impl Guard {
                     );
                 }
                 Err(_) => {}
-            }
-            if number.is_multiple_of(ERRORS_EVERY)
-                && let Ok(now) = self.errors().await
-            {
-                if let Some((what, count)) = before.as_ref().and_then(|before| more(before, &now)) {
-                    return format!("others get errors from this cluster: {count} on {what}");
-                }
-                before = Some(now);
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use http::Method;
 use kms_conformance::BoxFuture;
 use kms_scenario::fault::{Direction, Edge, Fault, Requests, Rpc};
@@ -15,7 +15,7 @@ use super::undo::{Undo, moved};
 use super::{Parts, pods};
 use crate::arm::cluster::api::Api;
 use crate::relay::client::Relay;
-use crate::relay::{Calls, Deed, LONGEST, Ordered, Way};
+use crate::relay::{Calls, Deed, Harm, LONGEST, Ordered, Way};
 
 /// A fault that could be made now.
 pub struct Intent {
@@ -61,8 +61,12 @@ impl Intent {
     }
 }
 
-/// What would be done for an order. The mark on the key is looked for once more.
+/// What would be done for an order. The mark on the key is looked for once more: what does not happen to Vault is done as
+/// long as nobody has taken the mark away, be Vault sealed or not.
 pub async fn of(order: &Order, parts: &Parts, api: &Api) -> Result<Intent> {
+    if let Some(vault) = &parts.vault {
+        vault.mark_stays().await?;
+    }
     match &order.fault {
         Fault::VaultHold(Requests::All) => links(order, parts, both(HELD)),
         Fault::VaultSlow {
@@ -145,7 +149,14 @@ pub async fn of(order: &Order, parts: &Parts, api: &Api) -> Result<Intent> {
         Fault::RpcCut(method) => Ok(calls(order, parts, *method, Calls::Cut)),
         Fault::RpcSick => Ok(calls(order, parts, Some(Rpc::Status), Calls::Sick)),
         Fault::RpcWrongKey => Ok(calls(order, parts, Some(Rpc::Decrypt), Calls::WrongKey)),
-        Fault::PluginRestart | Fault::PluginStop => pods::end(order, parts, api),
+        Fault::PluginRestart | Fault::PluginStop if parts.pods.is_some() => {
+            pods::end(order, parts, api)
+        }
+        // A killed process leaves its socket's file, and whoever keeps it starts it again.
+        Fault::PluginRestart | Fault::PluginStaleSocket => on_nodes(order, parts, Harm::Kill),
+        Fault::PluginFreeze => on_nodes(order, parts, Harm::Freeze),
+        Fault::PluginKill => on_nodes(order, parts, Harm::KeepKilled),
+        Fault::PluginStop => on_nodes(order, parts, Harm::KeepEnded),
         _ => {
             let vault = parts.vault.as_ref();
             let vault = vault.context("nobody said where the plugin's Vault is")?;
@@ -400,6 +411,20 @@ fn calls(order: &Order, parts: &Parts, method: Option<Rpc>, action: Calls) -> In
     let method = method.map(|method| format!("{method:?}"));
     let deed = Deed::Calls { method, action };
     at_relays(order, parts.on_sockets(), deed, Count::Calls)
+}
+
+fn on_nodes(order: &Order, parts: &Parts, harm: Harm) -> Result<Intent> {
+    ensure!(
+        parts.node_faults,
+        "it happens to the plugin's process on its node; --allow-node-faults allows it"
+    );
+    let relays = parts.on_nodes();
+    Ok(at_relays(
+        order,
+        relays,
+        Deed::Process(harm),
+        Count::Changed,
+    ))
 }
 
 fn at_relays<'a>(

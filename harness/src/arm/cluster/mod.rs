@@ -1,19 +1,23 @@
 //! The cluster arm: a plugin in a staging cluster, the staging Vault behind it, real time.
 //!
 //! The cluster is seen through its address alone: what clients get, `/readyz`, the encryption metrics. Load lies in a
-//! namespace of its own. Faults happen to Vault by its API, to the wire by relays that the user placed beside the plugin
-//! ([`crate::relay`]), and to the plugin where it is an ordinary pod. What a cluster cannot be made to do is said before a
-//! run ([`able`]).
+//! namespace of its own. Beside that stand what the cluster's events, the plugin's logs and OpenShift's conditions say, and,
+//! where somebody says where etcd is, how the run's own Secrets lie there. Faults happen to Vault by its API, to the wire by
+//! relays that the user placed beside the plugin ([`crate::relay`]), and to the plugin where it is an ordinary pod, or, if
+//! that is allowed, to its process by the relay on its node. What a cluster cannot be made to do is said before a run
+//! ([`able`]).
 //!
 //! Safety is the first concern here. Each fault's undo is on disk before the fault is made ([`journal`]), a [`guard`]
 //! stops the run when anything outside its namespaces suffers, a [`lease`] keeps two runs apart, and [`rights`] is all
 //! that a run needs. Not for: clusters that somebody lives in. A run wants the name of the context, and a mark on the key.
 //!
 //! Reading order: [`Parts`], [`staging`] (the Vault), [`able`], [`rights`], [`journal`], [`undo`], `intent` (each kind of
-//! fault), `pods`, [`lease`], [`guard`], `namespaced`, `observe`, `load`, [`world`].
+//! fault), `pods`, [`lease`], [`guard`], `namespaced`, `observe`, `store`, `others`, `load`,
+//! `counted`, [`world`].
 
 pub mod able;
 pub mod api;
+mod counted;
 pub mod guard;
 mod intent;
 pub mod journal;
@@ -21,9 +25,11 @@ pub mod lease;
 mod load;
 mod namespaced;
 mod observe;
+mod others;
 mod pods;
 pub mod rights;
 pub mod staging;
+mod store;
 pub mod undo;
 pub mod world;
 
@@ -33,6 +39,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use kube::config::Kubeconfig;
 
+use crate::apiserver::etcd;
 use crate::relay::State;
 use crate::relay::client::Relay;
 use staging::Staging;
@@ -60,8 +67,14 @@ pub struct Parts {
     pub relays: Vec<Placed>,
     /// Pods of the plugin; nothing for static pods.
     pub pods: Option<PluginPods>,
+    /// Pods whose logs and events are kept.
+    pub watched: Option<PluginPods>,
+    /// The cluster's store, for eyes only.
+    pub etcd: Option<etcd::At>,
     /// Whether what cannot be undone may be done.
     pub irreversible: bool,
+    /// Whether the plugin's process may be broken where it runs.
+    pub node_faults: bool,
     /// Where undo files lie.
     pub undo: PathBuf,
     /// Why no further run begins.
@@ -97,6 +110,12 @@ impl Parts {
     /// Relays on plugins' sockets.
     pub fn on_sockets(&self) -> impl Iterator<Item = &Relay> {
         let placed = self.relays.iter().filter(|placed| placed.state.socket);
+        placed.map(|placed| &placed.relay)
+    }
+
+    /// Relays that break the plugin's process.
+    pub fn on_nodes(&self) -> impl Iterator<Item = &Relay> {
+        let placed = self.relays.iter().filter(|placed| placed.state.node_faults);
         placed.map(|placed| &placed.relay)
     }
 

@@ -8,13 +8,24 @@ use kms_apiserver_api::{
 };
 use serde_json::Value;
 
+use super::store::Canaries;
 use super::{LABEL, NAMESPACE};
 
 /// Where the engine believes its objects to be.
 const ENGINES: &str = "/api/v1/namespaces/default/";
 
-/// The server behind it.
-pub struct Namespaced(pub Arc<dyn ApiServer>);
+/// The server behind it, and what lies in its store, where somebody may look there.
+pub struct Namespaced {
+    server: Arc<dyn ApiServer>,
+    canaries: Option<Canaries>,
+}
+
+impl Namespaced {
+    /// This server.
+    pub fn new(server: Arc<dyn ApiServer>, canaries: Option<Canaries>) -> Self {
+        Self { server, canaries }
+    }
+}
 
 impl ApiServer for Namespaced {
     fn call(&self, mut call: Call) -> Pending<'_, Answer> {
@@ -24,29 +35,34 @@ impl ApiServer for Namespaced {
                 labelled(body);
             }
         }
-        self.0.call(call)
+        self.server.call(call)
     }
 
     fn watch(&self, resource: Resource, mut options: ListOptions) -> Pending<'_, Watching> {
         options.namespace = Some(NAMESPACE.to_owned());
-        self.0.watch(resource, options)
+        self.server.watch(resource, options)
     }
 
     fn restart(&self) -> Pending<'_, ()> {
-        self.0.restart()
+        self.server.restart()
     }
 
     fn write_config<'a>(&'a self, text: &'a str) -> Pending<'a, ()> {
-        self.0.write_config(text)
+        self.server.write_config(text)
     }
 
-    /// Nothing: nobody looks past a cluster's API server, and what would need it is not judged.
-    fn stored<'a>(&'a self, _target: &'a Target) -> Pending<'a, Option<StoredValue>> {
-        Box::pin(async { Ok(None) })
+    /// Nothing where nobody looks past the API server: what would need it is not judged then.
+    fn stored<'a>(&'a self, target: &'a Target) -> Pending<'a, Option<StoredValue>> {
+        Box::pin(async {
+            match &self.canaries {
+                Some(canaries) => canaries.secret(&target.name).await,
+                None => Ok(None),
+            }
+        })
     }
 
     fn store<'a>(&'a self, target: &'a Target, value: Option<Vec<u8>>) -> Pending<'a, ()> {
-        self.0.store(target, value)
+        self.server.store(target, value)
     }
 }
 

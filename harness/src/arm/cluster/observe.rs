@@ -24,7 +24,7 @@ use super::namespaced::labelled;
 /// The health check of KMS providers (KMS2-HEALTH-02).
 const HEALTH: &str = "/readyz/kms-providers";
 /// The object that is written to see with which key.
-const PROBE: &str = "kms-harness-probe";
+pub const PROBE: &str = "kms-harness-probe";
 /// Longest message that is kept, in characters.
 const MESSAGE: usize = 200;
 /// Limit for a write to show in the metrics: another server may be asked first.
@@ -84,6 +84,11 @@ impl Observer {
     pub async fn encrypts_config_maps(&self) -> Result<bool> {
         let provider = provider(&self.api, "configmaps").await?;
         Ok(provider.is_some_and(|Provider(name)| name == self.provider))
+    }
+
+    /// How every value begins that the provider in use writes.
+    pub fn prefix(&self) -> String {
+        format!("{KMS}{}:", self.provider)
     }
 
     /// Calls of API servers to the plugin, as last seen.

@@ -106,15 +106,22 @@ fn policy(name: &str, pods: &PluginPods) -> Result<Value> {
     }))
 }
 
-async fn names(api: &Api, pods: &PluginPods) -> Result<Vec<String>> {
+/// The pods, as the API shows them.
+///
+/// # Errors
+/// They cannot be listed.
+pub async fn listed(api: &Api, pods: &PluginPods) -> Result<Vec<Value>> {
     let selector = pods.selector.replace('=', "%3D").replace(',', "%2C");
     let path = format!(
         "/api/v1/namespaces/{}/pods?labelSelector={selector}",
         pods.namespace
     );
-    let list = api.get(&path).await?;
-    let names = list
-        .items()
+    Ok(api.get(&path).await?.items().to_vec())
+}
+
+async fn names(api: &Api, pods: &PluginPods) -> Result<Vec<String>> {
+    let pods = listed(api, pods).await?;
+    let names = pods
         .iter()
         .filter_map(|pod| pod.pointer("/metadata/name").and_then(Value::as_str));
     Ok(names.map(str::to_owned).collect())

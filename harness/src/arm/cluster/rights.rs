@@ -1,5 +1,7 @@
 //! Everything that a run may do in the cluster: what `kms-harness rbac` prints, and what is asked for before a run.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 use serde_json::{Value, json};
 
@@ -24,19 +26,20 @@ pub struct Rule {
 /// Paths besides resources, all by `get`.
 pub const PATHS: [&str; 3] = ["/readyz", "/readyz/*", "/metrics"];
 
-/// All rights, with those on the plugin's pods where there are any.
+/// All rights: with those for faults on the plugin's pods in a namespace, where there are any, and those for keeping logs
+/// and events of pods in another.
 #[must_use]
-pub fn rules(pods: Option<&str>) -> Vec<Rule> {
-    const OBJECTS: &[&str] = &[
+pub fn rules(pods: Option<&str>, watched: Option<&str>) -> Vec<Rule> {
+    const SECRETS: &[&str] = &[
         "create",
         "get",
         "list",
         "watch",
         "update",
-        "delete",
         "deletecollection",
     ];
-    const CANARIES: &[&str] = &["create", "get", "delete", "deletecollection"];
+    const CONFIG_MAPS: &[&str] = &["create", "get", "watch", "update", "deletecollection"];
+    const CANARIES: &[&str] = &["create", "get", "deletecollection"];
     let rule = |namespace: &str, group, resource, verbs| Rule {
         namespace: Some(namespace.to_owned()),
         group,
@@ -44,16 +47,21 @@ pub fn rules(pods: Option<&str>) -> Vec<Rule> {
         verbs,
         name: None,
     };
+    let one = |group, resource, name| Rule {
+        namespace: None,
+        group,
+        resource,
+        verbs: &["get"],
+        name: Some(name),
+    };
     let mut rules = vec![
-        Rule {
-            namespace: None,
-            group: "",
-            resource: "namespaces",
-            verbs: &["get"],
-            name: Some("kube-system"),
-        },
-        rule(NAMESPACE, "", "secrets", OBJECTS),
-        rule(NAMESPACE, "", "configmaps", OBJECTS),
+        one("", "namespaces", "kube-system"),
+        // On OpenShift alone; where these are not, the right to them is of no use to anybody.
+        one("config.openshift.io", "clusteroperators", "kube-apiserver"),
+        one("operator.openshift.io", "kubeapiservers", "cluster"),
+        rule(NAMESPACE, "", "events", &["list"]),
+        rule(NAMESPACE, "", "secrets", SECRETS),
+        rule(NAMESPACE, "", "configmaps", CONFIG_MAPS),
         rule(
             NAMESPACE,
             "coordination.k8s.io",
@@ -75,6 +83,15 @@ pub fn rules(pods: Option<&str>) -> Vec<Rule> {
             ),
         ]);
     }
+    for namespace in BTreeSet::from_iter(pods.into_iter().chain(watched)) {
+        if pods != Some(namespace) {
+            rules.push(rule(namespace, "", "pods", &["list"]));
+        }
+        rules.extend([
+            rule(namespace, "", "pods/log", &["get"]),
+            rule(namespace, "", "events", &["list"]),
+        ]);
+    }
     rules
 }
 
@@ -82,9 +99,14 @@ pub fn rules(pods: Option<&str>) -> Vec<Rule> {
 ///
 /// # Errors
 /// It does not say.
-pub async fn missing(api: &Api, pods: Option<&PluginPods>) -> Result<Vec<String>> {
+pub async fn missing(
+    api: &Api,
+    pods: Option<&PluginPods>,
+    watched: Option<&PluginPods>,
+) -> Result<Vec<String>> {
     let mut missing = Vec::new();
-    for rule in rules(pods.map(|pods| pods.namespace.as_str())) {
+    let of = |pods: Option<&'_ PluginPods>| pods.map(|pods| pods.namespace.clone());
+    for rule in rules(of(pods).as_deref(), of(watched).as_deref()) {
         let (resource, sub) = rule.resource.split_once('/').unwrap_or((rule.resource, ""));
         for verb in rule.verbs {
             let attributes = json!({"resourceAttributes": {

@@ -145,20 +145,35 @@ impl Staging {
         format!("{}/keys/{}", self.mount, self.key)
     }
 
-    /// Looks for the mark; done again before each fault.
+    /// Looks for the mark; done again before each fault in Vault.
     ///
     /// # Errors
-    /// It is not there.
+    /// It is not there, or Vault does not say.
     pub async fn marked(&self) -> Result<()> {
         let mark = format!("{}{MARK}", self.path());
         let found = self.admin.read(&mark).await?;
-        ensure!(
-            found.status != 404,
-            "the key {} of {} is not marked as one that may be broken; if it is, mark it: vault write -f {mark}",
-            self.path(),
-            self.address
-        );
+        ensure!(found.status != 404, self.unmarked());
         found.ok().map(drop).context("read the staging key's mark")
+    }
+
+    /// Looks for the mark before a fault elsewhere: a Vault that does not answer, as in an outage, has not lost it.
+    ///
+    /// # Errors
+    /// It was taken away.
+    pub async fn mark_stays(&self) -> Result<()> {
+        let mark = format!("{}{MARK}", self.path());
+        let found = self.admin.read(&mark).await;
+        let gone = found.is_ok_and(|found| found.status == 404);
+        ensure!(!gone, self.unmarked());
+        Ok(())
+    }
+
+    fn unmarked(&self) -> String {
+        let path = self.path();
+        format!(
+            "the key {path} of {} is not marked as one that may be broken; if it is, mark it: vault write -f {path}{MARK}",
+            self.address
+        )
     }
 
     /// The key as Vault shows it.

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use kms_apiserver_api::{ApiServer, Pending, Trouble};
-use kms_history::chaos::{Event, VaultPath};
+use kms_history::chaos::Event;
 use kms_scenario::engine;
+use kms_scenario::fault::Fault;
 use kms_scenario::plan::Plan;
 use kms_scenario::world::{Order, Probe, Recorder, World};
 use tokio::sync::{RwLock, watch};
@@ -16,11 +17,14 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::api::Api;
+use super::counted::{Counted, Seen};
 use super::guard::Guard;
 use super::intent::{self, Count, Mend};
 use super::journal::{self, Journal, Kept};
 use super::namespaced::Namespaced;
 use super::observe::Observer;
+use super::others::Others;
+use super::store::Canaries;
 use super::undo::{Hands, Undo};
 use super::{Parts, Why, lease, load};
 use crate::commands::session;
@@ -33,6 +37,10 @@ const TRIED: Duration = Duration::from_secs(40);
 const TRY_EVERY: Duration = Duration::from_secs(1);
 /// Between two looks at the relays.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
+/// Limit for what others said to be gathered where a run broke off.
+const GATHERED: Duration = Duration::from_secs(20);
+/// Between two looks at conditions of operators.
+const CONDITIONS_EVERY: Duration = Duration::from_secs(10);
 /// Limit for a fault that is just being made to be there or not, before all are undone.
 const MADE: Duration = Duration::from_secs(30);
 
@@ -52,6 +60,8 @@ struct Inner {
     api: Api,
     hands: Hands,
     observer: Observer,
+    others: Others,
+    canaries: Option<Canaries>,
     journal: Journal,
     clear: Kept,
     recorder: Recorder,
@@ -65,16 +75,6 @@ struct Active {
     /// What was counted before it.
     before: Counted,
     changed: u64,
-}
-
-/// What relays and API servers have counted.
-#[derive(Clone, Debug, Default)]
-struct Counted {
-    requests: BTreeMap<VaultPath, u64>,
-    noted: BTreeMap<VaultPath, u64>,
-    links: u64,
-    calls: u64,
-    asked: u64,
 }
 
 /// Carries a plan out on the cluster, until it is done, a signal comes, or something says that it must stop. Everything is
@@ -149,11 +149,16 @@ impl ClusterWorld {
         let begun = async {
             let observer = Observer::start(api.clone()).await?;
             let config_maps = observer.encrypts_config_maps().await?;
+            let canaries = match &parts.etcd {
+                Some(at) => Some(Canaries::find(at, &api).await?),
+                None => None,
+            };
+            let others = Others::start(api.clone(), parts, recorder.clone()).await?;
             let guard = Guard::start(api.clone(), &run).await?;
             observer.look().await?;
-            Ok((observer, config_maps, guard))
+            Ok((observer, config_maps, canaries, others, guard))
         };
-        let (observer, config_maps, guard) = match begun.await {
+        let (observer, config_maps, canaries, others, guard) = match begun.await {
             Ok(begun) => begun,
             Err(error) => {
                 carry_out(&clear, &hands).await?;
@@ -172,18 +177,21 @@ impl ClusterWorld {
             api,
             hands,
             observer,
+            others,
+            canaries,
             journal,
             clear,
             recorder,
         });
         inner.count().await;
         // What was asked before the run is none of it.
-        {
-            let mut counted = locked(&inner.counted);
-            counted.noted = counted.requests.clone();
-        }
+        locked(&inner.counted).new_requests();
         inner.begin(run, guard, config_maps);
         inner.recorder.note(Some(0), Event::ApiServerStarted);
+        if inner.canaries.is_some() {
+            let wanted = Event::Provider(inner.observer.prefix());
+            inner.recorder.note(None, wanted);
+        }
         Ok(Self(inner))
     }
 }
@@ -246,7 +254,16 @@ impl Inner {
                 world.count().await;
             }
         });
-        let server: Arc<dyn ApiServer> = Arc::new(Namespaced(self.api.server()));
+        let world = Arc::downgrade(self);
+        tasks.spawn(async move {
+            while let Some(world) = world.upgrade()
+                && world.others.conditions().await
+            {
+                drop(world);
+                sleep(CONDITIONS_EVERY).await;
+            }
+        });
+        let server = self.server();
         load::start(&server, &self.recorder, config_maps, &mut tasks);
         let known = if config_maps {
             ""
@@ -256,35 +273,20 @@ impl Inner {
         console::tell(&format!("load begins in {}{known}", super::NAMESPACE));
     }
 
-    /// Asks relays what they have seen; one that does not answer leaves the last known.
+    fn server(&self) -> Arc<dyn ApiServer> {
+        let server = Namespaced::new(self.api.server(), self.canaries.clone());
+        Arc::new(server)
+    }
+
     async fn count(&self) {
-        let mut requests: Option<BTreeMap<VaultPath, u64>> = None;
-        let (mut links, mut calls, mut all) = (0, 0, true);
-        for placed in &self.parts.relays {
-            match placed.relay.state().await {
-                Ok(state) => {
-                    links += state.link_hits;
-                    calls += state.call_hits;
-                    for (path, count) in state.requests.into_iter().flatten() {
-                        let sum = requests.get_or_insert_default().entry(path).or_default();
-                        *sum += count;
-                    }
-                }
-                Err(_) => all = false,
-            }
-        }
-        if all {
-            let mut counted = locked(&self.counted);
-            counted.links = links;
-            counted.calls = calls;
-            if let Some(requests) = requests {
-                counted.requests = requests;
-            }
-            counted.asked = if self.parts.counts() {
-                counted.requests.values().sum()
-            } else {
-                self.observer.calls()
-            };
+        let seen = Seen::look(&self.parts, &self.observer).await;
+        locked(&self.counted).take(seen);
+    }
+
+    fn hits_of(&self, active: &Active) -> u64 {
+        match active.count {
+            Count::Changed => active.changed,
+            other => locked(&self.counted).since(&active.before, other),
         }
     }
 
@@ -293,6 +295,11 @@ impl Inner {
         let _making = self.making.read().await;
         ensure!(!self.ended.load(Ordering::Relaxed), "the run has ended");
         let intent = intent::of(&order, &self.parts, &self.api).await?;
+        if let Some(pods) = self.parts.pods.as_ref()
+            && matches!(order.fault, Fault::PluginRestart | Fault::PluginStop)
+        {
+            self.others.before_end(pods).await;
+        }
         // what was asked before is no hit; without metrics nothing is counted
         let _ = self.observer.look().await;
         self.count().await;
@@ -364,16 +371,6 @@ impl Inner {
         healed
     }
 
-    fn hits_of(&self, active: &Active) -> u64 {
-        let now = locked(&self.counted);
-        match active.count {
-            Count::Changed => active.changed,
-            Count::Links => now.links.saturating_sub(active.before.links),
-            Count::Calls => now.calls.saturating_sub(active.before.calls),
-            Count::Asked => now.asked.saturating_sub(active.before.asked),
-        }
-    }
-
     /// Heals everything, and takes everything away. What cannot be done stays in its file.
     async fn leave(&self) -> Result<()> {
         if self.ended.swap(true, Ordering::Relaxed) {
@@ -387,6 +384,8 @@ impl Inner {
             left = left.and(self.recover(&id).await);
         }
         drop(making);
+        // a run that broke off says most by what others said
+        let _ = timeout(GATHERED, self.others.gather(&[])).await;
         locked(&self.tasks).abort_all();
         left.and(carry_out(&self.clear, &self.hands).await)
     }
@@ -394,7 +393,7 @@ impl Inner {
 
 impl World for ClusterWorld {
     fn apiserver(&self, _node: u32) -> Arc<dyn ApiServer> {
-        Arc::new(Namespaced(self.0.api.server()))
+        self.0.server()
     }
 
     fn fresh_apiserver(&self, node: u32) -> Pending<'_, Arc<dyn ApiServer>> {
@@ -448,23 +447,15 @@ impl World for ClusterWorld {
         if !self.0.parts.counts() {
             return;
         }
-        let new: BTreeMap<VaultPath, u64> = {
-            let mut counted = locked(&self.0.counted);
-            let new = counted.requests.iter().map(|(path, count)| {
-                let before = counted.noted.get(path).copied().unwrap_or_default();
-                (*path, count.saturating_sub(before))
-            });
-            let new = new.filter(|(_, count)| *count > 0).collect();
-            counted.noted = counted.requests.clone();
-            new
-        };
+        let new = locked(&self.0.counted).new_requests();
         if !new.is_empty() {
             self.0.recorder.note(Some(0), Event::VaultCalls(new));
         }
     }
 
-    fn leaks<'a>(&'a self, _needles: &'a [Vec<u8>]) -> Pending<'a, Vec<String>> {
-        Box::pin(async { Ok(Vec::new()) })
+    /// In what others said; the store is looked at object by object.
+    fn leaks<'a>(&'a self, needles: &'a [Vec<u8>]) -> Pending<'a, Vec<String>> {
+        Box::pin(async { Ok(self.0.others.gather(needles).await) })
     }
 
     fn stop(&self) -> Pending<'_, ()> {

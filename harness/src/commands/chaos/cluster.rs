@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::runs::{self, Job};
 use super::show::{self, quoted};
+use crate::apiserver::etcd::{At, Store};
 use crate::arm::cluster::api::Api;
 use crate::arm::cluster::staging::{self, Staging};
 use crate::arm::cluster::undo::{Hands, Undo};
@@ -20,7 +21,7 @@ use crate::arm::cluster::world::{carry_out, nothing_left};
 use crate::arm::cluster::{
     Halt, NAMESPACE, Parts, Placed, PluginPods, Why, journal, lease, pods_labels, rights,
 };
-use crate::cli::{ChaosArgs, Format};
+use crate::cli::{ChaosArgs, ClusterArgs, Format};
 use crate::commands::choice::read_admin_token;
 use crate::console;
 use crate::exit::{self, Failure, OrUsage};
@@ -31,7 +32,7 @@ use crate::vault::admin::Admin;
 pub fn place(args: &ChaosArgs) -> Result<Parts, Failure> {
     block_on(async {
         let (mut parts, api) = reached(args).await?;
-        let missing = rights::missing(&api, parts.pods.as_ref()).await?;
+        let missing = rights::missing(&api, parts.pods.as_ref(), parts.watched.as_ref()).await?;
         if !missing.is_empty() {
             return Err(Failure::Harness(anyhow!(
                 "the user of {} may not {}: apply what `kms-harness rbac` prints, and use that service account",
@@ -48,6 +49,10 @@ pub fn place(args: &ChaosArgs) -> Result<Parts, Failure> {
             let admin = Admin::new(&place.address, place.ca.as_deref(), place.token.clone());
             admin.or_usage()?.read("sys/seal-status").await?;
             parts.vault = Some(Staging::look(&place).await.or_usage()?);
+        }
+        if let Some(at) = &parts.etcd {
+            let looked = Store::reach(at).or_usage()?.get("kms-harness").await;
+            looked.map_err(|trouble| anyhow!("--etcd {}: {trouble}", at.address))?;
         }
         for control in &args.cluster.relay {
             let token = args.cluster.relay_token_path.as_deref();
@@ -113,22 +118,43 @@ fn named(args: &ChaosArgs) -> Result<Parts> {
         context: current,
         vault: None,
         relays: Vec::new(),
-        pods: cluster.plugin_pods.as_deref().map(pods).transpose()?,
+        pods: pods("--plugin-pods", cluster.plugin_pods.as_deref())?,
+        watched: pods("--plugin-logs", cluster.plugin_logs.as_deref())?,
+        etcd: etcd(cluster)?,
+        node_faults: cluster.allow_node_faults,
         irreversible: cluster.allow_irreversible,
         undo: undo_folder(cluster.undo.as_deref())?,
         halt: Halt::default(),
     })
 }
 
-fn pods(word: &str) -> Result<PluginPods> {
+fn pods(option: &str, word: Option<&str>) -> Result<Option<PluginPods>> {
+    let Some(word) = word else { return Ok(None) };
     let (namespace, selector) = word.split_once('/').with_context(|| {
-        format!("--plugin-pods {word}: it is NAMESPACE/NAME=VALUE, several labels with commas between them")
+        format!(
+            "{option} {word}: it is NAMESPACE/NAME=VALUE, several labels with commas between them"
+        )
     })?;
-    pods_labels(selector).with_context(|| format!("--plugin-pods {word}"))?;
-    Ok(PluginPods {
+    pods_labels(selector).with_context(|| format!("{option} {word}"))?;
+    Ok(Some(PluginPods {
         namespace: namespace.to_owned(),
         selector: selector.to_owned(),
-    })
+    }))
+}
+
+fn etcd(args: &ClusterArgs) -> Result<Option<At>> {
+    let Some(address) = args.etcd.clone() else {
+        return Ok(None);
+    };
+    ensure!(
+        address.starts_with("http://") || address.starts_with("https://"),
+        "--etcd {address}: it is one endpoint of the cluster's etcd, http[s]://HOST:PORT"
+    );
+    Ok(Some(At {
+        address,
+        ca: args.etcd_ca.clone(),
+        identity: args.etcd_cert.clone().zip(args.etcd_key.clone()),
+    }))
 }
 
 fn undo_folder(given: Option<&Path>) -> Result<PathBuf> {
@@ -229,6 +255,14 @@ fn plan(jobs: &[Job], parts: &Parts) -> String {
         let places = [
             ("on the way to Vault", placed.state.vault),
             ("on the socket", placed.state.socket),
+            (
+                "beside the plugin's process, which may be broken",
+                placed.state.node_faults && parts.node_faults,
+            ),
+            (
+                "beside the plugin's process, which is left alone without --allow-node-faults",
+                placed.state.node_faults && !parts.node_faults,
+            ),
         ];
         let places: Vec<&str> = places
             .into_iter()
@@ -240,6 +274,13 @@ fn plan(jobs: &[Job], parts: &Parts) -> String {
             "relay {}: {}",
             placed.relay.control,
             places.join(" and ")
+        );
+    }
+    if let Some(etcd) = &parts.etcd {
+        let _ = writeln!(
+            text,
+            "etcd: {}, the Secrets of {NAMESPACE} and no others are read there",
+            etcd.address
         );
     }
     for job in jobs {
@@ -340,6 +381,11 @@ pub fn words(args: &ChaosArgs) -> String {
             path(&cluster.staging_vault_unseal_key_path),
         ),
         ("--plugin-pods", cluster.plugin_pods.clone()),
+        ("--plugin-logs", cluster.plugin_logs.clone()),
+        ("--etcd", cluster.etcd.clone()),
+        ("--etcd-ca", path(&cluster.etcd_ca)),
+        ("--etcd-cert", path(&cluster.etcd_cert)),
+        ("--etcd-key", path(&cluster.etcd_key)),
         ("--relay-token-path", path(&cluster.relay_token_path)),
         ("--undo", path(&cluster.undo)),
     ];
@@ -350,6 +396,9 @@ pub fn words(args: &ChaosArgs) -> String {
     }
     for relay in &cluster.relay {
         add("--relay", relay);
+    }
+    if cluster.allow_node_faults {
+        words.push_str(" --allow-node-faults");
     }
     if cluster.allow_irreversible {
         words.push_str(" --allow-irreversible");

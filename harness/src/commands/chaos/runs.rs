@@ -251,7 +251,13 @@ impl Ran {
 
     /// Takes what happened, and judges it.
     pub fn judge(&mut self, plan: &Plan, history: Vec<Entry>, trouble: Option<String>) {
-        let outcome = outcome(plan, &history);
+        let outcome = match &self.script {
+            Script::Plugins(scenario) if self.arm == ArmName::Cluster => {
+                let plan = plan.clone().with_what_was_seen(scenario, &history);
+                outcome(&plan, &history)
+            }
+            _ => outcome(plan, &history),
+        };
         self.simulated = history.last().map_or(Duration::ZERO, |entry| entry.at);
         // a run that broke off shows nothing but what it already broke
         self.verdict = match &trouble {

@@ -299,6 +299,9 @@ impl Cluster {
                 401 | 403 => Err(Why::NotAllowed),
                 _ => Err(Why::Refused),
             });
+            if let Ok(body) = &readyz {
+                self.check(&at, &String::from_utf8_lossy(body), raw).await;
+            }
             raw.add(format!("{at}.readyz.txt"), readyz);
             let metrics = self.ask("/metrics", "*/*").await;
             let metrics = metrics.and_then(|(code, body)| match code {
@@ -321,6 +324,27 @@ impl Cluster {
         match why.filter(|_| none) {
             Some(why) => raw.add(name, Err(why)),
             None => super::put(raw, name, &lists),
+        }
+    }
+
+    /// The words of the check of KMS providers, if it fails: asked for by its name the server says why, all checks
+    /// together it does not.
+    async fn check(&self, at: &str, readyz: &str, raw: &mut Raw) {
+        let failed = readyz
+            .lines()
+            .filter_map(|line| line.strip_prefix("[-]kms-provider"));
+        let mut failed = failed.filter_map(|rest| rest.split(' ').next());
+        if let Some(rest) = failed.next() {
+            let told = self
+                .ask(&format!("/readyz/kms-provider{rest}"), "*/*")
+                .await;
+            let told = told.and_then(|(code, body)| match code {
+                // it passes by now, and there is nothing to tell
+                200 => Err(Why::NotThere),
+                401 | 403 => Err(Why::NotAllowed),
+                _ => Ok(body),
+            });
+            raw.add(format!("{at}.check.txt"), told);
         }
     }
 
@@ -348,7 +372,7 @@ impl Cluster {
         let step = names.len().div_ceil(MOST).max(1);
         for name in names.iter().step_by(step) {
             let (code, body) = self.ask(name, OBJECT).await?;
-            if code >= 500 {
+            if code >= 500 || code == 429 {
                 let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
                 return Ok(json!({"code": code, "message": answer["message"]}));
             }

@@ -31,8 +31,9 @@ use crate::{
     shape,
 };
 
-/// How often a sequence is made until it shows no difference: an election may come when nobody called for it.
-const TRIES: u32 = 3;
+/// How often a sequence is made until it shows no difference: an election may come when nobody called for it, and a second
+/// may end between a call and its raft entry.
+const TRIES: u32 = 6;
 /// How long a state may take to come that a heartbeat brings, or a standby's own reading: milliseconds.
 const SOON: u64 = 20_000;
 /// How often it is asked for meanwhile.
