@@ -78,7 +78,7 @@ impl Counts {
 /// nothing ran, else 0.
 ///
 /// A partial verdict is 0: all that ran held, and the operator chose what did not. A breach
-/// outside of the profiles asked for changes nothing.
+/// outside of the profiles asked for changes nothing. Where scenarios alone ran, a swarm's, they alone decide.
 pub fn exit_code(report: &Report) -> u8 {
     let any = |result| {
         report
@@ -87,14 +87,22 @@ pub fn exit_code(report: &Report) -> u8 {
             .any(|profile| profile.result == result)
     };
     let ran = |verdict| report.scenarios.iter().any(|run| run.verdict == verdict);
-    let passes: u64 = report
-        .profiles
-        .iter()
-        .map(|profile| profile.counts.pass)
-        .sum();
+    let judged = report.profiles.iter().any(|profile| {
+        let untouched = Counts {
+            not_run: profile.counts.not_run,
+            ..Counts::default()
+        };
+        profile.counts != untouched
+    });
+    let undecided = if judged {
+        let passes = report.profiles.iter().map(|profile| profile.counts.pass);
+        any(ProfileResult::Inconclusive) || passes.sum::<u64>() == 0
+    } else {
+        !ran(CheckStatus::Pass)
+    };
     if any(ProfileResult::Failure) || ran(CheckStatus::Fail) {
         1
-    } else if any(ProfileResult::Inconclusive) || ran(CheckStatus::Inconclusive) || passes == 0 {
+    } else if undecided || ran(CheckStatus::Inconclusive) {
         3
     } else {
         0

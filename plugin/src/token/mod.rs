@@ -139,7 +139,7 @@ impl Tokens {
     pub fn refused(&self, token: &Token) {
         let jitter = self.jitter();
         self.with(|s| {
-            s.plan.on_refused(Instant::now(), token.generation, jitter);
+            s.plan.on_refused(token.generation, jitter);
             if s.token
                 .as_ref()
                 .is_some_and(|t| t.generation == token.generation)

@@ -192,7 +192,16 @@ pub(super) fn look_up(core: &mut Core, call: &Call) -> Outcome {
 
 pub(super) fn rewrap(core: &mut Core, call: &Call) -> Outcome {
     let entry = wrapping_token(core, call)?;
-    core.tokens.revoke(&entry.id, true);
+    let of_caller = call.token.as_ref().is_some_and(|t| t.id == entry.id);
+    if core.flavour.is_vault() && !of_caller {
+        // its use is counted and nobody revokes it: it cannot be used, and shows until its end
+        core.tokens.update(&entry.id, |e| {
+            e.num_uses = -1;
+            e.wrapped = None;
+        });
+    } else {
+        core.tokens.revoke(&entry.id, true);
+    }
     let text = entry.wrapped.clone().unwrap_or_else(|| Arc::from(""));
     {
         let wrap = Wrap {

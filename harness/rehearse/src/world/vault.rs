@@ -197,7 +197,7 @@ impl Vault {
         (status == 200).then(|| body["data"].clone())
     }
 
-    /// What an administrator does. A sealed Vault is no obstacle to the one who plays the world.
+    /// What an administrator does, and a sealed Vault refuses.
     pub fn admin(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
         self.sim.admin(method, path, body)
     }

@@ -10,7 +10,7 @@ use kms_report::model::ProfileResult;
 use kms_report::{build, exit_code, exit_meaning, roll_up, weight, worst};
 use proptest::prelude::*;
 
-use crate::fixture::{all_pass, inputs, result, with};
+use crate::fixture::{all_pass, inputs, result, scenario, with};
 
 const ALL: [CheckStatus; 7] = [
     Pass,
@@ -186,6 +186,20 @@ fn exit_codes_follow_the_profiles_asked_for() {
         1,
         "a breach outweighs what is undecided"
     );
+    for (verdicts, code) in [
+        (&[Pass, NotApplicable, Warn][..], 0),
+        (&[Pass, Inconclusive], 3),
+        (&[NotApplicable], 3),
+        (&[Pass, Inconclusive, Fail], 1),
+    ] {
+        let mut swarm = inputs(Profile::Chaos, vec![]);
+        let runs = verdicts.iter().enumerate();
+        swarm.scenarios = runs
+            .map(|(seed, verdict)| scenario("drawn", seed as u64, *verdict))
+            .collect();
+        let report = build(swarm).unwrap();
+        assert_eq!(exit_code(&report), code, "scenarios alone: {verdicts:?}");
+    }
     for known in [0, 1, 2, 3, 130] {
         assert_ne!(exit_meaning(known), "unknown");
     }

@@ -21,6 +21,8 @@ pub(super) enum Next {
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) generation: u64,
+    /// When the login gave it.
+    pub(super) since: Instant,
     grant: Grant,
     pub(super) expires: Option<Instant>,
     pub(super) next: Option<(Next, Instant)>,
@@ -31,9 +33,10 @@ pub(super) struct Held {
 
 impl Held {
     /// Nothing is planned for it yet.
-    pub(super) fn new(generation: u64, grant: Grant) -> Self {
+    pub(super) fn new(generation: u64, since: Instant, grant: Grant) -> Self {
         Self {
             generation,
+            since,
             grant,
             expires: None,
             next: None,

@@ -105,7 +105,7 @@ impl Plan {
         self.generations += 1;
         self.wanted = None;
         self.pauses.logged_in();
-        let mut held = Held::new(self.generations, grant);
+        let mut held = Held::new(self.generations, now, grant);
         held.schedule(now, grant.ttl, !self.renewal_refused, jitter);
         self.held = Some(held);
         self.generations
@@ -140,13 +140,14 @@ impl Plan {
     }
 
     /// The server does not accept this token.
-    pub fn on_refused(&mut self, now: Instant, generation: u64, jitter: u64) {
+    pub fn on_refused(&mut self, generation: u64, jitter: u64) {
         let Some(held) = self.held.take_if(|h| h.generation == generation) else {
             return;
         };
         if !held.accepted {
             self.last_failure = Some(LoginFailure::Refused);
-            self.pauses.did_not_help(now, jitter);
+            // counted from its login: one that is revoked before its first use is replaced at once
+            self.pauses.did_not_help(held.since, jitter);
         }
     }
 

@@ -104,7 +104,7 @@ fn a_token_that_was_never_accepted_does_not_cause_a_login_at_once() {
     while at < now + secs(3600) {
         let generation = plan.on_login(at, renewable(3600), JITTER);
         logins += 1;
-        plan.on_refused(at, generation, JITTER);
+        plan.on_refused(generation, JITTER);
         let Action::Wait(Some(next)) = plan.next(at) else {
             panic!("held back")
         };
@@ -119,15 +119,34 @@ fn a_dead_token_that_worked_causes_one_login_at_once() {
     let mut plan = Plan::default();
     let generation = plan.on_login(now, renewable(3600), JITTER);
     plan.on_accepted(generation);
-    plan.on_refused(now + secs(5), generation, JITTER);
+    plan.on_refused(generation, JITTER);
     assert_eq!(plan.usable(now + secs(5)), None);
     assert_eq!(plan.next(now + secs(5)), Action::Login);
     let newer = plan.on_login(now + secs(5), renewable(3600), JITTER);
-    plan.on_refused(now + secs(6), generation, JITTER);
+    plan.on_refused(generation, JITTER);
     assert_eq!(
         plan.usable(now + secs(6)),
         Some(newer),
         "a late refusal of the old one changes nothing"
+    );
+}
+
+#[test]
+fn a_token_that_is_revoked_before_its_first_use_is_replaced_at_once() {
+    let now = Instant::now();
+    let mut plan = Plan::default();
+    let unused = plan.on_login(now, renewable(30), JITTER);
+    plan.on_refused(unused, JITTER);
+    assert_eq!(
+        plan.next(now + secs(7)),
+        Action::Login,
+        "5 s after its login"
+    );
+    let again = plan.on_login(now + secs(7), renewable(30), JITTER);
+    plan.on_refused(again, JITTER);
+    assert!(
+        wait(&plan, now + secs(7)) > secs(7),
+        "the next pause is longer"
     );
 }
 
@@ -247,15 +266,15 @@ fn a_use_that_is_accepted_ends_the_pauses_of_logins_that_did_not_help() {
     let mut plan = Plan::default();
     for _ in 0..4 {
         let unused = plan.on_login(now, renewable(3600), JITTER);
-        plan.on_refused(now, unused, JITTER);
+        plan.on_refused(unused, JITTER);
     }
     assert!(wait(&plan, now) > secs(20));
     let later = now + secs(60);
     let used = plan.on_login(later, renewable(3600), JITTER);
     plan.on_accepted(used);
-    plan.on_refused(later, used, JITTER);
+    plan.on_refused(used, JITTER);
     let unused = plan.on_login(later, renewable(3600), JITTER);
-    plan.on_refused(later, unused, JITTER);
+    plan.on_refused(unused, JITTER);
     assert!(wait(&plan, later) < secs(7));
 }
 

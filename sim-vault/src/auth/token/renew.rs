@@ -158,8 +158,15 @@ pub(super) fn revoke(core: &mut Core, call: &Call) -> Outcome {
     {
         return Err(Refused::bad("batch tokens cannot be revoked"));
     }
-    core.tokens.revoke(id, true);
+    if !is_spent(core, id) {
+        core.tokens.revoke(id, true);
+    }
     done()
+}
+
+/// Its last use is over, and it only shows until its end.
+fn is_spent(core: &Core, id: &str) -> bool {
+    core.tokens.get(id).is_some_and(|t| t.num_uses < 0)
 }
 
 pub(super) fn revoke_orphan(core: &mut Core, call: &Call) -> Outcome {
@@ -173,7 +180,7 @@ pub(super) fn revoke_orphan(core: &mut Core, call: &Call) -> Outcome {
             "root or sudo privileges required to revoke and orphan",
         ));
     }
-    if core.tokens.get(id).is_none() {
+    if core.tokens.get(id).is_none() || is_spent(core, id) {
         return Err(Refused::bad("token to revoke not found"));
     }
     core.tokens.revoke(id, false);
@@ -185,6 +192,7 @@ pub(super) fn revoke_accessor(core: &mut Core, call: &Call) -> Outcome {
         return Err(Refused::Wrapped(400, "missing accessor".to_owned()));
     }
     match by_accessor(core, call) {
+        Ok(entry) if entry.num_uses < 0 => Err(Refused::bad("token not found")),
         Ok(entry) => {
             core.tokens.revoke(&entry.id, true);
             done()
