@@ -15,6 +15,15 @@ fn no_seed_breaks_anything() {
     assert!(swarm.held, "{}", swarm.text());
 }
 
+/// A key fault that ends, or begins, while another has sealed Vault; a token that is revoked before its first use.
+#[test]
+fn seeds_that_failed_once_hold() {
+    for seed in [655, 690, 1875, 1896] {
+        let swarm = Swarm::of(vec![fly(seed)]);
+        assert!(swarm.held, "{}", swarm.text());
+    }
+}
+
 #[test]
 fn a_migrator_that_writes_nothing_fails_the_seed_and_tells_how_to_play_it_again() {
     let mut lazy = |world: &mut World| world.plane.migrator.finish();
