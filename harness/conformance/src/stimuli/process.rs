@@ -18,8 +18,11 @@ use crate::raw::frame;
 use crate::recorder::nanos;
 use crate::target::Hook;
 
-/// Bursts of Decrypts; the first one warms up.
-const CASES: [&str; 5] = ["burst-1", "burst-2", "burst-3", "burst-4", "burst-5"];
+/// Bursts of Decrypts; the first one warms up. What fills its memory for a while has time to end before the last three.
+const CASES: [&str; 10] = [
+    "burst-1", "burst-2", "burst-3", "burst-4", "burst-5", "burst-6", "burst-7", "burst-8",
+    "burst-9", "burst-10",
+];
 /// Calls that begin after SIGTERM.
 const LATE_CALLS: u32 = 4;
 
