@@ -5,6 +5,10 @@ use std::process::ExitCode;
 use kms_harness::cli::Cli;
 use kms_harness::{commands, console};
 
+/// Simulations spend their time in small things that come and go.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let (cli, given) = Cli::read();
     match commands::run(cli, given) {

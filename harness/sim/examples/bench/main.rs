@@ -16,6 +16,10 @@ use std::process::ExitCode;
 
 use work::{Cost, Scenario};
 
+/// As in the harness's own binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// One goal.
 struct Goal {
     what: &'static str,
