@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use jiff::fmt::rfc2822::DateTimePrinter;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
@@ -226,7 +227,7 @@ impl SimVault {
     fn http_date(&self, at: Duration) -> String {
         let unix = self.core(|core| core.start_unix()) + at.as_secs();
         jiff::Timestamp::from_second(i64::try_from(unix).unwrap_or_default())
-            .map(|t| t.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string())
+            .and_then(|t| DateTimePrinter::new().timestamp_to_rfc9110_string(&t))
             .unwrap_or_default()
     }
 }

@@ -192,10 +192,9 @@ impl Simulated {
 
     async fn send(&self, call: Call) -> Result<(Running, Reply), Trouble> {
         let running = self.running()?;
-        let body = call
-            .body
-            .as_ref()
-            .map_or_else(Vec::new, |body| body.to_string().into_bytes());
+        let body = call.body.as_ref().map_or_else(Vec::new, |body| {
+            serde_json::to_vec(body).expect("a Value can be written")
+        });
         let mut request = Request::new(call.method.as_str(), &call.path, body);
         if let Some(content_type) = call.content_type {
             content_type.clone_into(&mut request.content_type);

@@ -9,7 +9,7 @@ use kms_history::chaos::{AuditFact, Event};
 use kms_history::search::holds;
 use tokio::time::{Instant, sleep};
 
-use super::load::read_end;
+use super::load::{digested_of, read_end};
 use super::{Run, answered, locked, stored, target};
 
 /// How long a fresh API server may take to be ready before it is asked anyway.
@@ -36,7 +36,7 @@ pub(super) async fn audit(run: &Run) -> Result<(), Trouble> {
             prefix: String::from_utf8_lossy(value.prefix()).into_owned(),
             key_id: stored::key_id(&value.bytes),
             clear: holds(&value.bytes, run.canary.as_bytes()),
-            fresh: read_end(&answered(fresh.get(&target(&object))).await),
+            fresh: read_end(&answered(fresh.get(&target(&object))).await, digested_of),
             object,
         };
         run.note(Event::Audit(fact));

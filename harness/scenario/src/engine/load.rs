@@ -2,14 +2,14 @@
 //!
 //! Each is one client that waits for its answer; an outage slows them down instead of piling calls up.
 
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use kms_apiserver_api::{Answer, ListOptions, Resource, Trouble};
-use kms_history::chaos::{OpEnd, OpKind};
+use kms_history::chaos::{Digested, OpEnd, OpKind};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -93,13 +93,13 @@ async fn write_one(run: &Run, node: u32, number: u32, seed: Seed) {
     locked(&run.written).insert(object.clone());
     let server = run.world.apiserver(node);
     let target = target(&object);
-    let body = json!({ "type": "Opaque", "data": { "value": STANDARD.encode(&value) } });
     let known = locked(&run.created).contains(&object);
     let call = |create: bool| {
+        let body = json!({ "type": "Opaque", "data": { "value": STANDARD.encode(&value) } });
         if create {
-            server.create(&target, body.clone())
+            server.create(&target, body)
         } else {
-            server.update(&target, body.clone())
+            server.update(&target, body)
         }
     };
     let mut answer = answered(call(!known)).await;
@@ -123,14 +123,17 @@ async fn write_one(run: &Run, node: u32, number: u32, seed: Seed) {
 
 /// A value that begins with the canary and is like no other.
 fn value(canary: &str, seed: Seed, size: u32) -> String {
+    let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
     let size = usize::try_from(size).unwrap_or(usize::MAX);
     let mut value = format!("{canary}-");
     let mut block = 0_u32;
     while value.len() < size {
         let bytes = seed.label(&block.to_string()).bytes();
-        for word in bytes.as_chunks::<8>().0 {
-            write!(value, "{:016x}", u64::from_be_bytes(*word)).expect("a String takes everything");
-        }
+        value.extend(
+            bytes
+                .iter()
+                .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]),
+        );
         block += 1;
     }
     value.truncate(size);
@@ -139,6 +142,8 @@ fn value(canary: &str, seed: Seed, size: u32) -> String {
 
 async fn read(run: Arc<Run>, node: u32, seed: Seed, times: Times) -> Result<(), Trouble> {
     let mut pace = Pace::of(run.plan.load.reads, seed, times.settled);
+    // what each object held when it was read last: most reads find the same again
+    let mut last: BTreeMap<String, (String, Digested)> = BTreeMap::new();
     while let Some(own) = pace.next(times.end).await {
         let object = {
             let created = locked(&run.created);
@@ -152,26 +157,37 @@ async fn read(run: Arc<Run>, node: u32, seed: Seed, times: Times) -> Result<(), 
         };
         let op = run.invoked(node, OpKind::Read, &object, None);
         let server = run.world.apiserver(node);
-        let end = read_end(&answered(server.get(&target(&object))).await);
+        let answer = answered(server.get(&target(&object))).await;
+        let end = read_end(&answer, |shown| match last.get(&object) {
+            Some((before, digested)) if before == shown => digested.clone(),
+            _ => {
+                let digested = digested_of(shown);
+                last.insert(object, (shown.to_owned(), digested.clone()));
+                digested
+            }
+        });
         run.ended(node, op, end);
     }
     Ok(())
 }
 
-/// How a read ended.
-pub(super) fn read_end(answer: &Result<Answer, Trouble>) -> OpEnd {
+/// How a read ended; `digest` is given the value as the answer shows it.
+pub(super) fn read_end(
+    answer: &Result<Answer, Trouble>,
+    digest: impl FnOnce(&str) -> Digested,
+) -> OpEnd {
     match answer {
-        Ok(object) if object.ok() => {
-            let value = STANDARD
-                .decode(object.field("/data/value"))
-                .unwrap_or_default();
-            OpEnd::Ok {
-                value: Some(digested(&value)),
-                items: None,
-            }
-        }
+        Ok(object) if object.ok() => OpEnd::Ok {
+            value: Some(digest(object.field("/data/value"))),
+            items: None,
+        },
         _ => unsuccessful(answer),
     }
+}
+
+/// A value that an answer shows, as the history has it.
+pub(super) fn digested_of(shown: &str) -> Digested {
+    digested(&STANDARD.decode(shown).unwrap_or_default())
 }
 
 async fn list(run: Arc<Run>, node: u32, seed: Seed, times: Times) -> Result<(), Trouble> {

@@ -126,12 +126,11 @@ impl Api {
             .iter()
             .map(|(_, object)| object.to_json(false))
             .collect();
-        Ok(Reply::ok(json!({
-            "kind": format!("{}List", resource.kind()),
-            "apiVersion": "v1",
-            "metadata": metadata,
-            "items": items,
-        })))
+        let mut list = json!({ "kind": format!("{}List", resource.kind()), "apiVersion": "v1" });
+        // the macro would copy them
+        list["metadata"] = metadata;
+        list["items"] = items.into();
+        Ok(Reply::ok(list))
     }
 
     /// One object, as the client wants to see it.

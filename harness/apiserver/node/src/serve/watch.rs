@@ -162,7 +162,9 @@ impl WatchReply {
             }
             (false, false) => return None,
         };
-        Some(json!({"type": kind, "object": object}))
+        let mut shown = json!({ "type": kind });
+        shown["object"] = object; // the macro would copy it
+        Some(shown)
     }
 
     fn document(&self, object: &Object) -> Value {
