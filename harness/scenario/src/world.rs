@@ -151,6 +151,9 @@ pub trait World: Send + Sync {
     fn stop(&self) -> Pending<'_, ()>;
 }
 
+/// Events for which there is room from the start: more than an hour of one node has.
+const ROOM: usize = 1 << 13;
+
 /// Takes events in the order in which they happen, with the time since the run's start. Clones share the history.
 #[derive(Clone)]
 pub struct Recorder {
@@ -164,7 +167,7 @@ impl Recorder {
     pub fn start() -> Self {
         Self {
             origin: Instant::now(),
-            entries: Arc::default(),
+            entries: Arc::new(Mutex::new(Vec::with_capacity(ROOM))),
         }
     }
 

@@ -47,11 +47,12 @@ fn judged(kib: &[u64], calls: u64, refused: &[usize]) -> CheckStatus {
             value: kib * 1024,
         }));
     }
-    let history = History::new(Header::new(1, "core", 10, 3_000_000_000), events).unwrap();
+    let header = Header::new(1, "core", 10, 3_000_000_000);
+    let history = History::new(header, events).expect("events are in order");
     let result = judge(&history)
         .into_iter()
         .find(|result| result.check_id == "memory-bounded-under-bursts");
-    result.unwrap().status
+    result.expect("the check has a result").status
 }
 
 fn text(text: &str) -> Text {

@@ -123,21 +123,19 @@ async fn write_one(run: &Run, node: u32, number: u32, seed: Seed) {
 
 /// A value that begins with the canary and is like no other.
 fn value(canary: &str, seed: Seed, size: u32) -> String {
-    let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let size = usize::try_from(size).unwrap_or(usize::MAX);
-    let mut value = format!("{canary}-");
+    let mut value = format!("{canary}-").into_bytes();
     let mut block = 0_u32;
     while value.len() < size {
-        let bytes = seed.label(&block.to_string()).bytes();
-        value.extend(
-            bytes
-                .iter()
-                .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]),
-        );
+        for byte in seed.label(&block.to_string()).bytes() {
+            value.push(DIGITS[usize::from(byte >> 4)]);
+            value.push(DIGITS[usize::from(byte & 15)]);
+        }
         block += 1;
     }
     value.truncate(size);
-    value
+    String::from_utf8(value).expect("a canary and hex digits are ASCII")
 }
 
 async fn read(run: Arc<Run>, node: u32, seed: Seed, times: Times) -> Result<(), Trouble> {
