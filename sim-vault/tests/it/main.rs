@@ -18,6 +18,8 @@ mod policies;
 mod replay;
 mod rules;
 mod settings;
+#[path = "../../../harness/tests/common/share.rs"]
+mod share;
 #[path = "../differential/stories.rs"]
 mod stories;
 #[path = "stories.rs"]

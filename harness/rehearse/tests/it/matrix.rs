@@ -17,6 +17,8 @@ use kms_rehearse::options::Words as _;
 use kms_rehearse::world::World;
 use kms_rehearse::world::servers::everything;
 
+use crate::share::whole;
+
 fn wished(path: Option<&str>, fault: Option<&str>, phase: Option<&str>) -> Vec<Cell> {
     let wish = Wish {
         path,
@@ -27,15 +29,17 @@ fn wished(path: Option<&str>, fault: Option<&str>, phase: Option<&str>) -> Vec<C
     cells(&wish).unwrap()
 }
 
-/// Every other cell, as the fields of a chessboard: each fault at every other phase, each phase with every other fault.
-/// The command plays all of them.
+/// Cells along diagonals, so that each fault and each phase has its share: with every second diagonal each fault meets
+/// every other phase, as the fields of a chessboard. The command plays all of them.
 fn every_other(path: &str) {
     let all = wished(Some(path), None, None);
     let phases = Phase::ALL.len();
+    let apart = if whole() { 2 } else { 12 };
     let fields = all.into_iter().enumerate();
-    let fields = fields.filter(|(place, _)| (place / phases + place % phases).is_multiple_of(2));
+    let fields =
+        fields.filter(|(place, _)| (place / phases + place % phases).is_multiple_of(apart));
     let chosen: Vec<Cell> = fields.map(|(_, cell)| cell).collect();
-    assert_eq!(chosen.len(), Fault::ALL.len() * phases / 2);
+    assert_eq!(chosen.len(), Fault::ALL.len() * phases / apart);
     let sweep = Sweep::of(many::play(&chosen, 2, Cell::play, |_| ()));
     assert!(sweep.held, "{}", sweep.text());
 }
