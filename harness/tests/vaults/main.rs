@@ -50,7 +50,10 @@ impl Tests {
     fn collect_in(&self, trials: &mut Vec<Trial>) {
         // The longest first, so that none of them runs alone at the end.
         // The simulated Vaults take part in each main job: `ci/test` has one of its own.
-        let simulated = self.parts.as_ref().is_ok_and(|parts| matches!(parts.place, Place::Here(..)));
+        let simulated = self
+            .parts
+            .as_ref()
+            .is_ok_and(|parts| matches!(parts.place, Place::Here(..)));
         if let Some(word) = self.kind.word().filter(|_| whole() || !simulated) {
             let kind = self.kind;
             trials.push(self.test("suite::main_job", move |parts| {

@@ -3,7 +3,7 @@
 use sim_vault::Flavour;
 
 use crate::replay::{replay, topics};
-use crate::share::{share, whole};
+use crate::share::whole;
 
 /// Recorded requests that cannot be made: flavour, topic, how many.
 const NOT_APPLICABLE: &[(Flavour, &str, usize)] = &[
@@ -11,10 +11,21 @@ const NOT_APPLICABLE: &[(Flavour, &str, usize)] = &[
     (Flavour::Vault, "namespaces", 1),
 ];
 
+/// Bodies of many megabytes, and RSA keys: two thirds of the time. They are part of the whole alone.
+const LARGE: [&str; 4] = [
+    "sys-json-limits",
+    "sys-limits",
+    "transit-backup",
+    "transit-keys",
+];
+
 fn all_alike(flavour: Flavour, requests: usize) {
     let mut alike = 0;
     let mut differences = Vec::new();
-    for topic in share(topics(flavour), 3) {
+    for topic in topics(flavour) {
+        if LARGE.contains(&&*topic) && !whole() {
+            continue;
+        }
         let report = replay(flavour, &topic);
         alike += report.alike;
         differences.extend(report.different);
@@ -38,7 +49,7 @@ fn all_alike(flavour: Flavour, requests: usize) {
     if whole() {
         assert_eq!(alike, requests, "recorded requests that were replayed");
     }
-    assert!(alike > requests / 10, "{alike} were replayed");
+    assert!(alike > requests * 3 / 4, "{alike} were replayed");
 }
 
 #[test]
