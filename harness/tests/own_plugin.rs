@@ -1,11 +1,14 @@
 //! The suite as the tests of a plugin's own, on ours: each requirement is a test by its id (`cargo test -p kms-harness
 //! --test own_plugin -- KMS2-ENC`). What a plugin author writes is the function `main`; the rest is a Vault for it.
 
+#[path = "common/plugin.rs"]
+mod plugin;
+
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
-use kms_harness::subject::own::{Vocabulary, build, describe, workspace};
+use kms_harness::subject::own::{Vocabulary, describe};
 use kms_harness::subject::values;
 use kms_harness::vault::VaultBackend;
 use kms_harness::vault::provision::Wanted;
@@ -32,7 +35,7 @@ struct World {
     _folder: TempDir,
 }
 
-/// The plugin as it is shipped, in the words of OpenShift's sidecar, on a simulated Vault.
+/// The plugin, in the words of OpenShift's sidecar, on a simulated Vault.
 fn started() -> Result<(Subject, World)> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -40,8 +43,7 @@ fn started() -> Result<(Subject, World)> {
         .context("start a runtime")?;
     let folder = tempfile::tempdir().context("make a folder for the credentials")?;
     let (plugin, vault, access) = runtime.block_on(async {
-        let checkout = workspace().context("the checkout with the plugin is gone")?;
-        let plugin = build(&checkout).await?;
+        let plugin = plugin::built().await?;
         let vault = Sim::start(1, Flavour::OpenBao, Front::Own).await?;
         let access = Wanted::default()
             .create(&vault.admin(), folder.path())

@@ -9,6 +9,7 @@ mod image;
 mod page;
 #[path = "../common/plugin.rs"]
 mod plugin;
+mod product;
 mod setup;
 mod unit;
 mod upgrade;
@@ -24,6 +25,21 @@ use libtest_mimic::Trial;
 fn main() {
     let mut trials = Vec::new();
     image_tests(&mut trials);
+    trials.push(tier::test(
+        "product::it_has_no_test_utility_in_it",
+        product::wanted(),
+        product::it_has_no_test_utility_in_it,
+    ));
+    trials.push(tier::test(
+        "product::it_has_tokios_real_clock",
+        Ok::<_, &str>(()),
+        product::it_has_tokios_real_clock,
+    ));
+    trials.push(tier::test(
+        "product::it_has_the_same_flags",
+        product::wanted(),
+        product::it_has_the_same_flags,
+    ));
     let plugin = Arc::new(plugin::built_first());
     for family in [Family::OpenBao, Family::Vault] {
         let found = family.part().find();

@@ -32,7 +32,7 @@ fn main() {
     ] {
         trials.extend(of(kind, &plugin));
     }
-    tier::run(trials, 6)
+    tier::run(trials, 12)
 }
 
 fn of(kind: Kind, plugin: &Arc<PathBuf>) -> Vec<Trial> {

@@ -8,7 +8,6 @@ mod cli;
 mod fixture;
 mod front;
 mod processes;
-mod product;
 mod reports;
 mod support;
 mod tiers;

@@ -61,11 +61,11 @@ writes = "60/min"
 reads = "60/min"
 objects = 3
 [phases]
-settle = "10s"
-baseline = "10s"
+settle = "5s"
+baseline = "5s"
 fault = "20s"
 heal = "5s"
-liveness = "1m"
+liveness = "20s"
 [[fault]]
 id = "it"
 at = "5s"

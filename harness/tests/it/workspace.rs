@@ -86,6 +86,54 @@ fn every_crate_inherits() {
     }
 }
 
+/// Compiling a library again for tests that it does not have costs minutes, so some say that they have none. That is true.
+#[test]
+fn no_test_is_left_out_by_a_manifest() {
+    let metadata = metadata();
+    let (mut untested, mut undocumented) = (0, 0);
+    for package in packages(&metadata, true) {
+        for target in package["targets"].as_array().unwrap() {
+            let path = Path::new(target["src_path"].as_str().unwrap());
+            let library = target["kind"] == serde_json::json!(["lib"]);
+            if !library {
+                continue;
+            }
+            let mut texts = Vec::new();
+            sources(path.parent().unwrap(), &mut texts);
+            let lines = || {
+                texts
+                    .iter()
+                    .flat_map(|text| text.lines().map(str::trim_start))
+            };
+            if target["test"] == false {
+                untested += 1;
+                let tests = lines().filter(|line| line.starts_with("#[") && line.contains("test]"));
+                assert_eq!(tests.count(), 0, "{}: test = false", package["name"]);
+            }
+            if target["doctest"] == false {
+                undocumented += 1;
+                let fences = lines().filter(|line| line.starts_with("//") && line.contains("```"));
+                // each second one ends a block; one that is no Rust says what it is
+                let rust = fences.step_by(2).filter(|line| line.ends_with("```"));
+                assert_eq!(rust.count(), 0, "{}: doctest = false", package["name"]);
+            }
+        }
+    }
+    assert!(untested > 0 && undocumented > 0, "no manifest says so");
+}
+
+/// The text of every source file in a folder.
+fn sources(folder: &Path, texts: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, texts);
+        } else if path.extension().is_some_and(|it| it == "rs") {
+            texts.push(std::fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
 /// What others link into their own tests brings neither the plugin nor the simulated Vault.
 #[test]
 fn the_walls_between_crates_stand() {

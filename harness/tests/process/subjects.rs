@@ -192,5 +192,6 @@ async fn a_vault_at_an_address_is_given_back(parts: Parts) -> Result<()> {
 
 async fn a_cluster_that_is_simulated(parts: Parts) -> Result<()> {
     let three = "[world.vault]\nnodes = 3";
-    passes(&scenario(three, "kind = \"vault-step-down\""), parts).await
+    let text = scenario(three, "kind = \"vault-step-down\"");
+    passes(&(text + "[scale]\nprocess = 0.25\n"), parts).await
 }

@@ -6,19 +6,14 @@ use std::collections::BTreeSet;
 #[test]
 fn the_library_covers_the_mission_and_the_bugs() {
     let (mut count, mut missions, mut bugs) = (0, BTreeSet::new(), BTreeSet::new());
-    let folder = crate::support::root().join("scenarios");
-    for kind in std::fs::read_dir(folder).unwrap() {
-        for file in std::fs::read_dir(kind.unwrap().path()).unwrap() {
-            let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
-            let scenario: toml::Table = text.parse().unwrap();
-            count += 1;
-            if let Some(mission) = scenario.get("mission") {
-                missions.insert(mission.as_str().unwrap().to_owned());
-            }
-            for id in scenario["proves"].as_array().unwrap() {
-                if id.as_str().unwrap().starts_with("BUG-") {
-                    bugs.insert(id.as_str().unwrap().to_owned());
-                }
+    for (_, scenario) in crate::support::library() {
+        count += 1;
+        if let Some(mission) = scenario.get("mission") {
+            missions.insert(mission.as_str().unwrap().to_owned());
+        }
+        for id in scenario["proves"].as_array().unwrap() {
+            if id.as_str().unwrap().starts_with("BUG-") {
+                bugs.insert(id.as_str().unwrap().to_owned());
             }
         }
     }

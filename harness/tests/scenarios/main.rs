@@ -6,4 +6,6 @@ mod canary;
 mod commands;
 mod determinism;
 mod library;
+#[path = "../common/share.rs"]
+mod share;
 mod support;

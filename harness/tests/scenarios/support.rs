@@ -1,5 +1,6 @@
 //! Runs the harness as a program.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
@@ -42,4 +43,16 @@ pub fn root() -> PathBuf {
         .parent()
         .unwrap()
         .to_path_buf()
+}
+
+/// Every file of the library and what stands in it, in order.
+pub fn library() -> Vec<(String, toml::Table)> {
+    let inside = |folder: PathBuf| fs::read_dir(folder).unwrap().map(|it| it.unwrap().path());
+    let mut files: Vec<PathBuf> = inside(root().join("scenarios")).flat_map(inside).collect();
+    files.sort();
+    let read = |file: PathBuf| {
+        let text = fs::read_to_string(&file).unwrap();
+        (file.to_str().unwrap().to_owned(), text.parse().unwrap())
+    };
+    files.into_iter().map(read).collect()
 }

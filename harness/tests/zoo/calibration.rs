@@ -10,11 +10,12 @@ use kms_harness::commands::calibrate::show::Document;
 use kms_harness::commands::calibrate::{Row, code, measure, program};
 use kms_zoo::{Verdict, find, table};
 
-/// The calibration that all tests here look at.
+use crate::share::{share, whole};
+
+/// The calibration that all tests here look at. The honest plugin is the first.
 static ROWS: LazyLock<Vec<Row>> = LazyLock::new(|| {
     let harness = program(PathBuf::from(env!("CARGO_BIN_EXE_kms-harness")));
-    let all: Vec<_> = table().iter().collect();
-    measure(&all, &harness, None).unwrap()
+    measure(&share(table(), 8), &harness, None).unwrap()
 });
 
 fn told(wanted: impl Fn(&Row) -> bool) -> String {
@@ -59,6 +60,9 @@ fn what_is_said_to_follow_does_follow() {
 /// A check that no plugin fails checks nothing.
 #[test]
 fn every_check_has_been_seen_failing() {
+    if !whole() {
+        return; // the calibration that is kept was made of all of them
+    }
     let seen: BTreeSet<_> = ROWS.iter().flat_map(|row| &row.seen.by).collect();
     let never: Vec<_> = kms_judge::checks()
         .iter()
@@ -75,7 +79,10 @@ fn the_calibration_that_reports_tell_is_this_one() {
     let kept = Kept::last().unwrap_or_else(|error| panic!("{error:#}; {again}"));
     assert_eq!(kept.foreign(), None, "{again}");
     assert_eq!(kept.zoo_version, kms_zoo::version(), "{again}");
-    assert_eq!(kept.result, Document::of(&ROWS), "{again}");
+    let (found, mut told) = (Document::of(&ROWS), kept.result.clone());
+    told.mutants
+        .retain(|it| ROWS.iter().any(|row| row.mutant.id == it.id));
+    assert_eq!(told, found, "{again}");
     let digest = format!("sha256:{}", sha256(kept.result.json().unwrap().as_bytes()));
     assert_eq!(kept.digest, digest, "somebody wrote into the file");
     let told = kept.calibration();

@@ -11,3 +11,5 @@ mod support;
 mod calibration;
 mod commands;
 mod registry;
+#[path = "../common/share.rs"]
+mod share;

@@ -18,6 +18,9 @@ mod policies;
 mod replay;
 mod rules;
 mod settings;
+#[path = "../../../harness/tests/common/share.rs"]
+#[allow(dead_code, reason = "it has no sweep to divide")]
+mod share;
 #[path = "../differential/stories.rs"]
 mod stories;
 #[path = "stories.rs"]

@@ -3,6 +3,7 @@
 use sim_vault::Flavour;
 
 use crate::replay::{replay, topics};
+use crate::share::whole;
 
 /// Recorded requests that cannot be made: flavour, topic, how many.
 const NOT_APPLICABLE: &[(Flavour, &str, usize)] = &[
@@ -10,10 +11,21 @@ const NOT_APPLICABLE: &[(Flavour, &str, usize)] = &[
     (Flavour::Vault, "namespaces", 1),
 ];
 
+/// Bodies of many megabytes, and RSA keys: two thirds of the time. They are part of the whole alone.
+const LARGE: [&str; 4] = [
+    "sys-json-limits",
+    "sys-limits",
+    "transit-backup",
+    "transit-keys",
+];
+
 fn all_alike(flavour: Flavour, requests: usize) {
     let mut alike = 0;
     let mut differences = Vec::new();
     for topic in topics(flavour) {
+        if LARGE.contains(&&*topic) && !whole() {
+            continue;
+        }
         let report = replay(flavour, &topic);
         alike += report.alike;
         differences.extend(report.different);
@@ -34,7 +46,10 @@ fn all_alike(flavour: Flavour, requests: usize) {
         differences.len(),
         differences.join("\n")
     );
-    assert_eq!(alike, requests, "recorded requests that were replayed");
+    if whole() {
+        assert_eq!(alike, requests, "recorded requests that were replayed");
+    }
+    assert!(alike > requests * 3 / 4, "{alike} were replayed");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use kms_rehearse::scenario::{self, Row};
 use kms_rehearse::world::{Plan, World};
 
 use crate::gather;
+use crate::share::share;
 
 /// A cluster as the row's procedure finds it, up to the step before which the fault happens.
 async fn stage(row: &Row) -> Box<World> {
@@ -115,12 +116,8 @@ async fn found(id: &str) -> Vec<String> {
 /// Rows whose place in the table leaves this rest, so that they share threads.
 fn every(rest: usize) {
     let mut wrong = String::new();
-    for row in ROWS
-        .iter()
-        .skip(rest)
-        .step_by(4)
-        .filter(|row| !row.needs.is_empty())
-    {
+    let rows = ROWS.iter().skip(rest).step_by(4);
+    for row in share(rows.filter(|row| !row.needs.is_empty()), 4) {
         let ids = kms_sim::run::virtual_time(1, Box::pin(found(row.id)));
         if ids != [row.id] {
             wrong.push_str(&format!("{}: {ids:?}\n", row.id));

@@ -7,3 +7,5 @@ mod faults;
 mod gather;
 mod healthy;
 mod parts;
+#[path = "../../../tests/common/share.rs"]
+mod share;

@@ -53,29 +53,3 @@ pub fn hexdump_line(bytes: &[u8]) -> String {
         .collect();
     format!("00000000  {hex:48}  |{shown}|")
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn grep_knows_the_procedures_patterns() {
-        let text = "a KMS line\npermission denied\nkms call: Error\nmigrating\n";
-        assert_eq!(grep(text, "kms").len(), 2);
-        assert_eq!(grep(text, "decrypt\\|kms.*error"), ["kms call: Error"]);
-        assert_eq!(grep(text, "kms\\|permission\\|access denied").len(), 3);
-        assert!(grep(text, "error.*kms").is_empty(), "the order counts");
-    }
-
-    #[test]
-    fn a_hexdump_line_is_that_of_hexdump() {
-        assert_eq!(
-            hexdump_line(b"k8s:enc:kms:v2:1_secrets:"),
-            "00000000  6b 38 73 3a 65 6e 63 3a  6b 6d 73 3a 76 32 3a 31  |k8s:enc:kms:v2:1|"
-        );
-        assert_eq!(
-            hexdump_line(b"k8s\0"),
-            format!("00000000  {:48}  |k8s.|", "6b 38 73 00  ")
-        );
-    }
-}

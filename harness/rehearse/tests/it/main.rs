@@ -6,7 +6,10 @@ mod faults;
 mod files;
 mod golden;
 mod matrix;
+mod oc;
 mod procedures;
+#[path = "../../../tests/common/share.rs"]
+mod share;
 mod swarm;
 
 use kms_rehearse::options::{Options, Wish};

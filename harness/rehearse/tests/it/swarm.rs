@@ -8,9 +8,11 @@ use kms_rehearse::options::Mode;
 use kms_rehearse::swarm::{Swarm, draw, fly, fly_with, spoken};
 use kms_rehearse::world::World;
 
+use crate::share::share;
+
 #[test]
 fn no_seed_breaks_anything() {
-    let seeds: Vec<u64> = (1..=24).collect();
+    let seeds = share(1..=24, 6);
     let swarm = Swarm::of(many::play(&seeds, 2, |seed| fly(*seed), |_| ()));
     assert!(swarm.held, "{}", swarm.text());
 }
@@ -18,7 +20,7 @@ fn no_seed_breaks_anything() {
 /// A key fault that ends, or begins, while another has sealed Vault; a token that is revoked before its first use.
 #[test]
 fn seeds_that_failed_once_hold() {
-    for seed in [655, 690, 1875, 1896] {
+    for seed in share([655, 690, 1875, 1896], 2) {
         let swarm = Swarm::of(vec![fly(seed)]);
         assert!(swarm.held, "{}", swarm.text());
     }

@@ -1,7 +1,7 @@
 //! Migrates 39,000 objects on three nodes from aescbc to KMS, and prints how long that took on the wall.
 //!
 //! ```text
-//! cargo run --release -p kms-rehearse --example objects [OBJECTS]
+//! cargo bench -p kms-rehearse --bench objects -- [OBJECTS]
 //! ```
 
 #![expect(
@@ -52,7 +52,8 @@ async fn measure(objects: u64) -> Result<String, Trouble> {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let objects = std::env::args()
-        .nth(1)
+        .skip(1)
+        .find(|word| !word.starts_with('-'))
         .map_or(Ok(39_000), |word| word.parse())?;
     let text = kms_sim::run::virtual_time(1, measure(objects))?;
     std::io::stdout().write_all(text.as_bytes())?;

@@ -1,7 +1,7 @@
 //! Lists 100,000 Secrets and writes each of them again under a new key, in memory.
 //!
 //! ```text
-//! cargo run --release -p kms-apiserver-node --example migrate [COUNT]
+//! cargo bench -p kms-apiserver-node --bench migrate -- [COUNT]
 //! ```
 
 #[expect(
@@ -37,7 +37,8 @@ resources:
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let count: usize = std::env::args()
-        .nth(1)
+        .skip(1)
+        .find(|word| !word.starts_with('-'))
         .map_or(Ok(100_000), |count| count.parse())?;
     let mut out = std::io::stdout();
     let plugin = Plugin::new();
