@@ -5,6 +5,7 @@ mod every_fault;
 mod foreign;
 mod kills;
 mod library;
+mod old_clients;
 mod planted;
 #[path = "../common/plugin.rs"]
 mod plugin;
@@ -76,6 +77,7 @@ fn main() {
     }
     trials.extend(foreign::trials(&subject));
     trials.extend(subjects::trials(&subject));
+    trials.extend(old_clients::trials(&subject));
     for (name, flavour, parts) in makes(&subject) {
         for case in every_fault::cases() {
             let kind = case.fault.kind();
