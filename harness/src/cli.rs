@@ -532,7 +532,7 @@ pub struct RehearseArgs {
 #[derive(Debug, Args)]
 pub struct GatherArgs {
     /// A cluster, by its kubeconfig; needs a build with --features kube. Rights, less of them are less that is seen: get
-    /// and list on the objects of OpenShift's operators, on pods, their logs, events and secrets in the namespaces of API
+    /// and list on the objects of OpenShift's operators and on clusteroperators, on pods, their logs, events and secrets in the namespaces of API
     /// servers and operators, on storageversionmigrations, and get on /readyz and /metrics
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,

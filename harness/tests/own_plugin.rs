@@ -42,13 +42,13 @@ fn started() -> Result<(Subject, World)> {
         .build()
         .context("start a runtime")?;
     let folder = tempfile::tempdir().context("make a folder for the credentials")?;
-    let (plugin, vault, access) = runtime.block_on(async {
-        let plugin = plugin::built().await?;
+    let plugin = plugin::built_first();
+    let (vault, access) = runtime.block_on(async {
         let vault = Sim::start(1, Flavour::OpenBao, Front::Own).await?;
         let access = Wanted::default()
             .create(&vault.admin(), folder.path())
             .await?;
-        Ok::<_, anyhow::Error>((plugin, vault, access))
+        Ok::<_, anyhow::Error>((vault, access))
     })?;
     let mut values = values(&vault, &access, folder.path());
     values.insert("socket", "{socket}".to_owned());

@@ -182,7 +182,7 @@ impl Keyring {
             Due::Fault(text) => {
                 if is_current {
                     let before = self.health(|h| h.status());
-                    self.health(|h| h.unfit(text.clone()));
+                    self.health(|h| h.unfit(text.clone(), Instant::now()));
                     self.tell_change(before);
                 }
                 return Err(Fault::Key(text));
@@ -300,7 +300,7 @@ impl Keyring {
                     place.key, place.mount
                 );
                 let before = self.health(|h| h.status());
-                self.health(|h| h.unfit(text.clone()));
+                self.health(|h| h.unfit(text.clone(), Instant::now()));
                 self.tell_change(before);
                 Err(Fault::Key(text))
             }

@@ -17,6 +17,10 @@ pub const DOCUMENTS: &[(&str, &str)] = &[
         "the operator's resource: kubeapiserver, openshiftapiserver or authentication.operator",
     ),
     (
+        "cluster/clusteroperators.json",
+        "oc get clusteroperators -o json",
+    ),
+    (
         "cluster/secrets.json",
         "oc get secrets -n openshift-config-managed -o json",
     ),

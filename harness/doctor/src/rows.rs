@@ -10,6 +10,8 @@ pub enum Part {
     Spec,
     /// The operators' resources.
     Operators,
+    /// Their ClusterOperators.
+    ClusterOperators,
     /// Key secrets and the configurations that operators want.
     Keys,
     /// Migrations.
@@ -50,8 +52,8 @@ pub struct Row {
 }
 
 use Part::{
-    Check, Etcd, Health, Key, Keys, Lists, Logs, Metrics, Migrations, Operators, Plugin, Pods,
-    Spec, Token,
+    Check, ClusterOperators, Etcd, Health, Key, Keys, Lists, Logs, Metrics, Migrations, Operators,
+    Plugin, Pods, Spec, Token,
 };
 
 /// Why a row without needs is never found.
@@ -69,13 +71,19 @@ pub const ROWS: &[Row] = &[
         id: "OCP-FAULT-02",
         means: "the spec names a Secret or ConfigMap in openshift-config that is missing or lacks an entry, so no key is made and everything stays as it was",
         remedy: "create it, with the entry that the message names; the operator tries again within a minute",
-        needs: &[&[Operators]],
+        needs: &[&[Operators], &[ClusterOperators]],
     },
     Row {
         id: "OCP-FAULT-03",
         means: "the plugin was told a mount, a key, an address or a role that Vault does not have for it; nothing is encrypted yet, and the roll-out waits at the first node",
         remedy: "correct the plugin's settings so that they reach the intended key; the key that the operator has made goes on by itself, and another type in the spec does not help meanwhile",
-        needs: &[&[Plugin], &[Logs], &[Key, Spec], &[Operators]],
+        needs: &[
+            &[Plugin],
+            &[Logs],
+            &[Key, Spec],
+            &[Operators],
+            &[ClusterOperators],
+        ],
     },
     Row {
         id: "OCP-FAULT-04",
@@ -231,7 +239,7 @@ pub const ROWS: &[Row] = &[
         id: "OCP-FAULT-29",
         means: "the only node went back to the revision before, because the new one did not become ready in time",
         remedy: "start the plugin and wait: the operator tries again after ten minutes, then twenty, up to two hours",
-        needs: &[&[Operators]],
+        needs: &[&[Operators], &[ClusterOperators]],
     },
     Row {
         id: "OCP-TRAP-01",
@@ -249,13 +257,13 @@ pub const ROWS: &[Row] = &[
         id: "OCP-TRAP-03",
         means: "these operators know no KMS mode: their next revision takes the provider away, and data under it becomes unreadable",
         remedy: "put the newer operators back before that revision is on the nodes; before a downgrade leave KMS",
-        needs: &[&[Operators]],
+        needs: &[&[Operators], &[ClusterOperators]],
     },
     Row {
         id: "OCP-TRAP-04",
         means: "the spec asks for a type that there is not; Encrypted may stay green, and rotation by age has stopped",
         remedy: "set identity, aescbc, aesgcm or KMS",
-        needs: &[&[Operators]],
+        needs: &[&[Operators], &[ClusterOperators]],
     },
     Row {
         id: "OCP-TRAP-05",
@@ -267,7 +275,7 @@ pub const ROWS: &[Row] = &[
         id: "OCP-TRAP-06",
         means: "a Secret has the label and number of the next key and is none: no new key can be made",
         remedy: "delete it, once it is clear that no data was written with it",
-        needs: &[&[Operators]],
+        needs: &[&[Operators], &[ClusterOperators]],
     },
     Row {
         id: "OCP-TRAP-07",
@@ -285,7 +293,7 @@ pub const ROWS: &[Row] = &[
         id: "OCP-TRAP-09",
         means: "these operators cannot read the KMS keys of their predecessors",
         remedy: "put the former operators back before a revision is on the nodes, and leave KMS before the update",
-        needs: &[&[Operators, Keys]],
+        needs: &[&[Operators, Keys], &[ClusterOperators, Keys]],
     },
     Row {
         id: "OCP-TRAP-10",
@@ -303,7 +311,7 @@ pub const ROWS: &[Row] = &[
         id: "OCP-TRAP-12",
         means: "the preflight pod itself came to nothing and stands in the way of a better configuration",
         remedy: "delete the pod kms-preflight",
-        needs: &[&[Operators]],
+        needs: &[&[Operators], &[ClusterOperators]],
     },
 ];
 
@@ -343,6 +351,7 @@ impl Part {
         match self {
             Self::Spec => "the APIServer resource",
             Self::Operators => "the operators' resources",
+            Self::ClusterOperators => "the ClusterOperators",
             Self::Keys => "key secrets and configurations",
             Self::Migrations => "migrations",
             Self::Pods => "the plugins' pods",
@@ -366,6 +375,7 @@ impl Part {
         match self {
             Self::Spec => seen.cluster.spec.get().is_some(),
             Self::Operators => components.any(|it| it.operator.get().is_some()),
+            Self::ClusterOperators => components.any(|it| it.cluster_operator.get().is_some()),
             Self::Keys => components.any(|it| it.keys.get().is_some()),
             Self::Migrations => seen.cluster.migrations.get().is_some(),
             Self::Pods => nodes.any(|it| it.plugin.pods.get().is_some()),

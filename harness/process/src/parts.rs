@@ -59,6 +59,15 @@ pub const GO_PLUGINS: Part = Part {
     cached: "go-plugins-0.37.2-1",
 };
 
+/// The client code of old API servers: `old-client-v0.27`, with `old-client-v0.31` beside it.
+pub const OLD_CLIENTS: Part = Part {
+    name: "old API servers' clients",
+    variable: "OLD_CLIENT",
+    program: "old-client-v0.27",
+    script: "ci/old-clients/install",
+    cached: "old-clients-0.27.16-0.31.14-1",
+};
+
 /// OpenShift's encryption controllers in a program that plays stories, with the one that has a KMS mode beside it.
 pub const OPENSHIFT_CONTROLLERS: Part = Part {
     name: "OpenShift's encryption controllers",

@@ -15,7 +15,7 @@ use self::share::whole;
 pub mod share;
 
 /// The binary.
-pub async fn built() -> Result<PathBuf> {
+async fn built() -> Result<PathBuf> {
     match beside() {
         Some(plugin) if !whole() => Ok(plugin),
         _ => {

@@ -5,6 +5,7 @@ mod every_fault;
 mod foreign;
 mod kills;
 mod library;
+mod old_clients;
 mod planted;
 #[path = "../common/plugin.rs"]
 mod plugin;
@@ -77,6 +78,7 @@ fn main() {
     }
     trials.extend(foreign::trials(&subject));
     trials.extend(subjects::trials(&subject));
+    trials.extend(old_clients::trials(&subject));
     for (name, flavour, parts) in makes(&subject) {
         let mut cases = every_fault::cases();
         if name.starts_with("sim") {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use sim_vault::{Action, Fault};
+use sim_vault::{Action, Fault, Flavour};
 use tonic::Code;
 use vault_kubernetes_kms::config::Place;
 
@@ -236,6 +236,66 @@ fn changes_of_status_are_told_once() {
         seconds(60).await;
         assert_eq!(world.told.count("StatusChanged { ok: false"), 1);
         assert_eq!(world.told.count("StatusChanged { ok: true"), 1);
+    });
+}
+
+/// What Vault refused before it was sealed may be mended by now: what has to be done is to unseal it. Then it says what
+/// it says by then.
+#[test]
+fn what_a_sealed_vault_refused_before_is_told_no_more() {
+    both(|flavour| async move {
+        for refuses in ["soft-delete", "delete", "keys/", "encrypt/", "decrypt/"] {
+            if refuses == "soft-delete" && flavour != Flavour::OpenBao {
+                continue;
+            }
+            let world = World::new(flavour);
+            let mut running = world.start_good().await;
+            world.told.clear();
+            let key = "transit/keys/kms-key";
+            match refuses {
+                "soft-delete" => {
+                    let path = format!("{key}/soft-delete");
+                    world.vault.admin("DELETE", &path, &json!(null));
+                }
+                "delete" => {
+                    let allowed = json!({"deletion_allowed": true});
+                    world
+                        .vault
+                        .admin("POST", &format!("{key}/config"), &allowed);
+                    assert!(world.vault.delete_key("transit", "kms-key"));
+                }
+                right => {
+                    let lines = SEED_POLICY.lines();
+                    let left: Vec<_> = lines.filter(|line| !line.contains(right)).collect();
+                    world
+                        .vault
+                        .put_policy("kms", &left.join("\n"))
+                        .expect("policy");
+                }
+            }
+            running.client.wait_bad(25).await.expect("it shows");
+            let before = running.client.status().await.expect_err(refuses);
+            assert_eq!(before.code(), Code::FailedPrecondition, "{before:?}");
+
+            world.vault.seal();
+            seconds(15).await;
+            let encrypt = running.client.encrypt(&[1; 32]).await;
+            let status = running.client.status().await;
+            for error in [status.expect_err("Status"), encrypt.expect_err("Encrypt")] {
+                assert!(error.message().contains("sealed"), "{refuses}: {error:?}");
+                assert!(
+                    !error.message().contains(before.message()),
+                    "{refuses}: {error:?}"
+                );
+            }
+
+            world.vault.unseal();
+            seconds(20).await;
+            let after = running.client.status().await.expect_err(refuses);
+            assert_eq!(after.message(), before.message(), "{refuses}");
+            let told = world.told.count("StatusChanged { ok: false");
+            assert_eq!(told, 3, "{refuses}: one line for each");
+        }
     });
 }
 

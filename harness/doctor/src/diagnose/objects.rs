@@ -38,9 +38,14 @@ pub(super) fn look(view: &View<'_>) -> Vec<Finding> {
             continue;
         };
         let reason = &condition.reason;
+        let also = if view.is_confirmed(component, kind) {
+            ", and its ClusterOperator says so"
+        } else {
+            ""
+        };
         found.push(Finding::new(
             id,
-            format!("{component}: {kind} {reason}: {}", condition.message),
+            format!("{component}: {kind} {reason}: {}{also}", condition.message),
         ));
     }
     found.extend(unmanaged(view));

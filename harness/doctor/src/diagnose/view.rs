@@ -32,12 +32,24 @@ impl<'a> View<'a> {
             .map(|(name, it)| (name.as_str(), it))
     }
 
-    /// Conditions that hold: component, type, condition.
+    /// Conditions that hold: component, type, condition. A ClusterOperator says the same minutes later, so it counts where
+    /// the operator's own resource was not seen.
     pub fn conditions(&self) -> impl Iterator<Item = (&'a str, &'a str, &'a Condition)> {
         self.components().flat_map(|(name, it)| {
-            let all = it.operator.get().into_iter().flat_map(|it| &it.conditions);
+            let own = it.operator.get().map(|it| &it.conditions);
+            let all = own.or_else(|| it.cluster_operator.get().map(|it| &it.parts));
+            let all = all.into_iter().flatten();
             all.filter(|(_, it)| it.holds)
                 .map(move |(kind, it)| (name, kind.as_str(), it))
+        })
+    }
+
+    /// Whether both an operator and its ClusterOperator have a condition.
+    pub fn is_confirmed(&self, component: &str, kind: &str) -> bool {
+        let it = self.seen.cluster.components.get(component);
+        it.is_some_and(|it| {
+            let told = it.cluster_operator.get();
+            it.operator.get().is_some() && told.is_some_and(|it| it.parts.contains_key(kind))
         })
     }
 

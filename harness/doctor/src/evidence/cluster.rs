@@ -35,6 +35,8 @@ pub struct Spec {
 pub struct Component {
     /// The operator's own resource.
     pub operator: Seen<Operator>,
+    /// What its ClusterOperator says.
+    pub cluster_operator: Seen<ClusterOperator>,
     /// Key secrets, oldest first.
     pub keys: Seen<Vec<KeySecret>>,
     /// The configuration that the operator wants.
@@ -71,6 +73,17 @@ pub struct Operator {
     pub latest: Option<u32>,
     /// Revisions by node.
     pub nodes: BTreeMap<String, Revision>,
+}
+
+/// What a ClusterOperator says. It is made of the operator's own conditions, minutes later.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterOperator {
+    /// Available, Degraded and Progressing.
+    pub conditions: BTreeMap<String, Condition>,
+    /// What Degraded and Progressing are made of where they hold, by the types that the operator itself has. None tells
+    /// since when.
+    pub parts: BTreeMap<String, Condition>,
 }
 
 /// A condition.

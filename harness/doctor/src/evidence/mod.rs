@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use cluster::{
-    Cluster, Component, Condition, Config, Event, Form, KeySecret, Management, Migration, Operator,
-    Revision, Spec,
+    Cluster, ClusterOperator, Component, Condition, Config, Event, Form, KeySecret, Management,
+    Migration, Operator, Revision, Spec,
 };
 pub use node::{
     Check, Line, Log, Metrics, Node, Outcome, Plugin, Pod, Readyz, Server, Socket, Status,
@@ -21,7 +21,7 @@ pub use node::{
 pub use vault::{Etcd, Health, Key, Try, Vault, Version};
 
 /// The form of [`Evidence`]; a bundle of another one is refused.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// A part of the evidence, or why it is missing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,6 +132,8 @@ impl Evidence {
         );
         for (name, it) in &self.cluster.components {
             note(format!("{name}/operator"), it.operator.why());
+            let why = it.cluster_operator.why();
+            note(format!("{name}/cluster-operator"), why);
             note(format!("{name}/keys"), it.keys.why());
             note(format!("{name}/target"), it.target.why());
             note(format!("{name}/revisions"), it.revisions.why());
@@ -170,7 +172,7 @@ impl Evidence {
                 .cluster
                 .components
                 .values()
-                .any(|it| it.operator.get().is_some());
+                .any(|it| it.operator.get().is_some() || it.cluster_operator.get().is_some());
         let node = |node: &Node| {
             let plugin = &node.plugin;
             plugin.status.get().is_some()

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use kms_controlplane::encryption_config::CONFIG_KEY;
 use kms_controlplane::key_secret::DATA_PREFIX;
 use kms_controlplane::object::{COMPONENT_LABEL, PREFIX};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::config::{self, Item, RESOURCES};
 use super::{components, items, log, seen, text, time};
 use crate::evidence::{
-    Cluster, Component, Condition, Config, Event, Form, KeySecret, Management, Migration, Operator,
-    Revision, Spec, Why,
+    Cluster, ClusterOperator, Component, Condition, Config, Event, Form, KeySecret, Management,
+    Migration, Operator, Revision, Spec, Why,
 };
 use crate::raw::Raw;
 use crate::sign;
@@ -33,6 +33,13 @@ const CONDITIONS: &[&str] = &[
     "MissingStaticPodController",
     "RevisionController",
     "APIServerDeployment",
+];
+
+/// Components with the names of their ClusterOperators.
+const CLUSTER_OPERATORS: &[(&str, &str)] = &[
+    ("openshift-kube-apiserver", "kube-apiserver"),
+    ("openshift-apiserver", "openshift-apiserver"),
+    ("openshift-oauth-apiserver", "authentication"),
 ];
 
 /// Reasons of events that are kept.
@@ -91,6 +98,7 @@ fn component(raw: &Raw, veil: &Veil, name: &str) -> Component {
     let target = format!("{CONFIG_KEY}-{name}");
     Component {
         operator: seen(operator.map(|it| self::operator(&it, veil))),
+        cluster_operator: seen(cluster_operator(raw, veil, name)),
         target: seen(managed.as_ref().map_err(|why| *why).and_then(|all| {
             let found = all.iter().find(|it| it.metadata.name == target);
             found.ok_or(Why::NotThere)?.config(veil)
@@ -112,16 +120,7 @@ fn operator(object: &Value, veil: &Veil) -> Operator {
     let status = &object["status"];
     let all = status["conditions"].as_array().into_iter().flatten();
     let conditions = all
-        .filter(|it| {
-            let kind = text(it, "/type");
-            let base = kind
-                .strip_suffix("Degraded")
-                .or_else(|| kind.strip_suffix("Progressing"));
-            let base = base
-                .or_else(|| kind.strip_suffix("Available"))
-                .unwrap_or(kind);
-            CONDITIONS.contains(&base)
-        })
+        .filter(|it| CONDITIONS.contains(&base(text(it, "/type"))))
         .map(|it| (text(it, "/type").to_owned(), condition(it, veil)))
         .collect();
     let latest = [
@@ -156,6 +155,63 @@ fn operator(object: &Value, veil: &Veil) -> Operator {
             })
             .collect(),
     }
+}
+
+/// A condition's type without the suffix by which it goes into the ClusterOperator.
+fn base(kind: &str) -> &str {
+    let suffixes = ["Degraded", "Progressing", "Available"];
+    let base = suffixes.iter().find_map(|it| kind.strip_suffix(it));
+    base.unwrap_or(kind)
+}
+
+fn cluster_operator(raw: &Raw, veil: &Veil, component: &str) -> Result<ClusterOperator, Why> {
+    let document = "cluster/clusteroperators.json";
+    raw.json(document)?;
+    let named = CLUSTER_OPERATORS.iter().find(|(it, _)| *it == component);
+    let all = items(raw, document);
+    let mut all = all.iter();
+    let object = all.find(|it| named.is_some_and(|(_, name)| text(it, "/metadata/name") == *name));
+    let conditions = object.ok_or(Why::NotThere)?.pointer("/status/conditions");
+    let mut told = ClusterOperator {
+        conditions: BTreeMap::new(),
+        parts: BTreeMap::new(),
+    };
+    for it in conditions.and_then(Value::as_array).into_iter().flatten() {
+        let kind = text(it, "/type");
+        if !["Available", "Degraded", "Progressing"].contains(&kind) {
+            continue;
+        }
+        let shown = condition(it, veil);
+        if shown.holds && kind != "Available" {
+            told.parts.extend(parts(it, kind, veil));
+        }
+        told.conditions.insert(kind.to_owned(), shown);
+    }
+    Ok(told)
+}
+
+/// The conditions that one is made of. Each line of its message begins with a type, and its reason has one part for each,
+/// such as `EncryptionKeyController_Error`.
+fn parts(whole: &Value, suffix: &str, veil: &Veil) -> BTreeMap<String, Condition> {
+    let mut said: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for line in text(whole, "/message").lines() {
+        let (kind, message) = line.split_once(": ").unwrap_or((line, ""));
+        if kind.ends_with(suffix) && CONDITIONS.contains(&base(kind)) {
+            said.entry(kind).or_default().push(message);
+        }
+    }
+    let reasons = |kind: &str| {
+        let mut all = text(whole, "/reason").split("::");
+        let reason = all.find_map(|it| it.strip_prefix(base(kind))?.strip_prefix('_'));
+        reason.unwrap_or_default().to_owned()
+    };
+    said.into_iter()
+        .map(|(kind, lines)| {
+            let part =
+                json!({"status": "True", "reason": reasons(kind), "message": lines.join("; ")});
+            (kind.to_owned(), condition(&part, veil))
+        })
+        .collect()
 }
 
 fn condition(it: &Value, veil: &Veil) -> Condition {

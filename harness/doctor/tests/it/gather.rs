@@ -11,7 +11,7 @@ use kms_apiserver_api::ListOptions;
 use kms_controlplane::cluster::{Management, target_config_name};
 use kms_controlplane::encryption_config::CONFIG_KEY;
 use kms_controlplane::object::{
-    COMPONENT_LABEL, MANAGED_NAMESPACE, MigrationState, PREFIX, PodPhase, Secret,
+    COMPONENT_LABEL, MANAGED_NAMESPACE, MigrationState, PREFIX, PodPhase, Secret, Status,
 };
 use kms_controlplane::plane::{COMPONENTS, What};
 use kms_doctor::evidence::{Evidence, Why};
@@ -111,6 +111,17 @@ fn objects(world: &World, raw: &mut Raw) {
         managed.extend(target.map(secret));
     }
     put(raw, "cluster/secrets.json", &json!({"items": managed}));
+    let operators = ["kube-apiserver", "openshift-apiserver", "authentication"];
+    let operators = operators.iter().zip(&cluster.components).map(|(name, it)| {
+        let holds = it.conditions.iter();
+        let holds = holds.filter(|(_, it)| it.status == Status::True);
+        let holds =
+            holds.map(|(kind, it)| (kind.as_str(), it.reason.as_str(), it.message.as_str()));
+        cluster_operator(name, &holds.collect::<Vec<_>>())
+    });
+    let operators: Vec<Value> = operators.collect();
+    let list = json!({"items": operators});
+    put(raw, "cluster/clusteroperators.json", &list);
     let pods: Vec<Value> = world
         .plugins
         .iter()
@@ -156,6 +167,33 @@ fn objects(world: &World, raw: &mut Raw) {
         "cluster/migrations.json",
         &json!({"items": migrations}),
     );
+}
+
+/// A ClusterOperator of the conditions that hold (type, reason, message), joined as operators join them.
+pub fn cluster_operator(name: &str, holds: &[(&str, &str, &str)]) -> Value {
+    let whole = |suffix: &str| {
+        let mut parts = holds.to_vec();
+        parts.retain(|(kind, ..)| kind.ends_with(suffix));
+        let reasons = parts.iter().map(|(kind, reason, _)| {
+            let base = kind.strip_suffix(suffix).unwrap_or_default();
+            format!("{base}_{reason}")
+        });
+        let lines = parts.iter().flat_map(|(kind, _, message)| {
+            let lines = message.lines();
+            lines.map(move |line| format!("{kind}: {line}"))
+        });
+        let (status, reason) = match parts.is_empty() {
+            true => ("False", "AsExpected".to_owned()),
+            false => ("True", reasons.collect::<Vec<_>>().join("::")),
+        };
+        let message = lines.collect::<Vec<_>>().join("\n");
+        json!({"type": suffix, "status": status, "reason": reason, "message": message})
+    };
+    let available = json!({"type": "Available", "status": "True", "reason": "AsExpected"});
+    json!({
+        "metadata": {"name": name},
+        "status": {"conditions": [available, whole("Progressing"), whole("Degraded")]},
+    })
 }
 
 fn operator(world: &World, component: usize, name: &str, raw: &mut Raw) {

@@ -1,16 +1,20 @@
 //! Less than everything is seen: what is found of it, and what is said of the rest.
 
-use kms_doctor::evidence::Why;
+use kms_doctor::evidence::{Evidence, Why};
 use kms_doctor::raw::Raw;
 use kms_doctor::rows::ROWS;
 use kms_doctor::{Diagnosis, intake};
 use serde_json::{Value, json};
 
-use crate::gather::put;
+use crate::gather::{cluster_operator, put};
 
 const NOW: i64 = 1_767_225_600;
 
 fn diagnosis(documents: &[(&str, Value)]) -> Diagnosis {
+    Diagnosis::of(&evidence(documents))
+}
+
+fn evidence(documents: &[(&str, Value)]) -> Evidence {
     let mut raw = Raw::new(NOW);
     for (name, value) in documents {
         match value.as_str() {
@@ -18,7 +22,7 @@ fn diagnosis(documents: &[(&str, Value)]) -> Diagnosis {
             None => put(&mut raw, name, value),
         }
     }
-    Diagnosis::of(&intake::evidence(&raw, [0; 32]).0)
+    intake::evidence(&raw, [0; 32]).0
 }
 
 fn ids(documents: &[(&str, Value)]) -> Vec<String> {
@@ -385,5 +389,105 @@ fn real_names_are_for_whoever_gathered_it() {
     assert_eq!(
         plain.named(veil.nodes()).findings[0].saw,
         "a.corp: there is no socket; b.corp: there is no socket"
+    );
+}
+
+/// ClusterOperators alone name what operators say of themselves; beside the operators' own resources they confirm it.
+#[test]
+fn cluster_operators_say_what_operators_do() {
+    let missing = (
+        "EncryptionKeyControllerDegraded",
+        "Error",
+        "failed to create key: failed to get secret planted-reference in openshift-config: secrets \"planted-reference\" not found",
+    );
+    let fell_back = (
+        "StaticPodFallbackRevisionDegraded",
+        "FallbackRevision",
+        "a static pod was rolled back to revision 2\ndue to waiting for kube-apiserver",
+    );
+    let pod = (
+        "EncryptionKMSPreflightControllerDegraded",
+        "ImagePullBackOff",
+        "preflight pod has not reported config hash after 3m0s",
+    );
+    // what is not about encryption, in the midst
+    let other = ("SomeOtherDegraded", "Error", "vault is sealed");
+    let list = |name: &str, holds: &[(&str, &str, &str)]| {
+        let it = cluster_operator(name, holds);
+        let beside = cluster_operator("console", &[missing]);
+        (
+            "cluster/clusteroperators.json",
+            json!({"items": [beside, it]}),
+        )
+    };
+    for (name, holds, expected) in [
+        ("kube-apiserver", &[][..], &[][..]),
+        ("kube-apiserver", &[other], &[]),
+        ("kube-apiserver", &[other, missing], &["OCP-FAULT-02"]),
+        ("authentication", &[missing, other], &["OCP-FAULT-02"]),
+        (
+            "openshift-apiserver",
+            &[missing, pod],
+            &["OCP-FAULT-02", "OCP-TRAP-12"],
+        ),
+        (
+            "kube-apiserver",
+            &[other, fell_back, missing],
+            &["OCP-FAULT-02", "OCP-FAULT-29"],
+        ),
+    ] {
+        let all = diagnosis(&[list(name, holds)]);
+        let found: Vec<&str> = all.findings.iter().map(|it| it.id.as_str()).collect();
+        assert_eq!(found, expected, "{name} {holds:?}");
+        let seen = evidence(&[list(name, holds)]);
+        let seen = serde_json::to_string(&seen).unwrap();
+        for hidden in ["planted-reference", "SomeOther"] {
+            assert!(!seen.contains(hidden), "{hidden}: {seen}");
+        }
+        let blind = |id: &str| all.not_looked_for.iter().any(|it| it.what == id);
+        assert!(!blind("OCP-TRAP-03") && blind("OCP-TRAP-05"));
+    }
+    // it lags behind, so where the operator itself is seen that counts, and it confirms
+    let operator = |conditions: Value| {
+        let object = json!({"status": {"conditions": conditions}});
+        ("cluster/operators/openshift-kube-apiserver.json", object)
+    };
+    let late = list("kube-apiserver", &[missing]);
+    assert_eq!(ids(&[operator(json!([])), late.clone()]), [""; 0]);
+    let (kind, reason, message) = missing;
+    let own = json!([{"type": kind, "status": "True", "reason": reason, "message": message}]);
+    for (documents, confirmed) in [
+        (&[operator(own.clone())][..], false),
+        (&[operator(own.clone()), late], true),
+    ] {
+        let all = diagnosis(documents);
+        let [finding] = &all.findings[..] else {
+            panic!("{all:?}");
+        };
+        assert_eq!(finding.id, "OCP-FAULT-02");
+        assert_eq!(finding.saw.contains("ClusterOperator"), confirmed);
+    }
+}
+
+#[test]
+fn a_cluster_without_cluster_operators_is_no_error() {
+    let mut raw = Raw::new(NOW);
+    raw.add("cluster/clusteroperators.json", Err(Why::NotThere));
+    let seen = intake::evidence(&raw, [0; 32]).0;
+    let all = Diagnosis::of(&seen);
+    assert_eq!(all.findings, []);
+    let said = all
+        .not_seen
+        .iter()
+        .map(|it| (it.what.as_str(), it.because.as_str()));
+    let expected = [
+        "openshift-apiserver",
+        "openshift-kube-apiserver",
+        "openshift-oauth-apiserver",
+    ];
+    let expected = expected.map(|it| (format!("{it}/cluster-operator"), "there is no such thing"));
+    assert!(
+        said.eq(expected.iter().map(|(what, why)| (what.as_str(), *why))),
+        "{all:?}"
     );
 }

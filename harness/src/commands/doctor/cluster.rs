@@ -153,6 +153,8 @@ impl Cluster {
     async fn objects(&self, raw: &mut Raw) {
         let apiserver = "/apis/config.openshift.io/v1/apiservers/cluster";
         raw.add("cluster/apiserver.json", self.get(apiserver).await);
+        let operators = "/apis/config.openshift.io/v1/clusteroperators";
+        raw.add("cluster/clusteroperators.json", self.get(operators).await);
         let pods = self.get("/api/v1/namespaces/kube-system/pods").await;
         raw.add("cluster/pods.json", pods);
         let migrations = "/apis/migration.k8s.io/v1alpha1/storageversionmigrations";

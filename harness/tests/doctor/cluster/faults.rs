@@ -11,7 +11,7 @@ use crate::said::say;
 use crate::vault::Fault;
 
 /// Those that Vault's part in it can have. Where the plugin stays sick between two, nobody waits for the API server to ask
-/// it again. Sealed comes first: what a plugin was refused it says until Vault answers it again.
+/// it again.
 const OF_VAULT: [Fault; 6] = [
     Fault::Sealed,
     Fault::NoKeyRead,
@@ -61,6 +61,9 @@ pub async fn of_vault_and_plugin(parts: Parts) -> Result<()> {
     world.look_again()?;
     shows(&all, &[]).await.context("mended")?;
 
+    sealed_after_a_refusal(&mut world, &look, &all)
+        .await
+        .context("sealed after a refusal")?;
     too_old(&mut world).await.context("a version too old")?;
     key_gone(&mut world, &all)
         .await
@@ -130,6 +133,27 @@ async fn wrong_flags(world: &World) -> Result<()> {
             .with_context(|| format!("another {name}"))?;
     }
     Ok(())
+}
+
+/// What Vault refused before it was sealed is not what has to be done now, and shows again when it is unsealed.
+async fn sealed_after_a_refusal(world: &mut World, look: &[String], all: &[String]) -> Result<()> {
+    for (step, ids) in [
+        (Fault::SoftDeleted, Fault::SoftDeleted.ids()),
+        (Fault::Sealed, Fault::Sealed.ids()),
+    ] {
+        world.scene.make(step).await?;
+        world.look_again()?;
+        shows(look, ids)
+            .await
+            .with_context(|| format!("{step:?}, by the kubeconfig alone"))?;
+        shows(all, ids).await.with_context(|| format!("{step:?}"))?;
+    }
+    world.scene.mend(Fault::Sealed).await?;
+    shows(look, Fault::SoftDeleted.ids())
+        .await
+        .context("unsealed")?;
+    world.scene.mend(Fault::SoftDeleted).await?;
+    shows(all, &[]).await.map(drop)
 }
 
 /// Data under a version that Vault opens no more. An API server that runs has it in memory; one that starts has not.

@@ -17,8 +17,14 @@ pub const MANAGED: &str = "/api/v1/namespaces/openshift-config-managed/secrets";
 const PREFIX: &str = "encryption.apiserver.operator.openshift.io";
 
 /// Kinds that an OpenShift cluster has: group, version, plural, kind.
-const KINDS: [(&str, &str, &str, &str); 5] = [
+const KINDS: [(&str, &str, &str, &str); 6] = [
     ("config.openshift.io", "v1", "apiservers", "APIServer"),
+    (
+        "config.openshift.io",
+        "v1",
+        "clusteroperators",
+        "ClusterOperator",
+    ),
     (
         "operator.openshift.io",
         "v1",
@@ -103,6 +109,22 @@ pub fn conditions(more: &[(&str, &str, &str)]) -> Value {
                "lastTransitionTime": "2026-01-01T00:00:00Z"})
     }));
     Value::Array(all)
+}
+
+/// Conditions of the ClusterOperator over an operator with one of its own that holds: type, reason and message. Another
+/// one, which nobody may read about, holds as well.
+pub fn union(holds: Option<(&str, &str, &str)>) -> Value {
+    let known = holds.map(|(kind, reason, message)| {
+        let base = kind.trim_end_matches("Degraded");
+        (format!("::{base}_{reason}"), format!("\n{kind}: {message}"))
+    });
+    let (reason, message) = known.unwrap_or_default();
+    let since = "2026-01-01T00:00:00Z";
+    json!([
+        {"type": "Available", "status": "True", "reason": "AsExpected", "lastTransitionTime": since},
+        {"type": "Degraded", "status": "True", "reason": format!("Some_Error{reason}"),
+         "message": format!("SomeDegraded: planted-in-a-condition{message}"), "lastTransitionTime": since},
+    ])
 }
 
 /// An EncryptionConfiguration in a Secret, each kind of provider in this order.

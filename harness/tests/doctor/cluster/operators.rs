@@ -16,7 +16,7 @@ use super::Parts;
 use super::kubelet::{Kubelet, Logs};
 use super::objects::{
     self, KAS, LOCAL_KEY, MANAGED, conditions, config, define_kinds, key, namespace, path, pod,
-    runs,
+    runs, union,
 };
 use super::world::{LIMIT, World, shows};
 use crate::said::say;
@@ -81,13 +81,14 @@ const SAID: [(&str, &str, &str, &str); 8] = [
 ];
 
 /// Words that lie in objects and logs and that nobody who gets the bundle may see.
-const PLANTED: [&str; 8] = [
+const PLANTED: [&str; 9] = [
     LOCAL_KEY,
     "planted-in-a-secret",
     "planted-in-a-config-map",
     "planted-in-the-environment",
     "planted-in-an-argument",
     "planted-in-an-event",
+    "planted-in-a-condition",
     "planted-in-a-log-line",
     "planted-reference",
 ];
@@ -131,7 +132,16 @@ pub async fn are_read_and_collected(parts: Parts) -> Result<()> {
 }
 
 async fn set_up(world: &World, port: u16) -> Result<()> {
+    shows(&world.doctor(), &[])
+        .await
+        .context("a cluster that has none of OpenShift's kinds")?;
     define_kinds(world).await?;
+    let it = json!({
+        "apiVersion": "config.openshift.io/v1", "kind": "ClusterOperator", "metadata": {"name": "kube-apiserver"},
+        "status": {"conditions": union(None)},
+    });
+    let list = path("clusteroperators", "");
+    world.send(Method::Post, &list, it).await?;
     let spec = json!({
         "apiVersion": "config.openshift.io/v1", "kind": "APIServer", "metadata": {"name": "cluster"},
         "spec": {"encryption": {"type": "KMS"}},
@@ -139,17 +149,8 @@ async fn set_up(world: &World, port: u16) -> Result<()> {
     world
         .send(Method::Post, &path("apiservers", ""), spec)
         .await?;
-    let operator = json!({
-        "apiVersion": "operator.openshift.io/v1", "kind": "KubeAPIServer", "metadata": {"name": "cluster"},
-        "spec": {"managementState": "Managed"},
-        "status": {
-            "conditions": conditions(&[]), "latestAvailableRevision": 3,
-            "nodeStatuses": [{"nodeName": NODE, "currentRevision": 3, "targetRevision": 0}],
-        },
-    });
-    world
-        .send(Method::Post, &path("kubeapiservers", ""), operator)
-        .await?;
+    let operators = path("kubeapiservers", "");
+    world.send(Method::Post, &operators, operator()).await?;
     for name in ["openshift-config-managed", KAS, OPERATOR, "kube-system"] {
         namespace(world, name).await?;
     }
@@ -186,6 +187,18 @@ async fn set_up(world: &World, port: u16) -> Result<()> {
     world.send(Method::Post, &events, event).await.map(drop)
 }
 
+/// The operator's own resource with nothing wrong.
+fn operator() -> Value {
+    json!({
+        "apiVersion": "operator.openshift.io/v1", "kind": "KubeAPIServer", "metadata": {"name": "cluster"},
+        "spec": {"managementState": "Managed"},
+        "status": {
+            "conditions": conditions(&[]), "latestAvailableRevision": 3,
+            "nodeStatuses": [{"nodeName": NODE, "currentRevision": 3, "targetRevision": 0}],
+        },
+    })
+}
+
 /// The plugin's pod with what people put into its manifest.
 async fn plugin_pod(world: &World) -> Result<()> {
     let more = json!({
@@ -195,9 +208,10 @@ async fn plugin_pod(world: &World) -> Result<()> {
     pod(world, PLUGIN, json!({"app": "vault-kms-plugin"}), more).await
 }
 
-/// Conditions, and a state that an operator is put into.
+/// Conditions, by the operator itself and then by its ClusterOperator alone, and a state that an operator is put into.
 async fn said(world: &World) -> Result<()> {
     let operator = path("kubeapiservers", "cluster");
+    let above = path("clusteroperators", "kube-apiserver");
     for (kind, reason, message, id) in SAID {
         let status = json!({"status": {"conditions": conditions(&[(kind, reason, message)])}});
         world.send(Method::Patch, &operator, status).await?;
@@ -208,8 +222,24 @@ async fn said(world: &World) -> Result<()> {
             told.out
         );
     }
-    let status = json!({"status": {"conditions": conditions(&[])}});
-    world.send(Method::Patch, &operator, status).await?;
+    world.delete(&operator).await?;
+    for (kind, reason, message, id) in SAID {
+        let status = json!({"status": {"conditions": union(Some((kind, reason, message)))}});
+        world.send(Method::Patch, &above, status).await?;
+        let told = shows(&world.doctor(), &[id]).await;
+        let told = told.with_context(|| format!("by the ClusterOperator: {message}"))?;
+        ensure!(
+            !told.out.contains("planted"),
+            "a name is told: {}",
+            told.out
+        );
+    }
+    // it is late, which the operator's own resource shows
+    let operators = path("kubeapiservers", "");
+    world
+        .send(Method::Post, &operators, self::operator())
+        .await?;
+    shows(&world.doctor(), &[]).await.context("it is late")?;
     for (state, ids) in [("Unmanaged", &["OCP-TRAP-05"][..]), ("Managed", &[])] {
         let spec = json!({"spec": {"managementState": state}});
         world.send(Method::Patch, &operator, spec).await?;
@@ -385,6 +415,12 @@ fn holds_what_was_seen(folder: &Path) -> Result<()> {
     let seen = |at: &str| component.pointer(at).cloned().unwrap_or_default();
     ensure!(
         seen("/target/seen/resources/secrets") == json!(["kms:1", "identity", "aescbc:7"]),
+        "{component}"
+    );
+    ensure!(
+        seen("/cluster_operator/seen/conditions/Degraded/holds") == true
+            && seen("/cluster_operator/seen/parts/EncryptionKMSPreflightControllerDegraded/reason")
+                == "ImagePullBackOff",
         "{component}"
     );
     ensure!(
