@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, Seen, Written};
 use crate::rows::{self, ROWS};
 
 /// Something that is wrong.
@@ -56,6 +56,9 @@ pub struct Diagnosis {
     pub not_seen: Vec<Blind>,
     /// Rows that could not be looked for.
     pub not_looked_for: Vec<Blind>,
+    /// How the values under KMS v2 in etcd are written, where they were seen: a vault-kubernetes-kms that has taken over from
+    /// another plugin drops `-adopt` when none needs it any more.
+    pub written: Option<Written>,
 }
 
 impl Diagnosis {
@@ -77,6 +80,12 @@ impl Diagnosis {
             not_seen: not_seen.collect(),
             not_looked_for: blind.collect(),
             findings,
+            written: seen
+                .etcd
+                .values()
+                .filter_map(Seen::get)
+                .map(|it| it.written)
+                .reduce(Written::and),
         }
     }
 
@@ -102,6 +111,20 @@ impl Diagnosis {
         }
         for it in &self.not_seen {
             writeln!(text, "not seen  {}: {}", it.what, it.because).expect(line);
+        }
+        if let Some(it) = self.written {
+            let Written {
+                bound,
+                unbound,
+                foreign,
+            } = it;
+            let need = it.need_adopt();
+            writeln!(
+                text,
+                "stored  values under KMS v2: {bound} of vault-kubernetes-kms, {unbound} of its first phase of taking over, \
+                 {foreign} of another plugin; it needs -adopt for {need}"
+            )
+            .expect(line);
         }
         let rows = ROWS.len() - self.not_looked_for.len();
         writeln!(

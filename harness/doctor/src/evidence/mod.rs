@@ -18,7 +18,7 @@ pub use cluster::{
 pub use node::{
     Check, Line, Log, Metrics, Node, Outcome, Plugin, Pod, Readyz, Server, Socket, Status,
 };
-pub use vault::{Etcd, Health, Key, Try, Vault, Version};
+pub use vault::{Etcd, Health, Key, Try, Vault, Version, Written};
 
 /// The form of [`Evidence`]; a bundle of another one is refused.
 pub const FORMAT: u32 = 3;

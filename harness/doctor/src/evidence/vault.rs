@@ -89,4 +89,44 @@ pub struct Etcd {
     pub values: BTreeMap<String, BTreeMap<String, u64>>,
     /// Values by the hash of the key_id in them.
     pub key_ids: BTreeMap<String, u64>,
+    /// Values under KMS v2, of all resources, by how they are written.
+    pub written: Written,
+}
+
+/// Values under KMS v2 by what their annotations say of the plugin that wrote them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Written {
+    /// By vault-kubernetes-kms, bound to their key_id.
+    pub bound: u64,
+    /// By vault-kubernetes-kms in the first phase of taking over: not bound (KMS2-DEC-05).
+    pub unbound: u64,
+    /// By another plugin.
+    pub foreign: u64,
+}
+
+impl Written {
+    /// One more, with this value of the annotation.
+    pub(crate) fn count(&mut self, format: Option<&[u8]>) {
+        let kind = match format {
+            Some(b"0") => &mut self.unbound,
+            Some(_) => &mut self.bound,
+            None => &mut self.foreign,
+        };
+        *kind += 1;
+    }
+
+    /// With those of another component.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            bound: self.bound + other.bound,
+            unbound: self.unbound + other.unbound,
+            foreign: self.foreign + other.foreign,
+        }
+    }
+
+    /// Those that vault-kubernetes-kms reads with `-adopt` alone.
+    pub fn need_adopt(self) -> u64 {
+        self.unbound + self.foreign
+    }
 }

@@ -1,4 +1,4 @@
-//! Values in etcd: what each begins with, and the hash of its key_id. Nothing else of them is looked at.
+//! Values in etcd: what each begins with, the hash of its key_id, and one annotation. Nothing else of them is looked at.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -29,6 +29,9 @@ const PLACES: &[(&str, &str)] = &[
     ),
 ];
 
+/// How vault-kubernetes-kms marks what it writes.
+const FORMAT_ANNOTATION: &str = "format.vault-kubernetes-kms";
+
 #[derive(Deserialize)]
 struct Answer<'a> {
     #[serde(borrow, default)]
@@ -58,9 +61,7 @@ fn read(bytes: &[u8]) -> Result<Etcd, Why> {
     for pair in pairs(bytes)? {
         let key = STANDARD.decode(pair.key).map_err(|_| Why::Unreadable)?;
         let key = String::from_utf8_lossy(&key);
-        let Some((_, resource)) = PLACES.iter().find(|(place, _)| key.starts_with(place)) else {
-            continue;
-        };
+        let place = PLACES.iter().find(|(place, _)| key.starts_with(place));
         let value = STANDARD.decode(pair.value).map_err(|_| Why::Unreadable)?;
         let mut value = StoredValue {
             bytes: value,
@@ -70,14 +71,18 @@ fn read(bytes: &[u8]) -> Result<Etcd, Why> {
         if begin.starts_with("kms:") {
             let rest = value.bytes.get(value.prefix().len()..).unwrap_or_default();
             if let Ok(object) = EncryptedObject::decode(rest, Version::NEWEST) {
-                *found
-                    .key_ids
-                    .entry(key_id_hash(&object.key_id))
-                    .or_default() += 1;
+                if place.is_some() {
+                    let hash = key_id_hash(&object.key_id);
+                    *found.key_ids.entry(hash).or_default() += 1;
+                }
+                let format = object.annotations.get(FORMAT_ANNOTATION);
+                found.written.count(format.map(|value| &value[..]));
             }
         }
-        let counts = found.values.entry((*resource).to_owned()).or_default();
-        *counts.entry(begin).or_default() += 1;
+        if let Some((_, resource)) = place {
+            let counts = found.values.entry((*resource).to_owned()).or_default();
+            *counts.entry(begin).or_default() += 1;
+        }
         // it may be plain text
         drop(Zeroizing::new(std::mem::take(&mut value.bytes)));
     }

@@ -1,5 +1,9 @@
 //! Less than everything is seen: what is found of it, and what is said of the rest.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use kms_apiserver::object::{SourceType, encode};
+use kms_apiserver::version::Version;
 use kms_doctor::evidence::{Evidence, Why};
 use kms_doctor::raw::Raw;
 use kms_doctor::rows::ROWS;
@@ -490,4 +494,55 @@ fn a_cluster_without_cluster_operators_is_no_error() {
         said.eq(expected.iter().map(|(what, why)| (what.as_str(), *why))),
         "{all:?}"
     );
+}
+
+/// What taking over from another plugin waits for: nothing stored that only `-adopt` reads.
+#[test]
+fn values_are_counted_by_the_plugin_that_wrote_them() {
+    let value = |format: Option<&str>| {
+        let name = "format.vault-kubernetes-kms".to_owned();
+        let annotations = format.map(|format| (name, format.to_owned().into()));
+        let annotations = annotations.into_iter().collect();
+        let mut bytes = b"k8s:enc:kms:v2:1_secrets:".to_vec();
+        let kind = SourceType::HkdfSeed;
+        encode(
+            &mut bytes,
+            Version::NEWEST,
+            &[1; 40],
+            "1",
+            &[2; 60],
+            &annotations,
+            kind,
+        );
+        bytes
+    };
+    let stored = |values: &[Vec<u8>]| {
+        let pairs = values.iter().zip('a'..).map(|(value, name)| {
+            let key = format!("/kubernetes.io/secrets/default/{name}");
+            json!({"key": STANDARD.encode(key), "value": STANDARD.encode(value)})
+        });
+        json!({"kvs": pairs.collect::<Vec<_>>()})
+    };
+    let name = "etcd/kube-apiserver.json";
+    let plain = b"k8s\0".to_vec();
+    let formats = [Some("1"), Some("0"), Some("0"), None, None, None];
+    let mut values: Vec<_> = formats.map(value).into();
+    values.push(plain);
+    let found = diagnosis(&[(name, stored(&values))]);
+    let written = found.written.unwrap();
+    assert_eq!((written.bound, written.unbound, written.foreign), (1, 2, 3));
+    assert!(
+        found.text().contains("needs -adopt for 5"),
+        "{}",
+        found.text()
+    );
+    let done = diagnosis(&[(name, stored(&values[..1]))]);
+    assert_eq!(done.written.unwrap().need_adopt(), 0);
+    assert!(
+        done.text().contains("needs -adopt for 0"),
+        "{}",
+        done.text()
+    );
+    // nobody looked
+    assert_eq!(diagnosis(&[]).written, None);
 }
