@@ -20,7 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use prost::Message;
 use tokio::time::{Instant, timeout};
 
-use crate::authority::Readable;
+use kms_authority::Readable;
 use crate::core::Core;
 use crate::event::{Event, Method};
 use crate::fault::Code;

@@ -4,12 +4,11 @@
 //! [`event`] (what it tells), [`fault`] (what can go wrong); [`vault`] (HTTP), [`token`] and
 //! [`session`] (who asks); [`key`], [`transit`] and [`keyring`] (what is asked), [`batch`] (how
 //! many at once), [`health`] and [`probe`] (what Status says), [`service`], [`core`] and
-//! [`grpc`] (what the API server sees, with [`authority`] before it for older ones), [`plugin`] (all of it, running); [`log`] and [`metrics`] (who listens),
+//! [`grpc`] (what the API server sees, with [`kms_authority`] before it for older ones), [`plugin`] (all of it, running); [`log`] and [`metrics`] (who listens),
 //! [`socket`] and [`http`] (where it is reached), [`process`] and [`run`] (how it lives as a process);
 //! [`secret_file`] (credentials as files leave them), [`policy`] (what Vault must allow),
 //! [`doctor`] (what is wrong before it serves).
 
-pub mod authority;
 pub mod batch;
 pub mod config;
 pub mod core;

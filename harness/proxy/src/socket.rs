@@ -15,6 +15,7 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{SendRequest, handshake};
+use kms_authority::Readable;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::{UnixListener, UnixStream};
@@ -140,7 +141,7 @@ impl Serving {
             let (upstream, broken) = (Arc::clone(&upstream), Arc::clone(&broken));
             async move { serving.call(request, &budget, &upstream, broken).await }
         });
-        let stream = TokioIo::new(Cut::new(caller, budget.clone()));
+        let stream = TokioIo::new(Readable::new(Cut::new(caller, budget.clone())));
         let serve = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .serve_connection(stream, service);

@@ -25,6 +25,7 @@ use kms_harness::vault::VaultBackend;
 use kms_harness::vault::provision::Wanted;
 use kms_harness::vault::sim::{Front, Sim};
 use kms_process::parts::OLD_CLIENTS;
+use kms_proxy::SocketProxy;
 use libtest_mimic::Trial;
 use serde::Deserialize;
 use serde_json::Value;
@@ -191,6 +192,13 @@ async fn is_served(client: Client, parts: Parts) -> Result<()> {
         let other = sent.iter().find(|authority| **authority != expected);
         ensure!(other.is_none(), "{address}: {other:?}");
     }
+    // and where a fault proxy stands before it, as in this arm and in a relay
+    let before = folder.path().join("proxy.sock");
+    let proxy = SocketProxy::start(&before, plugin.socket())?;
+    let told = client.calls(&shown(&before)).await?;
+    client.is_served(&told).context("through a fault proxy")?;
+    let seen = proxy.take_seen().len();
+    ensure!(seen >= 3 * (1 + ROUNDS), "{seen} calls through the proxy");
     Ok(())
 }
 

@@ -5,7 +5,7 @@
 
 use loona_hpack::Decoder;
 
-use super::frames::Malformed;
+use crate::frames::Malformed;
 
 /// Table that a client may count on before the server says otherwise, which it never does.
 const TABLE: usize = 4096;

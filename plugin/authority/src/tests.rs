@@ -4,7 +4,7 @@ use bytes::{BufMut, BytesMut};
 use loona_hpack::{Decoder, Encoder};
 use proptest::prelude::*;
 
-use super::frames::{Frames, Malformed};
+use crate::frames::{Frames, Malformed};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
