@@ -20,12 +20,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use prost::Message;
 use tokio::time::{Instant, timeout};
 
-use kms_authority::Readable;
 use crate::core::Core;
 use crate::event::{Event, Method};
 use crate::fault::Code;
 use crate::seam::Io;
 use crate::service::{CallError, margin};
+use kms_authority::Readable;
 
 /// Longest message, as the API server's own limit (KMS2-WIRE-10).
 const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;

@@ -80,37 +80,42 @@ process = 0.1
     )
 }
 
-/// Each scenario of a library is a test: it holds, it fails with what broke and the command that shows it again, or it
-/// does not apply to this plugin.
-#[test]
-fn each_scenario_is_a_test() {
+/// The tests of a toy plugin with a library of two scenarios.
+fn with_scenarios(broken: &str, args: &[&str]) -> Said {
     let library = folder();
     for (id, fault) in [("frozen", "plugin-freeze"), ("sealed", "vault-seal")] {
         let file = library.path().join(format!("{id}.toml"));
         std::fs::write(file, scenario(id, fault)).unwrap();
     }
-    let tests = toy().with_file_name("own_tests");
-    let ran = |broken: &str, args: &[&str]| {
-        let subject = toy_subject(library.path(), broken);
-        std::fs::rename(subject, library.path().join("toy.subject")).unwrap();
-        let mut command = Command::new(&tests);
-        command.args(args).env("TOY_SCENARIOS", library.path());
-        let harness = env!("CARGO_BIN_EXE_kms-harness");
-        said(command.env("KMS_HARNESS", harness).output().unwrap())
-    };
-    let listed = ran("", &["--list"]).ended(0);
+    let subject = toy_subject(library.path(), broken);
+    std::fs::rename(subject, library.path().join("toy.subject")).unwrap();
+    let mut command = Command::new(toy().with_file_name("own_tests"));
+    command.args(args).env("TOY_SCENARIOS", library.path());
+    let harness = env!("CARGO_BIN_EXE_kms-harness");
+    said(command.env("KMS_HARNESS", harness).output().unwrap())
+}
+
+/// Each scenario of a library is a test: it holds, or it does not apply to this plugin.
+#[test]
+fn each_scenario_is_a_test() {
+    let listed = with_scenarios("", &["--list"]).ended(0);
     assert!(
         listed.out.contains("\nscenario::frozen: test\n"),
         "{}",
         listed.out
     );
-    let good = ran("", &["scenario::"]).ended(0);
+    let good = with_scenarios("", &["scenario::"]).ended(0);
     assert!(
         good.out.contains("1 passed; 0 failed; 1 ignored"),
         "{}",
         good.out
     );
-    let bad = ran("decrypt", &["scenario::frozen"]).ended(101);
+}
+
+/// One that does not hold fails with what broke and the command that shows it again.
+#[test]
+fn a_scenario_that_does_not_hold_is_a_test_that_fails() {
+    let bad = with_scenarios("decrypt", &["scenario::frozen"]).ended(101);
     for word in ["readable-by-fresh-apiserver", "kms-harness chaos"] {
         assert!(bad.out.contains(word), "no {word}: {}", bad.out);
     }
