@@ -217,7 +217,8 @@ pub fn its_bill_has_what_is_in_it(parts: &Parts) -> Result<()> {
     }
     for one in components {
         let purl = one["purl"].as_str().unwrap_or_default();
-        let own = purl.starts_with("pkg:cargo/kms-v2-api@");
+        let ours = ["pkg:cargo/kms-authority@", "pkg:cargo/kms-v2-api@"];
+        let own = ours.iter().any(|ours| purl.starts_with(ours));
         ensure!(
             own || !purl.starts_with("pkg:cargo/") || one["hashes"][0]["content"].is_string(),
             "{one}"

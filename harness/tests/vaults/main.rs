@@ -37,7 +37,8 @@ fn main() {
         });
         Tests { kind, parts }.collect_in(&mut trials);
     }
-    tier::run(trials, 12)
+    // real servers want the cores, simulated ones mostly wait
+    tier::run(trials, if whole() { 12 } else { 32 })
 }
 
 /// The tests of one kind of Vault.

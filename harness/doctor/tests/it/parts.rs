@@ -523,7 +523,7 @@ fn values_are_counted_by_the_plugin_that_wrote_them() {
         });
         json!({"kvs": pairs.collect::<Vec<_>>()})
     };
-    let name = "etcd/kube-apiserver.json";
+    let name = "etcd/openshift-kube-apiserver.json";
     let plain = b"k8s\0".to_vec();
     let formats = [Some("1"), Some("0"), Some("0"), None, None, None];
     let mut values: Vec<_> = formats.map(value).into();
