@@ -188,5 +188,6 @@ impl Evidence {
             || vault.health.get().is_some()
             || vault.key.get().is_some()
             || vault.plugin.get().is_some()
+            || self.etcd.values().any(|it| it.get().is_some())
     }
 }

@@ -29,6 +29,8 @@ const PLACES: &[(&str, &str)] = &[
     ),
 ];
 
+/// What a value under KMS v2 begins with, whatever its provider is called.
+const KMS_V2: &[u8] = b"k8s:enc:kms:v2:";
 /// How vault-kubernetes-kms marks what it writes.
 const FORMAT_ANNOTATION: &str = "format.vault-kubernetes-kms";
 
@@ -68,10 +70,10 @@ fn read(bytes: &[u8]) -> Result<Etcd, Why> {
             mod_revision: 0,
         };
         let begin = label(value.prefix());
-        if begin.starts_with("kms:") {
+        if value.prefix().starts_with(KMS_V2) {
             let rest = value.bytes.get(value.prefix().len()..).unwrap_or_default();
             if let Ok(object) = EncryptedObject::decode(rest, Version::NEWEST) {
-                if place.is_some() {
+                if place.is_some() && begin.starts_with("kms:") {
                     let hash = key_id_hash(&object.key_id);
                     *found.key_ids.entry(hash).or_default() += 1;
                 }

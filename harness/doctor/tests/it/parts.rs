@@ -503,7 +503,13 @@ fn values_are_counted_by_the_plugin_that_wrote_them() {
         let name = "format.vault-kubernetes-kms".to_owned();
         let annotations = format.map(|format| (name, format.to_owned().into()));
         let annotations = annotations.into_iter().collect();
-        let mut bytes = b"k8s:enc:kms:v2:1_secrets:".to_vec();
+        // operators of OpenShift number their providers, others have a name
+        let provider = if format.is_some() {
+            "1_secrets"
+        } else {
+            "vault"
+        };
+        let mut bytes = format!("k8s:enc:kms:v2:{provider}:").into_bytes();
         let kind = SourceType::HkdfSeed;
         encode(
             &mut bytes,
@@ -529,6 +535,10 @@ fn values_are_counted_by_the_plugin_that_wrote_them() {
     let mut values: Vec<_> = formats.map(value).into();
     values.push(plain);
     let found = diagnosis(&[(name, stored(&values))]);
+    // etcd's values alone are enough to collect, and for the doctor to be asked
+    let mut alone = Raw::new(NOW);
+    put(&mut alone, name, &stored(&values));
+    assert!(intake::evidence(&alone, [0; 32]).0.saw_anything());
     let written = found.written.unwrap();
     assert_eq!((written.bound, written.unbound, written.foreign), (1, 2, 3));
     assert!(
