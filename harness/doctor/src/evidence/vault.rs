@@ -109,9 +109,10 @@ impl Written {
     /// One more, with this value of the annotation.
     pub(crate) fn count(&mut self, format: Option<&[u8]>) {
         let kind = match format {
+            Some(b"1") => &mut self.bound,
             Some(b"0") => &mut self.unbound,
-            Some(_) => &mut self.bound,
-            None => &mut self.foreign,
+            // none, or one that no version of the plugin writes
+            _ => &mut self.foreign,
         };
         *kind += 1;
     }

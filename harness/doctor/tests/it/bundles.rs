@@ -55,6 +55,10 @@ fn a_bundle_reads_back_with_the_same_findings() {
     let found: Vec<&str> = diagnosis.findings.iter().map(|it| it.id.as_str()).collect();
     assert_eq!(found, ["OCP-FAULT-13"]);
     assert_eq!(Diagnosis::of(&again), diagnosis);
+    // the plugin's own code wrote them
+    let written = diagnosis.written.unwrap();
+    assert!(written.bound > 0, "{written:?}");
+    assert_eq!(written.need_adopt(), 0, "{written:?}");
     assert_eq!(
         canary::scan(&files, &canary::known(&raw, veil.nodes().keys().cloned())),
         []

@@ -531,7 +531,7 @@ fn values_are_counted_by_the_plugin_that_wrote_them() {
     };
     let name = "etcd/openshift-kube-apiserver.json";
     let plain = b"k8s\0".to_vec();
-    let formats = [Some("1"), Some("0"), Some("0"), None, None, None];
+    let formats = [Some("1"), Some("0"), Some("0"), None, None, Some("9")];
     let mut values: Vec<_> = formats.map(value).into();
     values.push(plain);
     let found = diagnosis(&[(name, stored(&values))]);
