@@ -57,3 +57,58 @@ fn a_stale_key_id_to_its_rotation() {
 fn a_plugin_that_forgets_to_its_restart() {
     shrinks(Variant::ForgetsAtRestart, Kind::PluginRestart);
 }
+
+/// Vault is sealed, and a plugin says that all is well. Sealed for a moment, or not at all, an honest one says so, too.
+const SEALED: &str = r#"
+id = "sealed"
+title = "Vault is sealed for three minutes, which Status says."
+proves = ["KMS2-STATUS-12"]
+arms = ["sim"]
+
+[load]
+objects = 2
+
+[phases]
+settle = "10s"
+baseline = "10s"
+fault = "3m"
+heal = "5s"
+liveness = "1m"
+
+[[fault]]
+id = "sealed"
+kind = "vault-seal"
+at = "1s"
+for = "2m50s"
+
+[[expect]]
+sometimes = "status-bad"
+
+[[expect]]
+eventually = "reads-ok"
+within = "1m"
+"#;
+
+/// A scenario without its fault would fail with an honest plugin as well, and show nothing of the bug.
+#[test]
+fn what_did_not_come_to_pass_keeps_its_occasion() {
+    let run = |plan: &Plan| carry_out(plan, Bug::new(Variant::AlwaysOk)).ok();
+    let shrunk = shrink(&scenario(SEALED), 1, RUNS, run).unwrap();
+    assert_eq!(shrunk.keeps, "sometimes:status-bad");
+    assert_eq!((shrunk.form.fault.len(), shrunk.form.expect.len()), (1, 1));
+    let plan = Plan::of(&scenario(&write(&shrunk.form).unwrap()), 1);
+    assert_eq!(run(&plan).unwrap().broken().count(), 1);
+    let honest = carry_out(&plan, Bug::none()).unwrap();
+    assert_eq!(honest.broken().count(), 0);
+}
+
+/// What says more is kept rather.
+#[test]
+fn a_violation_that_needs_no_occasion_is_kept_rather() {
+    let more = "\n[[expect]]\nalways = \"status-truthful\"\nwithin = \"1m\"\n";
+    let run = |plan: &Plan| carry_out(plan, Bug::new(Variant::AlwaysOk)).ok();
+    let shrunk = shrink(&scenario(&format!("{SEALED}{more}")), 1, RUNS, run).unwrap();
+    assert_eq!(shrunk.keeps, "always:status-truthful");
+    let plan = Plan::of(&scenario(&write(&shrunk.form).unwrap()), 1);
+    assert_eq!(carry_out(&plan, Bug::none()).unwrap().broken().count(), 0);
+}
