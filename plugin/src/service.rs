@@ -129,15 +129,12 @@ impl Service {
         request: EncryptRequest,
         deadline: Instant,
     ) -> Result<EncryptResponse, CallError> {
-        let most = transit::max_plaintext(self.keyring.version().map_or(1, |v| v.number));
-        match request.plaintext.len() {
-            0 => return Err(CallError::invalid("plaintext is empty")),
-            n if n > most => {
-                return Err(CallError::invalid(format!(
-                    "plaintext has {n} bytes, more than the {most} whose ciphertext fits 1024 bytes"
-                )));
-            }
-            _ => {}
+        self.check_length(request.plaintext.len())?;
+        if self.keyring.version().is_none() {
+            // It came with the start, as calls do when another program had the socket before.
+            let reread = Box::pin(self.keyring.reread(0, deadline));
+            within::<_, Fault>(deadline, reread).await?;
+            self.check_length(request.plaintext.len())?;
         }
         self.keyring
             .health(|h| h.admit(VaultOp::Encrypt, Instant::now()))?;
@@ -163,6 +160,18 @@ impl Service {
             key_id: version.key_id.to_string(),
             annotations: [annotation].into(),
         })
+    }
+
+    /// Whether a plaintext of `n` bytes can be encrypted at the version in use, or at the first one before there is one.
+    fn check_length(&self, n: usize) -> Result<(), CallError> {
+        let most = transit::max_plaintext(self.keyring.version().map_or(1, |v| v.number));
+        match n {
+            0 => Err(CallError::invalid("plaintext is empty")),
+            n if n > most => Err(CallError::invalid(format!(
+                "plaintext has {n} bytes, more than the {most} whose ciphertext fits 1024 bytes"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// # Errors

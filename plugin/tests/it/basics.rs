@@ -1,5 +1,10 @@
 //! The plugin serves: what a healthy one does on a healthy server.
 
+use std::time::Duration;
+
+use sim_vault::{Action, Fault};
+use tokio::time::Instant;
+
 use crate::world::{World, both, seconds};
 
 #[test]
@@ -42,6 +47,43 @@ fn a_restarted_plugin_reads_what_the_first_wrote_under_the_same_key_id() {
                 .plaintext,
             vec![1; 32]
         );
+    });
+}
+
+/// What takes over at the socket has calls before it has read the key: they wait for that, whichever they are.
+#[test]
+fn calls_that_come_with_the_start_wait_for_the_first_read() {
+    both(|flavour| async move {
+        let world = World::new(flavour);
+        let slow = Action::Delay(Duration::from_millis(200));
+        world.vault.fault(Fault::on("/v1/", slow));
+        let mut first = world.start().await;
+        let sealed = first.client.encrypt(&[1; 32]).await.expect("encrypt");
+        first.stop().await;
+        let mut second = world.start().await;
+        let opened = second.client.decrypt(&sealed).await.expect("decrypt");
+        assert_eq!(opened.plaintext, vec![1; 32]);
+        assert_eq!(world.vault.count("/v1/transit/keys/"), 2, "the probes' own");
+    });
+}
+
+/// They wait no longer than they may, and no request of their own follows a read that failed.
+#[test]
+fn calls_that_come_with_a_bad_start_end_in_time() {
+    both(|flavour| async move {
+        let world = World::new(flavour);
+        let held = world
+            .vault
+            .fault(Fault::on("/v1/transit/keys/", Action::Hold));
+        let mut running = world.start().await;
+        let began = Instant::now();
+        let error = running.client.encrypt(&[1; 32]).await.expect_err("held");
+        assert_eq!(error.code(), tonic::Code::DeadlineExceeded, "{error:?}");
+        assert!(began.elapsed() < running.client.timeout);
+        let probes = world.vault.hits(held);
+        let error = running.client.encrypt(&[]).await.expect_err("empty");
+        assert_eq!(error.code(), tonic::Code::InvalidArgument, "{error:?}");
+        assert_eq!(world.vault.hits(held), probes, "looked at here");
     });
 }
 
