@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -48,13 +49,15 @@ path "auth/token/lookup-self" { capabilities = ["read"] }
     clippy::assertions_on_constants,
     reason = "the flags are constant in one build, and that is what is asked"
 )]
-pub fn both<F: Future<Output = ()>>(test: impl Fn(Flavour) -> F) {
+pub fn both<F: Future<Output = ()> + 'static>(test: impl Fn(Flavour) -> F) {
     assert!(
         cfg!(tokio_unstable),
         "the workspace's rustflags are missing"
     );
     for flavour in [Flavour::OpenBao, Flavour::Vault] {
-        virtual_time().block_on(test(flavour));
+        // Boxed as one type: the runtime would be compiled anew for each test.
+        let test: Pin<Box<dyn Future<Output = ()>>> = Box::pin(test(flavour));
+        virtual_time().block_on(test);
     }
 }
 
