@@ -21,7 +21,7 @@ run *ARGS:
 
 # The plugin's tests on every kind of Vault that is here, or on one: NAME such as `vault::` or `container::`.
 vaults *NAME:
-    cargo test --locked -p kms-harness --features container --test vaults -- {{ NAME }}
+    cargo test --locked -p kms-harness --features container --test tiers -- vaults::{{ NAME }}
 
 # Short-lived tokens, revocations and rotations under steady load on a real OpenBao: no call may fail.
 soak *ARGS:
@@ -45,7 +45,7 @@ differential-apiserver N="3":
 
 # The plugin killed N times at random moments under load on a real OpenBao: each time it serves again within a second.
 kills N="1000":
-    BAO="$(ci/openbao)" KMS_KILLS={{ N }} cargo test --locked -p kms-harness --test process
+    BAO="$(ci/openbao)" KMS_KILLS={{ N }} cargo test --locked -p kms-harness --test tiers
 
 # What takes longer than three minutes: the soak until 400 logins, 1,000 kills, and every tier again.
 deep: soak kills test

@@ -1,8 +1,8 @@
 //! The suite as the tests of a plugin's own, on ours: each requirement is a test by its id (`cargo test -p kms-harness
 //! --test own_plugin -- KMS2-ENC`). What a plugin author writes is the function `main`; the rest is a Vault for it.
 
-#[path = "common/plugin.rs"]
-mod plugin;
+#[allow(dead_code, reason = "most of it is for the tiers")]
+mod common;
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,7 +42,7 @@ fn started() -> Result<(Subject, World)> {
         .build()
         .context("start a runtime")?;
     let folder = tempfile::tempdir().context("make a folder for the credentials")?;
-    let plugin = plugin::built_first();
+    let plugin = common::plugin::built_first();
     let (vault, access) = runtime.block_on(async {
         let vault = Sim::start(1, Flavour::OpenBao, Front::Own).await?;
         let access = Wanted::default()

@@ -23,7 +23,7 @@ use tokio::time::{Instant, timeout};
 use crate::core::Core;
 use crate::event::{Event, Method};
 use crate::fault::Code;
-use crate::seam::Io;
+use crate::seam::BoxIo;
 use crate::service::{CallError, margin};
 use kms_authority::Readable;
 
@@ -52,11 +52,7 @@ where
 
 /// Serves one connection until it ends; after `draining` the peer is told to go away and calls in
 /// flight finish.
-pub async fn serve_connection<IO: Io + 'static>(
-    core: Arc<Core>,
-    io: IO,
-    draining: impl Future<Output = ()>,
-) {
+pub async fn serve_connection(core: Arc<Core>, io: BoxIo, draining: impl Future<Output = ()>) {
     let max_streams = u32::try_from(core.max_streams()).unwrap_or(u32::MAX);
     let tasks = Tasks::default();
     let mut builder = http2::Builder::new(tasks.clone());

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::core::Core;
 use crate::event::Event;
 use crate::grpc;
 use crate::probe::Probe;
-use crate::seam::{Env, Io};
+use crate::seam::{BoxFuture, BoxIo, Env, Io};
 
 /// Calls in flight may take this long at a stop.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
@@ -52,35 +53,54 @@ impl Plugin {
 
     /// Serves every connection of `incoming` until `shutdown` ends; then takes no new connection,
     /// lets calls in flight finish for at most 5 s, revokes an own token within 0.5 s, and returns.
-    pub async fn serve<S, IO>(self: Arc<Self>, incoming: S, shutdown: impl Future<Output = ()>)
-    where
-        S: Stream<Item = io::Result<IO>>,
+    pub async fn serve<S, IO>(
+        self: Arc<Self>,
+        incoming: S,
+        shutdown: impl Future<Output = ()> + Send,
+    ) where
+        S: Stream<Item = io::Result<IO>> + Send,
         IO: Io + 'static,
     {
+        // Boxed: what serves them is compiled here, and not in each crate for its kind of stream.
+        let incoming = incoming.map(|accepted| accepted.map(|io| Box::new(io) as BoxIo));
+        self.serve_boxed(Box::pin(incoming), Box::pin(shutdown))
+            .await;
+    }
+
+    fn serve_boxed<'a>(
+        self: Arc<Self>,
+        incoming: Pin<Box<dyn Stream<Item = io::Result<BoxIo>> + Send + 'a>>,
+        shutdown: BoxFuture<'a, ()>,
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(self.serve_until(incoming, shutdown))
+    }
+
+    async fn serve_until(
+        self: Arc<Self>,
+        mut incoming: Pin<Box<dyn Stream<Item = io::Result<BoxIo>> + Send + '_>>,
+        mut shutdown: BoxFuture<'_, ()>,
+    ) {
         let mut background = self.background();
         let mut connections = JoinSet::new();
         let draining = Arc::new(Drain::default());
-        {
-            let mut incoming = std::pin::pin!(incoming);
-            let mut shutdown = std::pin::pin!(shutdown);
-            loop {
-                tokio::select! {
-                    biased;
-                    () = shutdown.as_mut() => break,
-                    accepted = incoming.next() => match accepted {
-                        Some(Ok(io)) => {
-                            while connections.try_join_next().is_some() {}
-                            let (core, draining) = (self.core.clone(), draining.clone());
-                            connections.spawn(async move {
-                                grpc::serve_connection(core, io, draining.begun()).await;
-                            });
-                        }
-                        Some(Err(_)) => {}
-                        None => break,
-                    },
-                }
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.as_mut() => break,
+                accepted = incoming.next() => match accepted {
+                    Some(Ok(io)) => {
+                        while connections.try_join_next().is_some() {}
+                        let (core, draining) = (self.core.clone(), draining.clone());
+                        connections.spawn(async move {
+                            grpc::serve_connection(core, io, draining.begun()).await;
+                        });
+                    }
+                    Some(Err(_)) => {}
+                    None => break,
+                },
             }
         }
+        drop((incoming, shutdown));
         draining.begin();
         let finish = async { while connections.join_next().await.is_some() {} };
         let in_time = timeout(DRAIN_LIMIT, finish).await.is_ok();

@@ -44,7 +44,7 @@ pub use crate::message::{ClientCert, Request, Response};
 pub use crate::node::{Leader, Member, Node};
 pub use crate::sim::server;
 pub use crate::sim::{
-    Action, Fault, FaultId, Hook, Logged, SimVault, TokenSettings,
+    Action, BoxFuture, Fault, FaultId, Hook, Logged, SimVault, TokenSettings,
     control::ControlError,
     frozen::FrozenLeader,
     init_file::{InitError, InitFile},

@@ -24,6 +24,7 @@ mod wiremock;
 pub use admin::TokenSettings;
 pub use fault::{Action, Fault, FaultId, Hook};
 use fault::{Faults, Verdict};
+pub use serve::BoxFuture;
 
 /// Most entries the log keeps; the oldest go first.
 const LOG_LIMIT: usize = 1_000_000;

@@ -1,6 +1,7 @@
 //! The order of a run: what changes nothing first, what may hurt later, restarts last.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
 
 use kms_history::{History, Outcome, What};
@@ -21,7 +22,16 @@ const STIMULUS_LIMIT: Duration = Duration::from_secs(300);
 ///
 /// Whatever the subject does, this returns a history: a subject that cannot be reached leaves one in
 /// which nothing was judged. An error means the options are unusable.
-pub async fn run(
+pub fn run<'a>(
+    target: &'a Target,
+    options: &'a Options,
+    recorder: &'a Recorder,
+) -> Pin<Box<dyn Future<Output = Result<History, OptionsError>> + 'a>> {
+    // Boxed: it is compiled here, and not in each crate that runs it.
+    Box::pin(whole(target, options, recorder))
+}
+
+async fn whole(
     target: &Target,
     options: &Options,
     recorder: &Recorder,
@@ -42,7 +52,7 @@ pub async fn run(
             .map_or(0, |metadata| metadata.len()),
     };
     if contact(&lab).await {
-        Box::pin(everything(&lab)).await;
+        everything(&lab).await;
     }
     Ok(recorder.history())
 }

@@ -215,7 +215,7 @@ fn stat(id: i32) -> Option<(u64, char)> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::process::Command;
     use std::time::Duration;
 
     use kms_process::child::{Child, Launch};
@@ -225,8 +225,9 @@ mod tests {
     /// A copy of `sleep` under a name that no other process has, and so many processes of it.
     fn sleepers(folder: &Path, count: usize) -> (PathBuf, Vec<Child>) {
         let program = folder.join("plugin of a test");
-        fs::copy("/bin/sleep", &program).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        // Not by this process: what another test starts at that moment would hold it open for writing, and it could not run.
+        let copied = Command::new("cp").arg("/bin/sleep").arg(&program).status();
+        assert!(copied.unwrap().success());
         let launch = Launch {
             args: vec!["300".to_owned()],
             ..Launch::new("sleeper", &program, folder)

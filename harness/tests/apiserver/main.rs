@@ -154,7 +154,7 @@ fn main() {
         Ok::<_, String>(()),
         selftest::only_random_words_are_replaced,
     ));
-    tier::run(trials, 12)
+    tier::run(vec![(trials, 12)])
 }
 
 /// Which random stories are wanted, if any.

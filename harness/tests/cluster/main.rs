@@ -9,6 +9,8 @@ mod others;
 #[path = "../deploy/page.rs"]
 mod page;
 mod pods;
+#[path = "../common/programs.rs"]
+mod programs;
 mod rights;
 mod safety;
 mod swarm;
@@ -70,5 +72,5 @@ fn main() {
         Ok::<_, String>(()),
         swarm::a_fault_ends_without_its_harness,
     ));
-    tier::run(trials, 18)
+    tier::run(vec![(trials, 18)])
 }

@@ -28,6 +28,8 @@ use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::programs;
+
 /// Limit for a server to be ready: many start at once on few cores.
 const READY: Duration = Duration::from_secs(240);
 /// Limit for a state that comes soon on a machine that is not loaded.
@@ -136,7 +138,7 @@ impl Cluster {
         if wish.supervised {
             // Others run the same binary; this one is nobody else's.
             executable = folder.path().join("the-plugin");
-            std::fs::copy(parts.plugin.as_ref(), &executable)?;
+            programs::copied(&parts.plugin, &executable, "")?;
             let named = format!("--plugin-executable={}", executable.display());
             launch.args.extend([named, "--allow-node-faults".into()]);
         }

@@ -2,4 +2,7 @@
 //! answers.
 
 pub mod kms;
+pub mod plugin;
+pub mod programs;
+pub mod share;
 pub mod tier;

@@ -8,11 +8,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Result};
 use kms_harness::subject::own;
 
-use self::share::whole;
-
-#[path = "share.rs"]
-#[allow(dead_code, reason = "not every tier has a sweep")]
-pub mod share;
+use super::share::whole;
 
 /// The binary.
 async fn built() -> Result<PathBuf> {

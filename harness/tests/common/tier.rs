@@ -10,12 +10,34 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 /// No test of a tier takes longer; those with an API server's timers in them take minutes.
 const TEST_LIMIT: Duration = Duration::from_secs(480);
 
-/// Runs a tier, so many tests at a time unless the command line says otherwise, and exits. Tests of a tier mostly wait,
-/// so that is more than there are cores.
-pub fn run(trials: Vec<Trial>, at_once: usize) -> ! {
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(at_once);
-    libtest_mimic::run(&arguments, trials).exit()
+/// A tier, and how many of its tests run at a time unless the command line says otherwise. They mostly wait, so that is more
+/// than there are cores.
+pub type Tier = (Vec<Trial>, usize);
+
+/// Runs tiers and exits. Where everything is required their real servers want the cores, and one tier comes after the other;
+/// elsewhere what is left of them waits, and all run together.
+pub fn run(tiers: Vec<Tier>) -> ! {
+    let arguments = Arguments::from_args();
+    let tiers = if all_required() {
+        tiers
+    } else {
+        let at_once = tiers.iter().map(|(_, at_once)| at_once).sum();
+        vec![(
+            tiers.into_iter().flat_map(|(trials, _)| trials).collect(),
+            at_once,
+        )]
+    };
+    let mut failed = false;
+    for (trials, at_once) in tiers {
+        let mut arguments = arguments.clone();
+        arguments.test_threads.get_or_insert(at_once);
+        failed |= libtest_mimic::run(&arguments, trials).has_failed();
+    }
+    std::process::exit(if failed { 101 } else { 0 })
+}
+
+fn all_required() -> bool {
+    std::env::var_os("KMS_REQUIRE").is_some_and(|value| value == "all")
 }
 
 /// A test of a tier. `part` is what it needs, or why that is not there.
@@ -25,8 +47,7 @@ where
     F: FnOnce(P) -> R + Send + 'static,
     R: Future<Output = anyhow::Result<()>>,
 {
-    let required = std::env::var_os("KMS_REQUIRE").is_some_and(|value| value == "all");
-    test_when(required, name, part, body)
+    test_when(all_required(), name, part, body)
 }
 
 /// The same, told whether an absent part is a failure.

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use kms_harness::subject::own;
 use tokio::process::Command;
 
-use crate::plugin::share::whole;
+use crate::common::share::whole;
 
 /// Crates whose code shows in a binary by the source paths of its panic messages, and must never
 /// be in the plugin.

@@ -22,8 +22,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
+use super::page;
 use crate::common::kms::Kms;
-use crate::page;
 
 /// The plugin's own test data: a signer's key and JWTs of it.
 const JWT: &str = include_str!("../../../plugin/tests/data/jwt.json");

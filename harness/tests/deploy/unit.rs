@@ -17,9 +17,9 @@ use tokio::net::UnixDatagram;
 use tokio::process::Command;
 use tokio::time::{Instant, timeout_at};
 
+use super::page;
+use super::setup::Parts;
 use crate::common::kms::Kms;
-use crate::page;
-use crate::setup::Parts;
 
 /// The highest exposure that `systemd-analyze security` may find, in tenths.
 const EXPOSURE: &str = "20";

@@ -1,6 +1,5 @@
 //! `upgrade.md`, carried out: another program takes the socket over under calls, and gives it back.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,9 +15,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::page;
+use super::setup::Parts;
 use crate::common::kms::{Kms, Sealed};
-use crate::page;
-use crate::setup::Parts;
+use crate::common::programs;
 
 /// A start with good credentials is good within this.
 const START: Duration = Duration::from_secs(60);
@@ -36,10 +36,7 @@ pub async fn another_program_takes_over_and_gives_back(parts: Parts) -> Result<(
     place(&mut values, folder.path())?;
     // Another program as far as the system can tell, with a trailing byte that nobody reads.
     let newer = folder.path().join("newer");
-    let mut program = std::fs::read(&*parts.plugin)?;
-    program.push(0);
-    std::fs::write(&newer, program)?;
-    std::fs::set_permissions(&newer, std::fs::Permissions::from_mode(0o755))?;
+    programs::copied(&parts.plugin, &newer, "0")?;
     let describe = |program: &Path| -> Result<SubjectFile> {
         let mut subject = own::describe(program, Vocabulary::StaticToken, &values);
         for option in ["health", "metrics"] {

@@ -13,9 +13,9 @@ use kms_harness::subject::values;
 use serde_json::json;
 use tokio::process::Command;
 
+use super::said::{run, say};
+use super::vault::{Parts, Scene};
 use crate::common::kms::Kms;
-use crate::said::{run, say};
-use crate::vault::{Parts, Scene};
 
 /// A state shows within this, on a machine that does much else.
 const SHOWS: Duration = Duration::from_secs(120);

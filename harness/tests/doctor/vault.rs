@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
-use crate::said::{Said, say};
+use super::said::{Said, say};
 
 /// A token of a second ends within this, on a machine that does much else.
 const ENDS: Duration = Duration::from_secs(120);

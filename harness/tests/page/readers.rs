@@ -11,19 +11,25 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::{fixture, report, tier};
+use super::report;
+use crate::common::tier;
+use crate::fixture;
 
 /// All of them.
 pub fn trials() -> Vec<Trial> {
     let python = find().map_err(|error| format!("{error:#}"));
     vec![
-        tier::test("readers::ctrf_by_its_schema", python.clone(), by_schema),
         tier::test(
-            "readers::junit_by_junitparser",
+            "page::readers::ctrf_by_its_schema",
+            python.clone(),
+            by_schema,
+        ),
+        tier::test(
+            "page::readers::junit_by_junitparser",
             python.clone(),
             by_junitparser,
         ),
-        tier::test("readers::statement_by_in_toto", python, by_in_toto),
+        tier::test("page::readers::statement_by_in_toto", python, by_in_toto),
     ]
 }
 

@@ -18,8 +18,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::library::{self, Entry};
-use crate::{openbao, tier};
+use super::library::{self, Entry};
+use super::openbao;
+use crate::common::tier;
 
 /// What the suite is known to say against a plugin.
 #[derive(Debug, Deserialize)]
@@ -90,7 +91,7 @@ pub fn trials(subject: &Subject) -> Vec<Trial> {
         };
         let judged = plugin.clone();
         trials.push(tier::test(
-            &format!("foreign::{}::requirements", plugin.name),
+            &format!("process::foreign::{}::requirements", plugin.name),
             found(),
             move |(_, program)| requirements(judged, program),
         ));
@@ -99,7 +100,7 @@ pub fn trials(subject: &Subject) -> Vec<Trial> {
             let entry = entry.unwrap_or_else(|| panic!("{id} has no scale for real time"));
             let judged = plugin.clone();
             trials.push(tier::test(
-                &format!("foreign::{}::{id}", plugin.name),
+                &format!("process::foreign::{}::{id}", plugin.name),
                 found(),
                 move |(parts, program)| scenario(judged, entry, parts, program),
             ));

@@ -37,7 +37,8 @@ use tokio::process::Command;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::{parts, tier};
+use super::parts;
+use crate::common::tier;
 
 /// Minor versions whose client is built.
 const MINORS: [u8; 2] = [27, 31];
@@ -137,12 +138,12 @@ pub fn trials(subject: &Subject) -> Vec<Trial> {
         let found = || Client::find(minor).map_err(|error| format!("{error:#}"));
         let simulated = parts(subject, Make::Simulated);
         trials.push(tier::test(
-            &format!("old_client::v1_{minor}::is_served"),
+            &format!("process::old_client::v1_{minor}::is_served"),
             found().map(|client| (client, simulated)),
             |(client, parts)| is_served(client, parts),
         ));
         trials.push(tier::test(
-            &format!("old_client::v1_{minor}::is_refused_by_the_library_alone"),
+            &format!("process::old_client::v1_{minor}::is_refused_by_the_library_alone"),
             found(),
             is_refused_by_the_library_alone,
         ));

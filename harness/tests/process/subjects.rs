@@ -19,7 +19,8 @@ use kms_harness::vault::server::Server;
 use kms_scenario::verdict::Verdict;
 use libtest_mimic::Trial;
 
-use crate::{openbao, parts, tier};
+use super::{openbao, parts};
+use crate::common::tier;
 
 /// A short run: kind and parameters of its fault, and what `[world]` says.
 fn scenario(world: &str, fault: &str) -> String {
@@ -72,22 +73,22 @@ command = [
 pub fn trials(subject: &Subject) -> Vec<Trial> {
     vec![
         tier::test(
-            "subject::any_plugin_by_its_file",
+            "process::subject::any_plugin_by_its_file",
             openbao(subject),
             any_plugin_by_its_file,
         ),
         tier::test(
-            "subject::a_socket_of_somebody_elses",
+            "process::subject::a_socket_of_somebody_elses",
             openbao(subject),
             a_socket_of_somebody_elses,
         ),
         tier::test(
-            "subject::a_vault_at_an_address_is_given_back",
+            "process::subject::a_vault_at_an_address_is_given_back",
             openbao(subject),
             a_vault_at_an_address_is_given_back,
         ),
         tier::test(
-            "subject::a_cluster_that_is_simulated",
+            "process::subject::a_cluster_that_is_simulated",
             Ok::<_, String>(parts(subject, Make::Simulated)),
             a_cluster_that_is_simulated,
         ),

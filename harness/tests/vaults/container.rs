@@ -11,9 +11,9 @@ use testcontainers::bollard::query_parameters::ListContainersOptionsBuilder;
 use testcontainers::core::client::docker_client_instance;
 use tokio::time::sleep;
 
-use crate::kind::Place;
-use crate::suite::harness;
-use crate::world::Parts;
+use super::kind::Place;
+use super::suite::harness;
+use super::world::Parts;
 
 /// Ctrl-C while a run is under way: exit 130, and its container is gone.
 pub async fn interrupted_run_leaves_no_container(parts: Parts) -> Result<()> {

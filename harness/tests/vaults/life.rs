@@ -6,8 +6,8 @@ use anyhow::{Context, Result, ensure};
 use kms_harness::subject::own::Vocabulary;
 use serde_json::json;
 
+use super::world::World;
 use crate::common::kms::Kms;
-use crate::world::World;
 
 /// A rotation shows within one probe and its round trip (KMS2-ROT-01).
 const ROTATION_SHOWS: Duration = Duration::from_secs(25);

@@ -18,9 +18,9 @@ use rcgen::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::kind::Setup;
+use super::world::Parts;
 use crate::common::kms::{Kms, Sealed};
-use crate::kind::Setup;
-use crate::world::Parts;
 
 /// The plugin's own test data: a signer's key and JWTs of it.
 const JWT: &str = include_str!("../../../plugin/tests/data/jwt.json");

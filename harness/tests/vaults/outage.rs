@@ -6,9 +6,9 @@ use anyhow::{Context, Result, ensure};
 use kms_harness::subject::own::Vocabulary;
 use tokio::time::Instant;
 
+use super::kind::Setup;
+use super::world::{Parts, World};
 use crate::common::kms::{Kms, Sealed};
-use crate::kind::Setup;
-use crate::world::{Parts, World};
 
 /// An idle plugin notices an outage with its next probe and the one after.
 const OUTAGE_SHOWS: Duration = Duration::from_secs(30);

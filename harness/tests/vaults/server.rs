@@ -8,8 +8,8 @@ use kms_harness::vault::state;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use crate::kind::Setup;
-use crate::world::Parts;
+use super::kind::Setup;
+use super::world::Parts;
 
 /// Each of the three credentials gives a token that may do the seed's four things and nothing else.
 pub async fn credentials_have_exactly_the_policy(parts: Parts, setup: Setup) -> Result<()> {

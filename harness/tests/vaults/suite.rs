@@ -8,8 +8,8 @@ use kms_harness::bundle::{Bundle, holds};
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::kind::{Kind, Place, Setup};
-use crate::world::Parts;
+use super::kind::{Kind, Place, Setup};
+use super::world::Parts;
 
 /// `--vault WORD`.
 pub async fn main_job(parts: Parts, word: &str, kind: Kind) -> Result<()> {

@@ -17,10 +17,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use super::kind::Setup;
+use super::logins::Scene;
+use super::world::Parts;
 use crate::common::kms::Kms;
-use crate::kind::Setup;
-use crate::logins::Scene;
-use crate::world::Parts;
 
 /// A start with good credentials, or a file that is right at last, is good within this.
 const GOOD: Duration = Duration::from_secs(60);

@@ -11,8 +11,8 @@ use kms_harness::vault::Breakable;
 use kms_harness::vault::provision::{Access, Wanted};
 use tempfile::TempDir;
 
+use super::kind::{Place, Setup};
 use crate::common::kms::Kms;
-use crate::kind::{Place, Setup};
 
 /// What a test starts.
 #[derive(Clone)]

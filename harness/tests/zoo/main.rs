@@ -4,7 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-#[path = "../it/support.rs"]
+#[path = "../commands/support.rs"]
 #[expect(dead_code, reason = "most of it is for other tests")]
 mod support;
 

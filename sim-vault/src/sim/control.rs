@@ -31,7 +31,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinSet};
 
-use super::{FaultId, SimVault};
+use super::{FaultId, SimVault, serve::BoxFuture};
 use body::{
     AdminBody, FaultBody, IdleBody, KeyBody, RevokeBody, SecondsBody, TokenBody, VersionsBody,
 };
@@ -178,7 +178,11 @@ impl SimVault {
     }
 
     /// Serves the control API until the future is dropped.
-    pub async fn listen_control(&self, listener: TcpListener) -> io::Result<()> {
+    pub fn listen_control(&self, listener: TcpListener) -> BoxFuture<'_, io::Result<()>> {
+        Box::pin(self.accept_control(listener))
+    }
+
+    async fn accept_control(&self, listener: TcpListener) -> io::Result<()> {
         let mut tasks = JoinSet::new();
         loop {
             tokio::select! {

@@ -5,13 +5,13 @@ use std::{fmt::Write as _, io, net::IpAddr, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt},
     time::{Instant, timeout_at},
 };
 
 use super::{
     SimVault,
-    serve::{Exchange, Shape},
+    serve::{Exchange, Io, Shape},
 };
 use crate::{ClientCert, Request, Response};
 
@@ -92,8 +92,8 @@ impl Head {
 }
 
 /// One connection.
-pub(super) struct Connection<IO> {
-    io: IO,
+pub(super) struct Connection {
+    io: Box<dyn Io>,
     read: BytesMut,
     vault: SimVault,
     peer: IpAddr,
@@ -101,9 +101,9 @@ pub(super) struct Connection<IO> {
     number: u64,
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
+impl Connection {
     pub(super) fn new(
-        io: IO,
+        io: Box<dyn Io>,
         vault: SimVault,
         peer: IpAddr,
         cert: Option<ClientCert>,

@@ -1,6 +1,6 @@
 //! Requests into the model, answers out of it, faults in between.
 
-use std::{future::pending, io, net::IpAddr, time::Duration};
+use std::{future::pending, io, net::IpAddr, pin::Pin, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -36,6 +36,13 @@ pub(super) enum Exchange {
     Never,
 }
 
+/// A future that is compiled in this crate, and not in each crate that waits for it.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A stream of any kind.
+pub(super) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+
 impl SimVault {
     /// Serves HTTP/1.1 on a stream until the client, a fault or a time limit ends it.
     pub async fn serve_io<IO>(&self, io: IO, peer: IpAddr)
@@ -50,20 +57,30 @@ impl SimVault {
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        self.serve_until_reset(io, peer, cert, h2, || {}).await;
+        self.serve_until_reset(Box::new(io), peer, cert, h2, &|| {})
+            .await;
     }
 
     /// The same; where the connection is to be reset, `reset` is told before the stream is dropped.
-    pub(super) async fn serve_until_reset<IO>(
-        &self,
-        io: IO,
+    pub(super) fn serve_until_reset<'a>(
+        &'a self,
+        io: Box<dyn Io>,
         peer: IpAddr,
         cert: Option<ClientCert>,
         h2: bool,
-        reset: impl FnOnce(),
-    ) where
-        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+        reset: &'a (dyn Fn() + Sync),
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(self.serve(io, peer, cert, h2, reset))
+    }
+
+    async fn serve(
+        &self,
+        io: Box<dyn Io>,
+        peer: IpAddr,
+        cert: Option<ClientCert>,
+        h2: bool,
+        reset: &(dyn Fn() + Sync),
+    ) {
         let connection = self.next_connection();
         // how a connection ends is the client's business: errors have no one to go to
         if h2 {
@@ -76,16 +93,13 @@ impl SimVault {
         }
     }
 
-    async fn serve_h2<IO>(
+    async fn serve_h2(
         &self,
-        io: IO,
+        io: Box<dyn Io>,
         peer: IpAddr,
         cert: Option<ClientCert>,
         connection: u64,
-    ) -> io::Result<()>
-    where
-        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    ) -> io::Result<()> {
         let service = service_fn(|request: hyper::Request<Incoming>| {
             let (vault, cert) = (self.clone(), cert.clone());
             async move { vault.exchange_h2(request, peer, cert, connection).await }

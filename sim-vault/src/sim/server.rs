@@ -26,7 +26,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::SimVault;
+use super::{SimVault, serve::BoxFuture};
 use crate::ClientCert;
 
 /// A server certificate and the authority that signed it.
@@ -77,7 +77,15 @@ impl Tls {
 
 impl SimVault {
     /// Accepts connections until the future is dropped; then they all close.
-    pub async fn listen(&self, listener: TcpListener, tls: Option<&Tls>) -> io::Result<()> {
+    pub fn listen<'a>(
+        &'a self,
+        listener: TcpListener,
+        tls: Option<&'a Tls>,
+    ) -> BoxFuture<'a, io::Result<()>> {
+        Box::pin(self.accept(listener, tls))
+    }
+
+    async fn accept(&self, listener: TcpListener, tls: Option<&Tls>) -> io::Result<()> {
         let mut tasks = JoinSet::new();
         loop {
             tokio::select! {
@@ -104,7 +112,7 @@ impl SimVault {
         };
         let Some(acceptor) = acceptor else {
             return self
-                .serve_until_reset(wire, peer.ip(), None, false, order)
+                .serve_until_reset(Box::new(wire), peer.ip(), None, false, &order)
                 .await;
         };
         let handshake = async {
@@ -130,7 +138,7 @@ impl SimVault {
         let cert = session.peer_certificates().map(|chain| ClientCert {
             chain: chain.iter().map(|c| c.to_vec()).collect(),
         });
-        self.serve_until_reset(stream, peer.ip(), cert, h2, order)
+        self.serve_until_reset(Box::new(stream), peer.ip(), cert, h2, &order)
             .await;
     }
 }

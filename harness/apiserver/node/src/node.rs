@@ -1,6 +1,7 @@
 //! One API server, whole: started, serving, stopped. It owns everything that runs for it.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -105,7 +106,17 @@ impl Node {
     ///
     /// # Errors
     /// The configuration file is bad: a real server exits with code 1.
-    pub async fn start(
+    pub fn start(
+        settings: &Settings,
+        store: Arc<dyn Store>,
+        dialer: Arc<dyn Dialer>,
+        log: LogSink,
+    ) -> Pin<Box<dyn Future<Output = Result<Self, String>> + Send + '_>> {
+        // Boxed: it is compiled here, and not in each crate that has servers.
+        Box::pin(Self::started(settings, store, dialer, log))
+    }
+
+    async fn started(
         settings: &Settings,
         store: Arc<dyn Store>,
         dialer: Arc<dyn Dialer>,

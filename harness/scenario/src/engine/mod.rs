@@ -12,6 +12,7 @@ mod probe;
 mod stored;
 
 use std::collections::BTreeSet;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -64,7 +65,16 @@ struct Times {
 ///
 /// # Errors
 /// The harness could not do its job.
-pub async fn run(plan: &Plan, world: Arc<dyn World>, recorder: Recorder) -> Result<(), Trouble> {
+pub fn run(
+    plan: &Plan,
+    world: Arc<dyn World>,
+    recorder: Recorder,
+) -> Pin<Box<dyn Future<Output = Result<(), Trouble>> + Send + '_>> {
+    // Boxed: it is compiled here, and not in each crate that runs it.
+    Box::pin(carry_out(plan, world, recorder))
+}
+
+async fn carry_out(plan: &Plan, world: Arc<dyn World>, recorder: Recorder) -> Result<(), Trouble> {
     let seed = Seed::root(plan.seed);
     let run = Arc::new(Run {
         seed,

@@ -7,8 +7,8 @@ use serde_json::json;
 use super::Parts;
 use super::world::{LIMIT, World, shows};
 use crate::common::kms::Kms;
-use crate::said::say;
-use crate::vault::Fault;
+use crate::doctor::said::say;
+use crate::doctor::vault::Fault;
 
 /// Those that Vault's part in it can have. Where the plugin stays sick between two, nobody waits for the API server to ask
 /// it again.

@@ -15,8 +15,8 @@ use kms_harness::apiserver::parts;
 use kms_harness::vault::family::Family;
 use libtest_mimic::Trial;
 
+use super::vault::{Kind, Parts as Vault};
 use crate::common::tier;
-use crate::vault::{Kind, Parts as Vault};
 
 /// What a cluster is made of.
 #[derive(Clone)]
@@ -43,12 +43,12 @@ pub fn trials(plugin: &Arc<PathBuf>) -> Vec<Trial> {
     let parts = Parts::find(plugin);
     vec![
         tier::test(
-            "cluster::each_fault_of_vault_and_plugin_is_named",
+            "doctor::cluster::each_fault_of_vault_and_plugin_is_named",
             parts.clone(),
             faults::of_vault_and_plugin,
         ),
         tier::test(
-            "cluster::what_operators_say_is_read_and_collected",
+            "doctor::cluster::what_operators_say_is_read_and_collected",
             parts,
             operators::are_read_and_collected,
         ),

@@ -19,8 +19,8 @@ use super::objects::{
     runs, union,
 };
 use super::world::{LIMIT, World, shows};
-use crate::said::say;
-use crate::vault::Fault;
+use crate::doctor::said::say;
+use crate::doctor::vault::Fault;
 
 const OPERATOR: &str = "openshift-kube-apiserver-operator";
 const NODE: &str = "master-a.corp.example";

@@ -17,8 +17,8 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::Parts;
-use crate::said::{Said, say};
-use crate::vault::Scene;
+use crate::doctor::said::{Said, say};
+use crate::doctor::vault::Scene;
 
 /// Limit for a server to be ready, and for all to notice a change, on a machine that does much else.
 pub const LIMIT: Duration = Duration::from_secs(180);

@@ -8,12 +8,11 @@ use kms_report::Form;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{folder, harness, run, toy_subject};
-use crate::toy::pause;
+use super::support::{folder, harness, run, toy_subject};
+use super::toy::pause;
 
 /// Ctrl-C: exit 130, no plugin left, and the bundle is a whole report that claims only what ran.
-#[test]
-fn interrupted_runs_leave_a_report_and_no_process() {
+pub fn interrupted_runs_leave_a_report_and_no_process() {
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         let home = folder();
         let (harness, plugin) = started(home.path());
@@ -42,8 +41,7 @@ fn interrupted_runs_leave_a_report_and_no_process() {
 
 /// kill -9 cannot be caught. The kernel takes the plugin along (where there is `setpriv`), and what
 /// the bundle holds by then is a report in which nothing is claimed, and whole lines of transcript.
-#[test]
-fn a_killed_harness_leaves_no_claim() {
+pub fn a_killed_harness_leaves_no_claim() {
     let home = folder();
     let (mut harness, plugin) = started(home.path());
     harness.kill().unwrap();

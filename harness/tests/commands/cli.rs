@@ -6,10 +6,9 @@ use std::os::unix::net::UnixListener;
 use kms_harness::vault::family::Family;
 use serde_json::Value;
 
-use crate::support::{folder, harness, run, said, toy, toy_subject};
+use super::support::{folder, harness, run, said, toy, toy_subject};
 
-#[test]
-fn list_prints_rows_of_the_promised_form() {
+pub fn list_prints_rows_of_the_promised_form() {
     let rows = run(&["list", "--format", "json"]).ended(0).json();
     let rows = rows.as_array().unwrap();
     assert!(rows.len() >= 168, "{} rows", rows.len());
@@ -43,8 +42,7 @@ fn list_prints_rows_of_the_promised_form() {
 }
 
 /// Each requirement that a check of ours judges says so in its row.
-#[test]
-fn list_names_every_check() {
+pub fn list_names_every_check() {
     let rows = run(&["list", "--format", "json"]).ended(0).json();
     for check in kms_judge::checks() {
         for id in check.requirements {
@@ -65,8 +63,7 @@ fn list_names_every_check() {
     }
 }
 
-#[test]
-fn explain_takes_ids_as_people_type_them() {
+pub fn explain_takes_ids_as_people_type_them() {
     for id in ["KMS2-ENC-05", "enc-05"] {
         assert!(run(&["explain", id]).ended(0).out.contains("KMS2-ENC-05"));
         assert_eq!(
@@ -83,8 +80,7 @@ fn explain_takes_ids_as_people_type_them() {
 }
 
 /// Wrong usage is exit 2, and the message names what was wrong and what would be right.
-#[test]
-fn wrong_usage() {
+pub fn wrong_usage() {
     let home = folder();
     let path = |name: &str| home.path().join(name).display().to_string();
     std::fs::write(path("full"), "x").unwrap();
@@ -228,8 +224,7 @@ fn wrong_usage() {
 }
 
 /// A real server that is not there: the message says how to have one.
-#[test]
-fn a_real_server_that_is_not_there() {
+pub fn a_real_server_that_is_not_there() {
     for family in [Family::OpenBao, Family::Vault] {
         let toy = toy().display().to_string();
         let word = family.to_string();
@@ -264,8 +259,7 @@ fn a_real_server_that_is_not_there() {
 
 /// No daemon: exit 3 at once, and the message says how to have one. A harness that was built without containers
 /// says that first, as wrong usage.
-#[test]
-fn a_docker_daemon_that_is_not_there() {
+pub fn a_docker_daemon_that_is_not_there() {
     let home = folder();
     let toy = toy_subject(home.path(), "").display().to_string();
     let out = home.path().join("out").display().to_string();
@@ -292,8 +286,7 @@ fn a_docker_daemon_that_is_not_there() {
 }
 
 /// What cannot be reached is not judged: exit 3 and an inconclusive report, never a pass.
-#[test]
-fn what_cannot_be_reached_is_inconclusive() {
+pub fn what_cannot_be_reached_is_inconclusive() {
     let home = folder();
     let socket = home.path().join("kms.sock");
     // Bound once and closed: the file is there, nobody listens.
@@ -314,8 +307,7 @@ fn what_cannot_be_reached_is_inconclusive() {
     }
 }
 
-#[test]
-fn unwritable_folder_is_exit_3() {
+pub fn unwritable_folder_is_exit_3() {
     let home = folder();
     let file = home.path().join("file");
     std::fs::write(&file, "").unwrap();
@@ -329,8 +321,7 @@ fn unwritable_folder_is_exit_3() {
 }
 
 /// A plugin that ends at once: exit 3, and its own last words are shown.
-#[test]
-fn a_plugin_that_does_not_start_is_exit_3() {
+pub fn a_plugin_that_does_not_start_is_exit_3() {
     let home = folder();
     let subject = toy_subject(home.path(), "start").display().to_string();
     let out = home.path().join("out").display().to_string();

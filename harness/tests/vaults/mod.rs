@@ -1,44 +1,41 @@
 //! The plugin binary, built alone, on every kind of Vault with the same tests: every way to
 //! authenticate, the policy of the operators' procedure, outages, and the suite itself.
 //!
-//! Names begin with the kind: `cargo test -p kms-harness --test vaults vault::` runs one of them.
+//! Names begin with the kind: `cargo test -p kms-harness --test tiers vaults::vault::` runs one of them.
 
-#[path = "../common/mod.rs"]
-mod common;
 #[cfg(feature = "container")]
 mod container;
 mod kind;
 mod life;
 mod logins;
 mod outage;
-#[path = "../common/plugin.rs"]
-mod plugin;
 mod server;
 mod suite;
 mod ways;
 mod world;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use common::tier;
 use kind::{KINDS, Kind, Place};
 use kms_harness::subject::own::Vocabulary;
 use libtest_mimic::Trial;
-use plugin::share::whole;
 use world::{Parts, World};
 
-fn main() {
-    let plugin = Arc::new(plugin::built_first());
+use crate::common::share::whole;
+use crate::common::tier::{self, Tier};
+
+/// All of them.
+pub fn tier(plugin: &Arc<PathBuf>) -> Tier {
     let mut trials = Vec::new();
     for kind in KINDS {
         let parts = kind.find().map(|place| Parts {
             place,
-            plugin: Arc::clone(&plugin),
+            plugin: Arc::clone(plugin),
         });
         Tests { kind, parts }.collect_in(&mut trials);
     }
-    // real servers want the cores, simulated ones mostly wait
-    tier::run(trials, if whole() { 12 } else { 32 })
+    (trials, 12)
 }
 
 /// The tests of one kind of Vault.
@@ -126,6 +123,10 @@ impl Tests {
         F: FnOnce(Parts) -> R + Send + 'static,
         R: Future<Output = anyhow::Result<()>>,
     {
-        tier::test(&format!("{}::{name}", self.kind), self.parts.clone(), body)
+        tier::test(
+            &format!("vaults::{}::{name}", self.kind),
+            self.parts.clone(),
+            body,
+        )
     }
 }

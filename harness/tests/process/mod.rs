@@ -7,13 +7,10 @@ mod kills;
 mod library;
 mod old_clients;
 mod planted;
-#[path = "../common/plugin.rs"]
-mod plugin;
 mod subjects;
-#[path = "../common/tier.rs"]
-mod tier;
 
 use std::cmp::Reverse;
+use std::path::Path;
 
 use kms_harness::apiserver::choice::Choice;
 use kms_harness::arm::process::Parts;
@@ -23,32 +20,41 @@ use kms_harness::arm::process::vault::make::Make;
 use kms_harness::vault::family::Family;
 use kms_planted::Variant;
 use kms_scenario::world::Flavour;
-use plugin::share::share;
+
+use crate::common::share::share;
+use crate::common::tier::{self, Tier};
 
 /// Scenarios of the library that run in real time. Fewer would say that the arms do not agree.
 const IN_REAL_TIME: usize = 35;
 
-fn main() {
-    let subject = Subject::Own(plugin::built_first());
-    if let Some(times) = kills::wanted() {
-        return kills::long(openbao(&subject), times);
+/// What `KMS_KILLS` asks for, if it does: nothing else is done then.
+pub fn many_kills(plugin: &Path) -> bool {
+    let wanted = kills::wanted();
+    if let Some(times) = wanted {
+        kills::long(openbao(&Subject::Own(plugin.to_owned())), times);
     }
+    wanted.is_some()
+}
+
+/// All of them.
+pub fn tier(plugin: &Path) -> Tier {
+    let subject = Subject::Own(plugin.to_owned());
     // The longest first, so that none of them runs alone at the end.
     let mut trials = Vec::new();
     trials.push(tier::test(
-        "planted::without_a_bug_everything_holds",
+        "process::planted::without_a_bug_everything_holds",
         openbao(&subject),
         planted::without_a_bug_everything_holds,
     ));
     for bug in Variant::ALL {
         trials.push(tier::test(
-            &format!("planted::{bug}"),
+            &format!("process::planted::{bug}"),
             openbao(&subject),
             |parts| planted::breaks_the_same(*bug, parts),
         ));
     }
     trials.push(tier::test(
-        "kills::each_time_it_serves_again",
+        "process::kills::each_time_it_serves_again",
         openbao(&subject),
         kills::each_time_it_serves_again,
     ));
@@ -63,7 +69,7 @@ fn main() {
     for entry in entries.iter().filter(|it| it.shows_an_apiserver()) {
         let entry = entry.clone();
         trials.push(tier::test(
-            &format!("kube_apiserver::scenario::{}", entry.id),
+            &format!("process::kube_apiserver::scenario::{}", entry.id),
             kube_apiserver(&subject),
             move |parts| library::same_verdict(entry, parts),
         ));
@@ -71,7 +77,7 @@ fn main() {
     for entry in entries {
         let parts = real(&subject, entry.family());
         trials.push(tier::test(
-            &format!("{}::scenario::{}", entry.family(), entry.id),
+            &format!("process::{}::scenario::{}", entry.family(), entry.id),
             parts,
             move |parts| library::same_verdict(entry, parts),
         ));
@@ -96,13 +102,13 @@ fn main() {
                 continue;
             }
             trials.push(tier::test(
-                &format!("{name}::{kind}{}", case.suffix),
+                &format!("process::{name}::{kind}{}", case.suffix),
                 parts.clone(),
                 move |parts| async move { every_fault::felt_and_undone(&parts, flavour, case).await },
             ));
         }
     }
-    tier::run(trials, 32)
+    (trials, 32)
 }
 
 type Found = Result<Parts, String>;

@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{folder, row, run, status, toy, toy_subject};
+use super::support::{folder, row, run, status, toy, toy_subject};
 
 /// Everything of a bundle is there, fits together, and `judge` says the same again.
-#[test]
-fn a_good_plugin_holds_and_its_bundle_can_be_judged_again() {
+pub fn a_good_plugin_holds_and_its_bundle_can_be_judged_again() {
     let home = folder();
     let subject = toy_subject(home.path(), "").display().to_string();
     let out = home.path().join("out");
@@ -131,8 +130,7 @@ fn a_good_plugin_holds_and_its_bundle_can_be_judged_again() {
 
 /// Two plugins that each do one thing wrong: exit 1, and the requirement is named on the terminal
 /// with what was expected and observed.
-#[test]
-fn a_broken_plugin_is_exit_1_and_the_requirement_is_named() {
+pub fn a_broken_plugin_is_exit_1_and_the_requirement_is_named() {
     for (broken, id) in [("key-id", "KMS2-STATUS-07"), ("decrypt", "KMS2-DEC-04")] {
         let home = folder();
         let subject = toy_subject(home.path(), broken).display().to_string();
@@ -169,8 +167,7 @@ fn a_broken_plugin_is_exit_1_and_the_requirement_is_named() {
 }
 
 /// A plugin that logs the token it was given: a finding, and our copy of the log no longer has it.
-#[test]
-fn a_credential_in_the_plugins_log_is_a_finding_and_is_taken_out() {
+pub fn a_credential_in_the_plugins_log_is_a_finding_and_is_taken_out() {
     let home = folder();
     let subject = home.path().join("chatty.toml");
     let command = [
@@ -208,8 +205,7 @@ fn a_credential_in_the_plugins_log_is_a_finding_and_is_taken_out() {
 }
 
 /// A plugin that somebody else runs, restarted by a command of theirs.
-#[test]
-fn check_restarts_by_the_command_it_was_given() {
+pub fn check_restarts_by_the_command_it_was_given() {
     let home = folder();
     let at = |name: &str| home.path().join(name).display().to_string();
     // A service manager in four lines: it stops the plugin and starts it in the background.
@@ -272,8 +268,7 @@ fn check_restarts_by_the_command_it_was_given() {
 }
 
 /// Metrics and a second node are looked at where an operator says where they are.
-#[test]
-fn check_looks_at_metrics_and_at_another_node_when_told_where() {
+pub fn check_looks_at_metrics_and_at_another_node_when_told_where() {
     let home = folder();
     let at = |name: &str| home.path().join(name).display().to_string();
     let serve = |socket: &str| {
@@ -328,8 +323,7 @@ fn check_looks_at_metrics_and_at_another_node_when_told_where() {
 
 /// A run starts a second node and looks at metrics where the description says that and how. What
 /// needs a Vault that the plugin is told of says so.
-#[test]
-fn run_starts_a_second_node_and_reads_metrics_when_told_that_it_may() {
+pub fn run_starts_a_second_node_and_reads_metrics_when_told_that_it_may() {
     let home = folder();
     let subject = home.path().join("several.toml");
     let key = home.path().join("shared.key");
@@ -370,14 +364,12 @@ fn run_starts_a_second_node_and_reads_metrics_when_told_that_it_may() {
 }
 
 /// A plugin that is killed in the middle of a run ends as a failure or as inconclusive, never as a pass.
-#[test]
-fn a_plugin_that_dies_is_never_a_pass() {
+pub fn a_plugin_that_dies_is_never_a_pass() {
     assert!(killed_at(20_000), "the run was over first");
 }
 
 /// Not even when all that its profile requires was seen by then.
-#[test]
-fn a_plugin_that_dies_late_is_never_a_pass() {
+pub fn a_plugin_that_dies_late_is_never_a_pass() {
     let mut attempts = 0..5;
     assert!(
         attempts.any(|_| killed_at(14_100_000)),
@@ -402,7 +394,7 @@ fn killed_at(bytes: u64) -> bool {
     }
     let out = home.path().join("out");
     let url = format!("unix://{}", socket.display());
-    let mut harness = crate::support::harness(&[
+    let mut harness = super::support::harness(&[
         "check",
         "--socket",
         &url,

@@ -9,12 +9,11 @@ use kms_judge::CheckStatus;
 use kms_report::{Form, Report, build, exit_code, to_json};
 use tempfile::TempDir;
 
+use super::support::{folder, run, toy_subject};
 use crate::fixture::{all_pass, every_status, full, inputs, result, scenario, with};
-use crate::support::{folder, run, toy_subject};
 
 /// The public reports belong to the requirements of today, and everything rendered from them is what they render to.
-#[test]
-fn the_public_reports_are_of_today() {
+pub fn the_public_reports_are_of_today() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../reports");
     let read = |name: &str| {
         let file = folder.join(name);
@@ -58,8 +57,7 @@ fn good() -> Report {
 }
 
 /// From the report alone come the same bytes as the run wrote; a statement only where there may be one.
-#[test]
-fn rendering_again_gives_the_files_of_the_bundle() {
+pub fn rendering_again_gives_the_files_of_the_bundle() {
     let home = folder();
     let subject = toy_subject(home.path(), "key-id").display().to_string();
     let out = home.path().join("out").display().to_string();
@@ -108,8 +106,7 @@ fn rendering_again_gives_the_files_of_the_bundle() {
     assert!(said.err.contains("--as markdown|html"), "{}", said.err);
 }
 
-#[test]
-fn what_is_no_report_is_refused_with_its_name() {
+pub fn what_is_no_report_is_refused_with_its_name() {
     let home = folder();
     let empty = home.path().join("empty.json").display().to_string();
     std::fs::write(&empty, "{}").unwrap();
@@ -125,8 +122,7 @@ fn what_is_no_report_is_refused_with_its_name() {
 }
 
 /// Whenever and wherever a report was made, and in one part or in two.
-#[test]
-fn digests_tell_what_says_the_same() {
+pub fn digests_tell_what_says_the_same() {
     let home = folder();
     let mut inputs = full(Profile::Production, every_status());
     let mut runs = vec![
@@ -164,8 +160,7 @@ fn digests_tell_what_says_the_same() {
     assert_ne!(digests[0], digests[3]);
 }
 
-#[test]
-fn a_worse_plugin_is_told_and_parts_of_other_plugins_are_refused() {
+pub fn a_worse_plugin_is_told_and_parts_of_other_plugins_are_refused() {
     let home = folder();
     let failed = result("KMS2-ENC-05", "ciphertext-size", CheckStatus::Fail);
     let worse = with(all_pass(Profile::Core), failed);
@@ -188,8 +183,7 @@ fn a_worse_plugin_is_told_and_parts_of_other_plugins_are_refused() {
     assert!(said.err.contains("different subjects"), "{}", said.err);
 }
 
-#[test]
-fn a_badge_is_earned_or_refused_with_the_reason() {
+pub fn a_badge_is_earned_or_refused_with_the_reason() {
     let home = folder();
     let mut report = good();
     // good for as long as this test is

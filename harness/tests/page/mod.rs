@@ -14,18 +14,18 @@ use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-#[path = "../../report/tests/it/fixture.rs"]
-mod fixture;
+use crate::common::tier::{self, Tier};
+use crate::fixture;
+
 mod readers;
-#[path = "../common/tier.rs"]
-mod tier;
 
 /// Limit for the browser to start and to end, on a machine that does much else.
 const BROWSES: Duration = Duration::from_secs(180);
 /// A second in nanoseconds.
 const S: u64 = 1_000_000_000;
 
-fn main() {
+/// All of them.
+pub fn tier() -> Tier {
     let browser = Browser::find().map_err(|error| format!("{error:#}"));
     let mut trials = vec![
         tier::test(
@@ -40,7 +40,7 @@ fn main() {
         ),
     ];
     trials.extend(readers::trials());
-    tier::run(trials, 2)
+    (trials, 2)
 }
 
 #[derive(Clone)]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::support::{Said, folder, said, toy, toy_subject};
+use super::support::{Said, folder, said, toy, toy_subject};
 
 /// `harness/examples/own_tests.rs`, on the toy plugin that is broken like this.
 fn own_tests(broken: &str, args: &[&str]) -> Said {
@@ -17,8 +17,7 @@ fn own_tests(broken: &str, args: &[&str]) -> Said {
 }
 
 /// Nothing is started for a list, and nothing for a filter that fits no test.
-#[test]
-fn each_requirement_is_a_test_that_can_be_listed_and_filtered() {
+pub fn each_requirement_is_a_test_that_can_be_listed_and_filtered() {
     let listed = own_tests("start", &["--list"]).ended(0);
     for id in ["KMS2-ENC-05: test", "KMS2-STATUS-07: test"] {
         assert!(listed.out.lines().any(|line| line == id), "{}", listed.out);
@@ -31,8 +30,7 @@ fn each_requirement_is_a_test_that_can_be_listed_and_filtered() {
 }
 
 /// The broken requirement fails with what was expected and seen; what nobody could look at is ignored.
-#[test]
-fn the_broken_requirement_is_the_test_that_fails() {
+pub fn the_broken_requirement_is_the_test_that_fails() {
     let all = own_tests("key-id", &[]).ended(101);
     let line = |id: &str| {
         let mut lines = all.out.lines();
@@ -96,8 +94,7 @@ fn with_scenarios(broken: &str, args: &[&str]) -> Said {
 }
 
 /// Each scenario of a library is a test: it holds, or it does not apply to this plugin.
-#[test]
-fn each_scenario_is_a_test() {
+pub fn each_scenario_is_a_test() {
     let listed = with_scenarios("", &["--list"]).ended(0);
     assert!(
         listed.out.contains("\nscenario::frozen: test\n"),
@@ -113,8 +110,7 @@ fn each_scenario_is_a_test() {
 }
 
 /// One that does not hold fails with what broke and the command that shows it again.
-#[test]
-fn a_scenario_that_does_not_hold_is_a_test_that_fails() {
+pub fn a_scenario_that_does_not_hold_is_a_test_that_fails() {
     let bad = with_scenarios("decrypt", &["scenario::frozen"]).ended(101);
     for word in ["readable-by-fresh-apiserver", "kms-harness chaos"] {
         assert!(bad.out.contains(word), "no {word}: {}", bad.out);
@@ -122,8 +118,7 @@ fn a_scenario_that_does_not_hold_is_a_test_that_fails() {
 }
 
 /// One that cannot be read would otherwise be a test that nobody misses.
-#[test]
-fn a_scenario_that_cannot_be_read_is_a_test_that_fails() {
+pub fn a_scenario_that_cannot_be_read_is_a_test_that_fails() {
     let library = folder();
     let damaged = scenario("frozen", "plugin-freeze").replace("[scale]", "[scale");
     std::fs::write(library.path().join("frozen.toml"), damaged).unwrap();
@@ -139,8 +134,7 @@ fn a_scenario_that_cannot_be_read_is_a_test_that_fails() {
 }
 
 /// What an author links brings neither our plugin nor the simulated Vault nor a Kubernetes client.
-#[test]
-fn it_links_nothing_of_the_arms() {
+pub fn it_links_nothing_of_the_arms() {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let words = "tree --locked -p kms-trials -e normal --prefix none";
     let output = Command::new(cargo)

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{folder, run, toy_subject};
+use super::support::{folder, run, toy_subject};
 
 const CHECK: &str = "through-an-apiserver";
 
@@ -24,8 +24,7 @@ fn results(report: &Value) -> Vec<(&str, &str)> {
 }
 
 /// A toy's key cannot be rotated, so nothing is claimed of rotations; the bundle says the same when it is judged again.
-#[test]
-fn secrets_come_back_through_the_simulated_server() {
+pub fn secrets_come_back_through_the_simulated_server() {
     let home = folder();
     let subject = toy_subject(home.path(), "").display().to_string();
     let out = home.path().join("out").display().to_string();
@@ -51,8 +50,7 @@ fn secrets_come_back_through_the_simulated_server() {
 }
 
 /// A plugin that opens nothing seems well until its server starts again.
-#[test]
-fn a_plugin_that_loses_seeds_loses_the_secrets() {
+pub fn a_plugin_that_loses_seeds_loses_the_secrets() {
     let home = folder();
     let subject = toy_subject(home.path(), "decrypt").display().to_string();
     let out = home.path().join("out").display().to_string();
@@ -65,8 +63,7 @@ fn a_plugin_that_loses_seeds_loses_the_secrets() {
 }
 
 /// Without the option nothing speaks of it.
-#[test]
-fn a_run_that_was_not_asked_has_no_row_of_it() {
+pub fn a_run_that_was_not_asked_has_no_row_of_it() {
     let home = folder();
     let subject = toy_subject(home.path(), "key-id").display().to_string();
     let out = home.path().join("out").display().to_string();
@@ -76,8 +73,7 @@ fn a_run_that_was_not_asked_has_no_row_of_it() {
 }
 
 #[cfg(not(feature = "kube"))]
-#[test]
-fn a_real_server_needs_a_build_that_has_its_client() {
+pub fn a_real_server_needs_a_build_that_has_its_client() {
     let home = folder();
     let subject = toy_subject(home.path(), "").display().to_string();
     for word in ["real", &subject] {
@@ -88,8 +84,7 @@ fn a_real_server_needs_a_build_that_has_its_client() {
 
 /// A cluster calls the socket that its own configuration names: a run has to be told which, and to be able to serve there.
 #[cfg(feature = "kube")]
-#[test]
-fn a_cluster_needs_the_socket_that_it_calls() {
+pub fn a_cluster_needs_the_socket_that_it_calls() {
     let home = folder();
     let subject = toy_subject(home.path(), "").display().to_string();
     let file = home.path().join("config");

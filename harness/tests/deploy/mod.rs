@@ -2,55 +2,53 @@
 //!
 //! Each page is carried out on the real parts that it is about. Where a part is absent its tests show as ignored.
 
-#[path = "../common/mod.rs"]
-mod common;
 #[cfg(feature = "container")]
 mod image;
 mod page;
-#[path = "../common/plugin.rs"]
-mod plugin;
 mod product;
 mod setup;
 mod unit;
 mod upgrade;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use common::tier;
 use kms_harness::vault::family::Family;
 #[cfg(feature = "container")]
 use libtest_mimic::Arguments;
 use libtest_mimic::Trial;
 
-fn main() {
+use crate::common::tier::{self, Tier};
+
+/// All of them.
+pub fn tier(plugin: &Arc<PathBuf>) -> Tier {
     let mut trials = Vec::new();
     image_tests(&mut trials);
     trials.push(tier::test(
-        "product::it_has_no_test_utility_in_it",
+        "deploy::product::it_has_no_test_utility_in_it",
         product::wanted(),
         product::it_has_no_test_utility_in_it,
     ));
     trials.push(tier::test(
-        "product::it_has_tokios_real_clock",
+        "deploy::product::it_has_tokios_real_clock",
         Ok::<_, &str>(()),
         product::it_has_tokios_real_clock,
     ));
     trials.push(tier::test(
-        "product::it_has_the_same_flags",
+        "deploy::product::it_has_the_same_flags",
         product::wanted(),
         product::it_has_the_same_flags,
     ));
-    let plugin = Arc::new(plugin::built_first());
     for family in [Family::OpenBao, Family::Vault] {
         let found = family.part().find();
         let parts = found
             .map(|server| setup::Parts {
                 family,
                 server,
-                plugin: Arc::clone(&plugin),
+                plugin: Arc::clone(plugin),
             })
             .map_err(|error| format!("{error:#}"));
-        let name = |test: &str| format!("{family}::{test}");
+        let name = |test: &str| format!("deploy::{family}::{test}");
         trials.push(tier::test(
             &name("every_login_of_the_page_serves"),
             parts.clone(),
@@ -77,49 +75,53 @@ fn main() {
         .map(|server| setup::Parts {
             family: Family::OpenBao,
             server,
-            plugin,
+            plugin: Arc::clone(plugin),
         })
         .map_err(|error| format!("{error:#}"));
     trials.push(tier::test(
-        "unit::a_manager_carries_it_out",
+        "deploy::unit::a_manager_carries_it_out",
         parts,
         unit::a_manager_carries_it_out,
     ));
     trials.push(tier::test(
-        "unit::it_is_well_formed_and_tight",
+        "deploy::unit::it_is_well_formed_and_tight",
         unit::find(),
         unit::it_is_well_formed_and_tight,
     ));
-    tier::run(trials, 6)
+    (trials, 6)
 }
+
+/// How the names of its tests begin.
+#[cfg(feature = "container")]
+const IMAGE: &str = "deploy::image";
 
 /// Building takes minutes, longer than a test may: it comes first, if an image is wanted at all.
 #[cfg(feature = "container")]
 fn image_tests(trials: &mut Vec<Trial>) {
     let filter = Arguments::from_args().filter;
     let wanted =
-        filter.is_none_or(|filter| "image::".starts_with(&filter) || filter.starts_with("image"));
+        filter.is_none_or(|filter| IMAGE.starts_with(&filter) || filter.starts_with(IMAGE));
     if !wanted {
         return;
     }
     let parts = image::Parts::find();
     trials.push(tier::test(
-        "image::two_builds_give_equal_bytes",
+        "deploy::image::two_builds_give_equal_bytes",
         parts.clone(),
         |parts| async move { image::two_builds_give_equal_bytes(&parts) },
     ));
     trials.push(tier::test(
-        "image::its_bill_has_what_is_in_it",
+        "deploy::image::its_bill_has_what_is_in_it",
         parts.clone(),
         |parts| async move { image::its_bill_has_what_is_in_it(&parts) },
     ));
     trials.push(tier::test(
-        "image::it_serves_without_rights_and_is_what_the_report_names",
+        "deploy::image::it_serves_without_rights_and_is_what_the_report_names",
         parts.clone(),
         image::it_serves_without_rights_and_is_what_the_report_names,
     ));
     trials.push(tier::test(
-        "image::another_program_is_not_reported_as_it",
+        "deploy::image::another_program_is_not_reported_as_it",
         parts,
         image::another_program_is_not_reported_as_it,
     ));
@@ -129,5 +131,5 @@ fn image_tests(trials: &mut Vec<Trial>) {
 fn image_tests(trials: &mut Vec<Trial>) {
     let absent: Result<(), _> =
         Err("containers cannot be run: build the tests with `--features kms-harness/container`");
-    trials.push(tier::test("image", absent, |()| async { Ok(()) }));
+    trials.push(tier::test("deploy::image", absent, |()| async { Ok(()) }));
 }

@@ -3,10 +3,6 @@
 
 #[cfg(feature = "kube")]
 mod cluster;
-#[path = "../common/mod.rs"]
-mod common;
-#[path = "../common/plugin.rs"]
-mod plugin;
 mod said;
 mod socket;
 mod vault;
@@ -14,25 +10,26 @@ mod vault;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use common::tier;
 use kms_harness::vault::family::Family;
 use libtest_mimic::Trial;
 use sim_vault::Flavour;
 use vault::{Fault, Kind, Parts};
 
-fn main() {
-    let plugin = Arc::new(plugin::built_first());
+use crate::common::tier::{self, Tier};
+
+/// All of them.
+pub fn tier(plugin: &Arc<PathBuf>) -> Tier {
     let mut trials = Vec::new();
     #[cfg(feature = "kube")]
-    trials.extend(cluster::trials(&plugin));
+    trials.extend(cluster::trials(plugin));
     for kind in [
         Kind::Sim(Flavour::OpenBao),
         Kind::Server(Family::OpenBao),
         Kind::Server(Family::Vault),
     ] {
-        trials.extend(of(kind, &plugin));
+        trials.extend(of(kind, plugin));
     }
-    tier::run(trials, 12)
+    (trials, 12)
 }
 
 fn of(kind: Kind, plugin: &Arc<PathBuf>) -> Vec<Trial> {
@@ -47,18 +44,18 @@ fn of(kind: Kind, plugin: &Arc<PathBuf>) -> Vec<Trial> {
         .filter(|fault| fault.is_known_to(kind))
     {
         trials.push(tier::test(
-            &format!("{kind}::vault::{fault:?}"),
+            &format!("doctor::{kind}::vault::{fault:?}"),
             parts.clone(),
             move |parts| vault::is_found(parts, fault),
         ));
     }
     trials.push(tier::test(
-        &format!("{kind}::socket::from_healthy_to_gone"),
+        &format!("doctor::{kind}::socket::from_healthy_to_gone"),
         parts.clone(),
         socket::from_healthy_to_gone,
     ));
     trials.push(tier::test(
-        &format!("{kind}::collect::nothing_of_a_real_system_leaks"),
+        &format!("doctor::{kind}::collect::nothing_of_a_real_system_leaks"),
         parts,
         socket::nothing_of_a_real_system_leaks,
     ));
