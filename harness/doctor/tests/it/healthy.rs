@@ -8,6 +8,7 @@ use serde_json::Value;
 use sim_vault::Flavour;
 
 use crate::gather;
+use crate::share::whole;
 
 async fn cluster(mode: Mode, nodes: usize) -> Box<World> {
     let plan = Plan {
@@ -20,10 +21,11 @@ async fn cluster(mode: Mode, nodes: usize) -> Box<World> {
     World::start(plan).await.unwrap()
 }
 
-/// Lets time pass until everything is done, and looks each minute.
+/// Lets time pass until everything is done, and looks each minute, or each third where a share is played.
 async fn quiet_until_done(world: &mut World, what: &str) {
-    for _ in 0..6 * 60 {
-        world.pass(Duration::from_secs(57)).await;
+    let minutes = if whole() { 1 } else { 3 };
+    for _ in 0..6 * 60 / minutes {
+        world.pass(Duration::from_secs(57) * minutes).await;
         let at = world.clock.now();
         assert_eq!(
             gather::ids(world).await,

@@ -25,7 +25,7 @@ fn wrong(outcome: &Outcome) -> String {
 /// Plays the rows whose place in the table leaves this rest, so that they share threads.
 fn every(rest: usize) {
     let mut text = String::new();
-    for row in share(ROWS.iter().skip(rest).step_by(4), 4) {
+    for row in share(ROWS.iter().skip(rest).step_by(4), 8) {
         let played = run::play(row, 1).unwrap();
         if played.outcome.verdict != Verdict::Pass {
             let verdict = played.outcome.verdict.as_str();
