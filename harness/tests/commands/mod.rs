@@ -7,28 +7,16 @@ mod cli;
 mod front;
 mod processes;
 mod reports;
-mod support;
+pub mod support;
 mod toy;
 mod trials;
-
-use libtest_mimic::Trial;
 
 use crate::common::tier::Tier;
 
 /// All of them. They need no part.
 pub fn tier() -> Tier {
-    let mut all = Vec::new();
-    macro_rules! trials {
-        ($($place:ident :: $name:ident),* $(,)?) => {$(
-            let name = concat!("commands::", stringify!($place), "::", stringify!($name));
-            all.push(Trial::test(name, || {
-                $place::$name();
-                Ok(())
-            }));
-        )*};
-    }
     // two wait for a minute, until an API server takes caches for ready that cannot be filled
-    trials!(
+    let mut all = plain!("commands":
         trials::a_scenario_that_does_not_hold_is_a_test_that_fails,
         front::a_plugin_that_loses_seeds_loses_the_secrets,
         trials::each_requirement_is_a_test_that_can_be_listed_and_filtered,
@@ -65,8 +53,8 @@ pub fn tier() -> Tier {
         processes::a_killed_harness_leaves_no_claim,
     );
     #[cfg(not(feature = "kube"))]
-    trials!(front::a_real_server_needs_a_build_that_has_its_client);
+    all.extend(plain!("commands": front::a_real_server_needs_a_build_that_has_its_client));
     #[cfg(feature = "kube")]
-    trials!(front::a_cluster_needs_the_socket_that_it_calls);
+    all.extend(plain!("commands": front::a_cluster_needs_the_socket_that_it_calls));
     (all, 8)
 }

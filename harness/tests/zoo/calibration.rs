@@ -10,7 +10,7 @@ use kms_harness::commands::calibrate::show::Document;
 use kms_harness::commands::calibrate::{Row, code, measure, program};
 use kms_zoo::{Verdict, find, table};
 
-use crate::share::{share, whole};
+use crate::common::share::{share, whole};
 
 /// The calibration that all tests here look at. The honest plugin is the first.
 static ROWS: LazyLock<Vec<Row>> = LazyLock::new(|| {
@@ -33,33 +33,28 @@ fn told(wanted: impl Fn(&Row) -> bool) -> String {
     told.collect::<Vec<_>>().join("\n")
 }
 
-#[test]
-fn the_honest_plugin_passes() {
+pub fn the_honest_plugin_passes() {
     assert_eq!(ROWS[0].mutant.id, "honest");
     assert_eq!(ROWS[0].verdict, Verdict::Passed, "{}", ROWS[0].seen.text);
 }
 
-#[test]
-fn no_mutant_survives() {
+pub fn no_mutant_survives() {
     let survivors = told(|row| row.verdict == Verdict::Survived);
     assert!(survivors.is_empty(), "{survivors}");
 }
 
-#[test]
-fn nothing_is_named_that_is_not_broken() {
+pub fn nothing_is_named_that_is_not_broken() {
     let wrong = told(|row| row.verdict == Verdict::WrongId);
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-#[test]
-fn what_is_said_to_follow_does_follow() {
+pub fn what_is_said_to_follow_does_follow() {
     let idle = told(|row| row.verdict == Verdict::NothingFollowed);
     assert!(idle.is_empty(), "{idle}");
 }
 
 /// A check that no plugin fails checks nothing.
-#[test]
-fn every_check_has_been_seen_failing() {
+pub fn every_check_has_been_seen_failing() {
     let checked = || kms_judge::checks().iter();
     if !whole() {
         // the calibration that is kept was made of all of them, and knows requirements
@@ -86,8 +81,7 @@ fn every_check_has_been_seen_failing() {
 }
 
 /// What reports tell of the suite is what is found now, of these requirements and this zoo.
-#[test]
-fn the_calibration_that_reports_tell_is_this_one() {
+pub fn the_calibration_that_reports_tell_is_this_one() {
     let again = "make it again: kms-harness calibrate --out reports";
     let kept = Kept::last().unwrap_or_else(|error| panic!("{error:#}; {again}"));
     assert_eq!(kept.foreign(), None, "{again}");
@@ -104,8 +98,7 @@ fn the_calibration_that_reports_tell_is_this_one() {
 }
 
 /// One that is not as it should be is the end of it, and is told as what it is.
-#[test]
-fn a_survivor_and_a_wrong_id_fail() {
+pub fn a_survivor_and_a_wrong_id_fail() {
     let row = |id, verdict| Row {
         mutant: find(id).unwrap(),
         seen: Default::default(),

@@ -6,11 +6,10 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use crate::support::{folder, harness, run};
+use crate::commands::support::{folder, harness, run};
 
 /// One mutant of each kind, in the form that scripts read.
-#[test]
-fn calibrate_prints_one_document() {
+pub fn calibrate_prints_one_document() {
     let asked = [
         "honest",
         "version-unknown",
@@ -50,8 +49,7 @@ fn calibrate_prints_one_document() {
     );
 }
 
-#[test]
-fn wrong_usage_is_told() {
+pub fn wrong_usage_is_told() {
     let typo = run(&["calibrate", "version-unknwon"]).ended(2);
     assert!(typo.err.contains("version-unknown"), "{}", typo.err);
     let part = run(&["calibrate", "honest", "--out=/nonexistent"]).ended(2);
@@ -77,8 +75,7 @@ impl Drop for Zoo {
 }
 
 /// Nobody takes a socket from an owner that lives, and a state that is none of ours is not touched.
-#[tokio::test]
-async fn a_second_plugin_does_not_take_the_socket() {
+pub async fn a_second_plugin_does_not_take_the_socket() {
     let place = folder();
     let path = |name: &str| place.path().join(name);
     let socket = path("kms.sock");
@@ -106,14 +103,16 @@ async fn a_second_plugin_does_not_take_the_socket() {
         assert_eq!(first.0.try_wait().unwrap(), None, "it ended");
         sleep(Duration::from_millis(20)).await;
     }
-    let second = crate::support::said(harness(&[]).args(words("two")).output().unwrap()).ended(3);
+    let second =
+        crate::commands::support::said(harness(&[]).args(words("two")).output().unwrap()).ended(3);
     assert!(
         second.err.contains("somebody else serves"),
         "{}",
         second.err
     );
     std::fs::write(path("two/keys"), "mine").unwrap();
-    let third = crate::support::said(harness(&[]).args(words("two")).output().unwrap()).ended(3);
+    let third =
+        crate::commands::support::said(harness(&[]).args(words("two")).output().unwrap()).ended(3);
     assert!(third.err.contains("remove it"), "{}", third.err);
     assert_eq!(std::fs::read_to_string(path("two/keys")).unwrap(), "mine");
     assert_eq!(first.0.try_wait().unwrap(), None, "the owner lives on");

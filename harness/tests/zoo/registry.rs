@@ -1,10 +1,9 @@
 //! What `list` says of the zoo.
 
-use crate::support::run;
+use crate::commands::support::run;
 
 /// Whatever binds a plugin is judged, and its judge has been seen failing a plugin; or it says why not.
-#[test]
-fn every_requirement_on_a_plugin_has_a_check_and_a_mutant_or_a_reason() {
+pub fn every_requirement_on_a_plugin_has_a_check_and_a_mutant_or_a_reason() {
     let rows = run(&["list", "--who=plugin", "--format=json"])
         .ended(0)
         .json();
@@ -28,8 +27,7 @@ fn every_requirement_on_a_plugin_has_a_check_and_a_mutant_or_a_reason() {
 
 /// A reason tells why there is no check, or why no plugin can break it: where there are both all the same, its
 /// breach is only noted.
-#[test]
-fn a_reason_stands_only_where_there_is_something_to_explain() {
+pub fn a_reason_stands_only_where_there_is_something_to_explain() {
     let rows = run(&["list", "--who=plugin", "--format=json"])
         .ended(0)
         .json();

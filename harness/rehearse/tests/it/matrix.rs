@@ -38,8 +38,8 @@ fn every_other(path: &str) {
     let fields = fields.filter(|(place, _)| (place / phases + place % phases).is_multiple_of(2));
     let chosen: Vec<Cell> = fields.map(|(_, cell)| cell).collect();
     assert_eq!(chosen.len(), Fault::ALL.len() * phases / 2);
-    // next to each other in the table lie the phases of one fault: each 13th is another fault, and another phase
-    let chosen = share(chosen, 13);
+    // next to each other in the table lie the phases of one fault: each 25th is another fault, and another phase
+    let chosen = share(chosen, 25);
     let sweep = Sweep::of(many::play(&chosen, 2, Cell::play, |_| ()));
     assert!(sweep.held, "{}", sweep.text());
 }
