@@ -122,6 +122,43 @@ fn no_test_is_left_out_by_a_manifest() {
     assert!(untested > 0 && undocumented > 0, "no manifest says so");
 }
 
+/// A binary that lists its tests runs no other: one that is marked as a test instead would be nobody's.
+#[test]
+fn no_test_stands_where_tests_are_listed() {
+    let mut listing = 0;
+    for package in packages(&metadata(), true) {
+        let manifest = Path::new(package["manifest_path"].as_str().unwrap());
+        let text: toml::Table =
+            toml::from_str(&std::fs::read_to_string(manifest).unwrap()).unwrap();
+        let targets = text.get("test").and_then(|it| it.as_array()).into_iter();
+        for target in targets.flatten().filter(|it| it.get("harness").is_some()) {
+            listing += 1;
+            let name = target["name"].as_str().unwrap();
+            let mut built = package["targets"].as_array().unwrap().iter();
+            let built = built.find(|it| it["name"] == name && it["kind"][0] == "test");
+            let root = Path::new(built.unwrap()["src_path"].as_str().unwrap());
+            let folder = root.parent().unwrap();
+            let mut texts = vec![std::fs::read_to_string(root).unwrap()];
+            if root.ends_with("main.rs") {
+                sources(folder, &mut texts);
+            } else {
+                let beside = std::fs::read_dir(folder).unwrap();
+                let modules = beside.map(|entry| entry.unwrap().path());
+                for module in modules.filter(|it| it.join("mod.rs").is_file()) {
+                    sources(&module, &mut texts);
+                }
+            }
+            let lines = texts.iter().flat_map(|text| text.lines());
+            let marked = lines.map(str::trim_start).filter(|line| {
+                (line.starts_with("#[test") || line.starts_with("#[tokio::test"))
+                    && line.ends_with(']')
+            });
+            assert_eq!(marked.count(), 0, "{}", root.display());
+        }
+    }
+    assert!(listing >= 3, "only {listing} binaries list their tests");
+}
+
 /// The text of every source file in a folder.
 fn sources(folder: &Path, texts: &mut Vec<String>) {
     for entry in std::fs::read_dir(folder).unwrap() {
