@@ -57,7 +57,7 @@ pub struct Pages {
     pub metrics: Arc<Metrics>,
 }
 
-/// The tasks that listen. Dropping them closes the ports at once.
+/// The tasks that listen. Once they are dropped, the next turn of the runtime closes the ports.
 #[derive(Debug)]
 pub struct Listeners(JoinSet<()>);
 

@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
+use kms_process::ports::free_ports;
 use kms_v2_api::{DecryptRequest, EncryptRequest};
 use nix::sys::signal::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -24,7 +25,8 @@ const STOP: Duration = Duration::from_secs(7);
 #[tokio::test]
 async fn bug_073_a_taken_port_does_not_hold_up_the_socket() {
     let world = World::new().await;
-    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let [port] = free_ports().unwrap();
+    let taken = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
     let at = taken.local_addr().unwrap();
     let mut args = world.args();
     args[5] = format!("-health-address={at}");
@@ -246,9 +248,8 @@ async fn bug_114_no_log_line_shows_the_token() {
 async fn bug_114_a_served_cluster_leaves_no_secret_behind() {
     let real = real_vault().await;
     let world = World::new().await;
-    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let http = taken.local_addr().unwrap();
-    drop(taken);
+    let [http] = free_ports().unwrap();
+    let http = std::net::SocketAddr::from(([127, 0, 0, 1], http));
     let path = |name: &str| real.folder.path().join(name).display().to_string();
     let args = [
         format!("-listen-address=unix://{}", world.socket().display()),

@@ -4,7 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     marker::PhantomData,
-    net::{Ipv4Addr, TcpListener},
+    net::{Ipv4Addr, SocketAddr},
     path::Path,
     process::{Child, Command, Stdio},
     rc::Rc,
@@ -14,6 +14,7 @@ use std::{
     },
 };
 
+use kms_process::ports::free_ports;
 use libtest_mimic::Failed;
 use proptest::test_runner::Config;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
@@ -78,7 +79,8 @@ impl Drop for Running {
 impl Server {
     /// Starts the live server in dev mode on a free port.
     pub fn start(binary: &Path, known: Known) -> Result<Running, Failed> {
-        let to = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let [port] = free_ports().map_err(|error| format!("{error:#}"))?;
+        let to = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let process = Command::new(binary)
             .args([
                 "server",

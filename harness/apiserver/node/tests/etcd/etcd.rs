@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use kms_apiserver_node::store::etcd::EtcdStore;
+use kms_process::ports::free_ports;
 
 /// The binary: `$ETCD`, the cache, or PATH.
 pub fn find() -> Result<PathBuf, String> {
@@ -43,16 +44,9 @@ pub struct Etcd {
 impl Etcd {
     pub async fn start(binary: &Path) -> Result<Self, String> {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let port = || {
-            let listener =
-                std::net::TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
-            listener
-                .local_addr()
-                .map(|address| address.port())
-                .map_err(|error| error.to_string())
-        };
-        let address = format!("http://127.0.0.1:{}", port()?);
-        let peer = format!("http://127.0.0.1:{}", port()?);
+        let [port, peer] = free_ports().map_err(|error| format!("{error:#}"))?;
+        let address = format!("http://127.0.0.1:{port}");
+        let peer = format!("http://127.0.0.1:{peer}");
         let child = Command::new(binary)
             .arg("--data-dir")
             .arg(folder.path().join("data"))
